@@ -1,0 +1,39 @@
+"""What all tests share: the plugin (also where the project is not installed), one thread, one seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest_plugins = ["gradproof.plugin"]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Benchmarks run when they are asked for: --benchmark-only times them, --benchmark-disable runs each once."""
+    asked = config.getoption("benchmark_only", False) or config.getoption("benchmark_disable", False)
+    return True if collection_path.name.startswith("bench_") and not asked else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small pairs are faster on one thread, and sums are added in one order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def rng():
+    """A generator with a fixed seed, fresh for every test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def report(request, impl, reference):
+    """The comparison that the test module defines as `compare`, made once for all of its tests."""
+    return request.module.compare(impl, reference)

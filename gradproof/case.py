@@ -1,0 +1,136 @@
+"""One comparison in hand: the inputs, what the reference says, what the candidate said, and when two arrays agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gradproof import oracles
+from gradproof.oracles import Array, Arrays, Truth
+from gradproof.report import Comparison
+from gradproof.tolerances import ROUNDING_MARGIN, largest, relative_error, relative_tolerance
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What both sides are given."""
+
+    params: Arrays
+    data: tuple[Any, ...]
+    batch_axis: int | None
+
+    @property
+    def samples(self) -> int | None:
+        """The batch size: the common length of the data's batch axes; None where there is none."""
+        if self.batch_axis is None:
+            return None
+        lengths = {
+            one.shape[self.batch_axis]
+            for one in self.data
+            if isinstance(one, np.ndarray) and -one.ndim <= self.batch_axis < one.ndim
+        }
+        return lengths.pop() if len(lengths) == 1 else None
+
+    def take(self, samples: slice | list[int]) -> Problem:
+        """The same problem with only these samples."""
+        assert self.batch_axis is not None
+        chosen = tuple(
+            np.take(one, np.arange(one.shape[self.batch_axis])[samples], axis=self.batch_axis)
+            if isinstance(one, np.ndarray) and -one.ndim <= self.batch_axis < one.ndim
+            else one
+            for one in self.data
+        )
+        return Problem(self.params, chosen, self.batch_axis)
+
+
+@dataclass
+class Case:
+    """A problem with the reference's answer and the candidate's, and the judgement of what counts as equal."""
+
+    problem: Problem
+    reference: Callable[..., Any] | None
+    candidate: Callable[..., Any]
+    truth: Truth
+    loss: float | None
+    gradients: Arrays
+    rtol: float | None = None
+    atol: float | None = None
+    floors: dict[str, float] = field(default_factory=dict)  # absolute rounding that the candidate cannot avoid
+
+    def truth_of(self, problem: Problem) -> Truth:
+        """What the reference says of another problem."""
+        assert self.reference is not None
+        return oracles.autograd(self.reference, problem.params, problem.data)
+
+    @cached_property
+    def rounding(self) -> dict[str, float]:
+        """How far each of the reference's numbers moves when its inputs move by one unit in the last place."""
+        moved = {name: 0.0 for name in [*self.truth.gradients, ""]}
+        if self.reference is None:
+            return moved
+        rng = np.random.default_rng(0)
+        for _ in range(3):
+            params, data = oracles.nudged(self.problem.params, rng), oracles.nudged(self.problem.data, rng)
+            other = oracles.autograd(self.reference, params, data)
+            moved[""] = max(moved[""], abs(other.loss - self.truth.loss))
+            for name, value in other.gradients.items():
+                moved[name] = max(moved[name], largest(value - self.truth.gradients[name]))
+        return {name: ROUNDING_MARGIN * value for name, value in moved.items()}
+
+    def tolerance(self, name: str) -> float:
+        """The relative tolerance that a quantity is held to ("" is the loss)."""
+        if self.rtol is not None:
+            return self.rtol
+        dtype = self.problem.params[name].dtype if name else next(iter(self.problem.params.values())).dtype
+        return relative_tolerance(self.truth.oracle, dtype)
+
+    def agrees(self, name: str, actual: Any, desired: Any) -> bool:
+        """Whether two values of a quantity are equal up to rounding."""
+        actual, desired = np.asarray(actual), np.asarray(desired)
+        if actual.shape != desired.shape or not np.all(np.isfinite(actual)):
+            return False
+        with np.errstate(all="ignore"):
+            difference = largest(actual - desired)
+        if not np.isfinite(difference):
+            return False
+        if difference <= self.allowed(name, desired):
+            return True
+        strict = self.rtol is not None or self.atol is not None
+        return not strict and difference <= self.allowed(name, desired) + self.rounding.get(name, 0.0)
+
+    def allowed(self, name: str, desired: Any) -> float:
+        """The largest difference that passes, before the reference's own rounding is looked at."""
+        return self.tolerance(name) * largest(desired) + (self.atol or 0.0) + self.floors.get(name, 0.0)
+
+    @cached_property
+    def wrong(self) -> tuple[str, ...]:
+        """The parameters whose gradient is there, has the right shape, and is not the reference's."""
+        return tuple(
+            name
+            for name, right in self.truth.gradients.items()
+            if name in self.gradients and not self.agrees(name, self.gradients[name], right)
+        )
+
+    @property
+    def loss_is_right(self) -> bool:
+        return self.loss is None or self.agrees("", self.loss, self.truth.loss)
+
+    def comparison(self, name: str, raw: Array | None) -> Comparison:
+        """What is reported of one parameter."""
+        right = self.truth.gradients[name]
+        comparable = raw is not None and raw.shape == right.shape and raw.dtype != object
+        ok = name in self.gradients and name not in self.wrong
+        with np.errstate(all="ignore"):
+            error = relative_error(raw, right) if comparable and raw is not None else float("inf")
+        return Comparison(name, raw, right, error, self.tolerance(name), self.allowed(name, right), ok)
+
+    def loss_comparison(self) -> Comparison | None:
+        if self.loss is None:
+            return None
+        right, ours = np.asarray(self.truth.loss), np.asarray(self.loss)
+        error, allowed = relative_error(ours, right), self.allowed("", right)
+        return Comparison("loss", ours, right, error, self.tolerance(""), allowed, self.loss_is_right)

@@ -1,0 +1,198 @@
+"""The two oracles, which share no code: torch's autograd, and a numerical derivative of the candidate's own loss."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+LARGEST_CHECKED = 4000  # entries that a numerical derivative is taken at; beyond, a random choice of them
+COMPLEX_STEP = 1e-30  # no difference is taken, so the step may be as small as floating point allows
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the reference says: the loss, its named terms, the gradient of each parameter, and that of each term."""
+
+    loss: float
+    terms: dict[str, float]
+    gradients: Arrays
+    term_gradients: dict[str, Arrays]
+    oracle: str = "autograd"
+
+
+def as_tensor(value: Any, requires_grad: bool = False) -> Any:
+    """An array as a tensor of its own memory: floating arrays keep their dtype, integers become int64."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.kind in "iu":
+        value = value.astype(np.int64)
+    tensor = torch.from_numpy(np.array(value, order="C", copy=True))
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def reference_terms(reference: Callable[..., Any], tensors: Any, data: tuple[Any, ...]) -> dict[str, torch.Tensor]:
+    """Run the reference; its loss as named scalar terms ("loss" where it has only one). Raises ValueError otherwise."""
+    value = reference(tensors, *data)
+    terms = value if isinstance(value, dict) else {"loss": value}
+    if not terms:
+        raise ValueError("the reference returned an empty dict; it must return its loss's terms by name")
+    for name, term in terms.items():
+        if not isinstance(term, torch.Tensor):
+            raise ValueError(f"the reference must return a scalar tensor; {name!r} is a {type(term).__name__}")
+        if term.numel() != 1:
+            raise ValueError(f"the reference must return a scalar tensor; {name!r} has shape {tuple(term.shape)}")
+    return {name: term.reshape(()) for name, term in terms.items()}
+
+
+def autograd(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]) -> Truth:
+    """The reference's loss and gradients, by torch's autograd, in the parameters' own dtype."""
+    tensors = {name: as_tensor(value, requires_grad=True) for name, value in params.items()}
+    with torch.enable_grad():
+        terms = reference_terms(reference, dict(tensors), tuple(as_tensor(value) for value in data))
+        by_term = {}
+        for position, (name, term) in enumerate(terms.items()):
+            by_term[name] = _gradients(term, tensors, retain=position < len(terms) - 1)
+    total = {name: sum((one[name] for one in by_term.values()), np.zeros_like(params[name])) for name in params}
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    return Truth(sum(values.values()), values, total, by_term)
+
+
+def _gradients(term: torch.Tensor, tensors: dict[str, torch.Tensor], retain: bool) -> Arrays:
+    if not term.requires_grad:
+        return {name: np.zeros(tuple(tensor.shape), _numpy_dtype(tensor)) for name, tensor in tensors.items()}
+    found = torch.autograd.grad(term, list(tensors.values()), retain_graph=retain, allow_unused=True)
+    return {
+        name: np.zeros(tuple(tensor.shape), _numpy_dtype(tensor)) if grad is None else grad.detach().numpy().copy()
+        for (name, tensor), grad in zip(tensors.items(), found, strict=True)
+    }
+
+
+def _numpy_dtype(tensor: torch.Tensor) -> Any:
+    return torch.empty(0, dtype=tensor.dtype).numpy().dtype
+
+
+def layer_output(reference: Callable[..., Any], inputs: Arrays) -> Array:
+    """The output of a layer's reference. Raises ValueError where it is no tensor."""
+    with torch.no_grad():
+        value = reference({name: as_tensor(one) for name, one in inputs.items()})
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(f"the reference must return a tensor; it returned a {type(value).__name__}")
+    return value.numpy().copy()
+
+
+def nudged(arrays: Any, rng: np.random.Generator) -> Any:
+    """Floating arrays moved by at most one unit in the last place, at random; anything else as it is.
+
+    Numbers move towards zero, so that a probability stays one; whole numbers stay, since they may be labels.
+    """
+    if isinstance(arrays, dict):
+        return {name: nudged(value, rng) for name, value in arrays.items()}
+    if isinstance(arrays, tuple):
+        return tuple(nudged(value, rng) for value in arrays)
+    if not isinstance(arrays, np.ndarray) or arrays.dtype.kind != "f":
+        return arrays
+    shrink = np.finfo(arrays.dtype).eps * rng.integers(0, 2, arrays.shape)
+    return np.where(arrays == np.round(arrays), arrays, arrays * (1 - shrink)).astype(arrays.dtype)
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """A numerical derivative: the gradients (NaN where none was taken), how they were made, and how many entries."""
+
+    gradients: Arrays
+    method: str
+    checked: int
+    entries: int
+
+
+def numerical_gradients(loss: Callable[[Arrays], Any], params: Arrays, rng: np.random.Generator) -> Derivative:
+    """The derivative of `loss(params)`: by the complex step where the code allows it, or by central differences.
+
+    Source: Squire and Trapp (1998), "Using complex variables to estimate derivatives of real functions",
+    SIAM Review 40.
+    """
+    where = _chosen_entries(params, rng)
+    checked, entries = sum(len(chosen) for chosen in where.values()), sum(value.size for value in params.values())
+    by_complex = _complex_step(loss, params, where)
+    if by_complex is not None and _plausible(by_complex, loss, params, where):
+        return Derivative(by_complex, "complex step", checked, entries)
+    return Derivative(_central_differences(loss, params, where), "central differences", checked, entries)
+
+
+def _chosen_entries(params: Arrays, rng: np.random.Generator) -> dict[str, Array]:
+    share = LARGEST_CHECKED // max(len(params), 1)
+    return {
+        name: np.arange(value.size) if value.size <= share else np.sort(rng.choice(value.size, share, replace=False))
+        for name, value in params.items()
+    }
+
+
+def _complex_step(loss: Callable[[Arrays], Any], params: Arrays, where: dict[str, Array]) -> Arrays | None:
+    gradients = {name: np.full(value.shape, np.nan) for name, value in params.items()}
+    moved = {name: value.astype(np.complex128) for name, value in params.items()}
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            for name, chosen in where.items():
+                for index in chosen:
+                    moved[name].flat[index] += 1j * COMPLEX_STEP
+                    value = np.asarray(loss({key: one.copy() for key, one in moved.items()}))
+                    moved[name].flat[index] = params[name].flat[index]
+                    if value.dtype.kind != "c":
+                        return None
+                    gradients[name].flat[index] = value.reshape(()).imag / COMPLEX_STEP
+    except Exception:
+        return None  # the code is not written for complex numbers
+    return gradients
+
+
+def _plausible(gradients: Arrays, loss: Callable[[Arrays], Any], params: Arrays, where: dict[str, Array]) -> bool:
+    """Whether a complex step agrees with differences at a few entries: `abs` and `conj` make it wrong in silence."""
+    few = {name: chosen[:: max(1, len(chosen) // 5)] for name, chosen in where.items()}
+    checks = _central_differences(loss, params, few)
+    for name, chosen in few.items():
+        ours, theirs = gradients[name].flat[chosen], checks[name].flat[chosen]
+        size = float(np.nanmax(np.abs(theirs), initial=1e-8))
+        if np.any(np.abs(ours - theirs) > 1e-4 * size):  # an entry that was not checked is NaN, and passes
+            return False
+    return True
+
+
+def _central_differences(loss: Callable[[Arrays], Any], params: Arrays, where: dict[str, Array]) -> Arrays:
+    """Five-point central differences in float64, of error h^4, at two step sizes.
+
+    Where the two disagree a kink lies between (a ReLU, a maximum); such an entry stays NaN: it has not been checked.
+    """
+    wide, narrow = (_five_points(loss, params, where, scale) for scale in (1e-3, 2.5e-4))
+    for name, values in narrow.items():
+        size = np.nanmax(np.abs(values), initial=0.0)
+        narrow[name] = np.where(np.abs(values - wide[name]) <= 1e-5 * size + 1e-10, values, np.nan)
+    return narrow
+
+
+def _five_points(loss: Callable[[Arrays], Any], params: Arrays, where: dict[str, Array], scale: float) -> Arrays:
+    gradients = {name: np.full(value.shape, np.nan) for name, value in params.items()}
+    moved = {name: value.astype(np.float64) for name, value in params.items()}
+    for name, chosen in where.items():
+        for index in chosen:
+            start = float(moved[name].flat[index])
+            h = scale * max(abs(start), 0.1)
+            values = []
+            for step in (-2, -1, 1, 2):
+                moved[name].flat[index] = start + step * h
+                value = loss({key: one.copy() for key, one in moved.items()})
+                values.append(float(np.asarray(value, dtype=np.float64).reshape(())))
+            moved[name].flat[index] = start
+            below2, below1, above1, above2 = values
+            gradients[name].flat[index] = (below2 - 8 * below1 + 8 * above1 - above2) / (12 * h)
+    return gradients

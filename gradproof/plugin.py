@@ -1,0 +1,193 @@
+"""The pytest plugin: another file in a subject's place, the catalogue of mistakes, and what each finding code means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gradproof import subjects
+from gradproof.codes import CODES
+
+_PLAYED = pytest.StashKey[dict[str, Path]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gradproof", "hand-written gradients against torch")
+    group.addoption(
+        "--impl",
+        action="append",
+        default=[],
+        metavar="SUBJECT=FILE",
+        help="run SUBJECT's tests on your own file (repeatable), for example --impl mlp=my_mlp.py",
+    )
+    group.addoption(
+        "--mistake",
+        action="append",
+        default=[],
+        metavar="SUBJECT/NAME",
+        help="run SUBJECT's tests on a file that is wrong on purpose: how they fail is the lesson",
+    )
+    group.addoption("--list-subjects", action="store_true", help="list the subjects that --impl can replace, and exit")
+    group.addoption("--list-mistakes", action="store_true", help="list the mistakes that --mistake can show, and exit")
+    group.addoption("--explain", metavar="CODE", help="explain a finding code, for example wrong-scale, and exit")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    try:
+        if config.option.explain:
+            print(explanation(config.option.explain))
+        elif config.option.list_subjects:
+            print("\n".join(_subject_lines(config.rootpath)))
+        elif config.option.list_mistakes:
+            print("\n".join(_mistake_lines(config.rootpath)))
+        else:
+            return None
+    except subjects.UnknownName as error:
+        raise pytest.UsageError(str(error)) from None
+    return 0
+
+
+def explanation(code: str) -> str:
+    """The text on a finding code. Raises UnknownName, with the near codes, where there is none."""
+    if code not in CODES:
+        raise subjects.UnknownName("finding code", code, list(CODES))
+    return (Path(__file__).parent / "explanations" / f"{code}.md").read_text(encoding="utf-8").rstrip()
+
+
+def _subject_lines(root: Path) -> list[str]:
+    found = subjects.find_subjects(root)
+    if not found:
+        return [f"no subjects here: there is no numpy_impls folder with files in {root}"]
+    width = max(map(len, found))
+    lines = [f"{name:{width}}  {subjects.first_line(subject.path)}" for name, subject in found.items()]
+    return [*lines, "", "your own file in a subject's place: pytest --impl SUBJECT=FILE"]
+
+
+def _mistake_lines(root: Path) -> list[str]:
+    lines = []
+    for subject in subjects.find_subjects(root).values():
+        for name, path in subject.mistakes.items():
+            lines += [f"{subject.name}/{name}", f"    {subjects.first_line(path)}"]
+    if not lines:
+        return [f"no mistakes here: there is no numpy_impls/mistakes folder with files in {root}"]
+    return [*lines, "", "see one fail: pytest --mistake SUBJECT/NAME"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        config.stash[_PLAYED] = dict([*_own_files(config), *_mistakes(config)])
+    except subjects.UnknownName as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _own_files(config: pytest.Config) -> Iterator[tuple[str, Path]]:
+    for option in config.option.impl:
+        name, equals, file = option.partition("=")
+        if not equals or not file:
+            raise pytest.UsageError(f"--impl {option}: give SUBJECT=FILE, for example --impl mlp=my_mlp.py")
+        subject = subjects.pick_subject(config.rootpath, name)
+        path = (config.invocation_params.dir / file).resolve()
+        if not path.is_file():
+            raise pytest.UsageError(f"--impl {option}: there is no file {path}")
+        _check_functions(subject, path, option)
+        yield name, path
+
+
+def _check_functions(subject: subjects.Subject, path: Path, option: str) -> None:
+    """Stop, before any test runs, where a file does not load or lacks what its subject cannot do without."""
+    kind, required = subjects.kind_of(subject.path)
+    try:
+        module = subjects.load_module(path)
+    except SyntaxError as error:
+        raise pytest.UsageError(f"--impl {option}: {path.name}:{error.lineno}: {error.msg}") from None
+    except Exception as error:
+        raise pytest.UsageError(f"--impl {option}: {path.name} does not load: {error!r}") from error
+    missing = [name for name in required if not callable(getattr(module, name, None))]
+    if missing:
+        near = [name for name in dir(module) if not name.startswith("_") and callable(getattr(module, name))]
+        raise pytest.UsageError(
+            f"--impl {option}: {path.name} has no function {' and no function '.join(missing)}, which a {kind} needs;"
+            f" it has {', '.join(near) or 'no function at all'}"
+        )
+
+
+def _mistakes(config: pytest.Config) -> Iterator[tuple[str, Path]]:
+    for option in config.option.mistake:
+        subject, path = subjects.pick_mistake(config.rootpath, option)
+        yield subject.name, path
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    root = config.rootpath
+    return [
+        f"gradproof: {name} is {path.relative_to(root) if path.is_relative_to(root) else path}"
+        for name, path in config.stash[_PLAYED].items()
+    ]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With another file in a subject's place, only that subject's tests run."""
+    played = config.stash[_PLAYED]
+    if played and collection_path.suffix == ".py" and subject_of(collection_path.stem) not in played:
+        return True
+    return None
+
+
+def subject_of(module_name: str) -> str:
+    """The subject that a test module is about: test_mlp and bench_mlp are about mlp."""
+    stem = module_name.rpartition(".")[2]
+    return stem.removeprefix("test_").removeprefix("bench_")
+
+
+class Implementation:
+    """A subject's functions, from whichever file plays it. A test that needs one which is not there is skipped."""
+
+    def __init__(self, module: ModuleType, path: Path) -> None:
+        self._module = module
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(self._module, name)
+        except AttributeError:
+            pytest.skip(f"{self._path.name} has no {name}, which this test is about")
+
+
+@pytest.fixture(scope="module")
+def impl(request: pytest.FixtureRequest) -> Implementation:
+    """The hand-written implementation under test: the repository's own, or the file given by --impl or --mistake."""
+    root = request.config.rootpath
+    name = subject_of(request.module.__name__)
+    path = request.config.stash[_PLAYED].get(name) or subjects.pick_subject(root, name).path
+    return Implementation(subjects.load_module(path, root), path)
+
+
+@pytest.fixture(scope="module")
+def reference(request: pytest.FixtureRequest) -> ModuleType:
+    """The torch side of the subject under test."""
+    root = request.config.rootpath
+    subject = subjects.pick_subject(root, subject_of(request.module.__name__))
+    return subjects.load_module(subject.reference_path, root)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Say how to run that one check again; keep the one-line summary of a CI log to one line."""
+    error = call.excinfo.value if call.excinfo is not None else None
+    if type(error).__name__ == "GradientMismatch" and hasattr(error, "__notes__"):
+        error.__notes__.append(f"  again: pytest {_again(item)}")
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if type(error).__name__ == "GradientMismatch" and crash is not None:
+        crash.message = crash.message.split("\n")[0]
+
+
+def _again(item: pytest.Item) -> str:
+    options = [f"--impl {one}" for one in item.config.option.impl]
+    options += [f"--mistake {one}" for one in item.config.option.mistake]
+    return " ".join([*options, f'"{item.nodeid}"' if "[" in item.nodeid else item.nodeid])

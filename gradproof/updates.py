@@ -1,0 +1,91 @@
+"""Running update rules: a hand-written one and torch's, over the same gradients, from the same start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradproof import candidate as candidates
+from gradproof import oracles, structure
+from gradproof.oracles import Array, Arrays
+from gradproof.report import Comparison, Finding
+from gradproof.tolerances import largest, relative_tolerance
+
+Trajectory = list[Arrays]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parameters after each step, as far as they came, and what was amiss on the way."""
+
+    steps: Trajectory
+    findings: tuple[Finding, ...]
+
+
+def run_reference(reference: Callable[[Any], Any], params: Arrays, gradients: Sequence[Arrays]) -> Trajectory:
+    """torch's parameters after each step. Raises TypeError where `reference` makes no optimizer."""
+    tensors = {name: oracles.as_tensor(value, requires_grad=True) for name, value in params.items()}
+    optimizer = reference(list(tensors.values()))
+    if not hasattr(optimizer, "step") or not hasattr(optimizer, "param_groups"):
+        raise TypeError(f"the reference must make a torch.optim.Optimizer; it made a {type(optimizer).__name__}")
+    steps = []
+    for grads in gradients:
+        for name, tensor in tensors.items():
+            tensor.grad = oracles.as_tensor(grads[name]) if name in grads else None
+        optimizer.step()
+        steps.append({name: tensor.detach().numpy().copy() for name, tensor in tensors.items()})
+    return steps
+
+
+def run_candidate(
+    step: Callable[..., Any], params: Arrays, gradients: Sequence[Arrays], right: Trajectory, quiet: bool = False
+) -> Run:
+    """The candidate's parameters after each step; it stops at the first step whose result cannot be gone on with."""
+    state: dict[Any, Any] = {}
+    steps: Trajectory = []
+    current = params
+    modified: tuple[str, ...] = ()
+    for count, grads in enumerate(gradients, start=1):
+        names = dict.fromkeys([*current, *(f"grads[{name!r}]" for name in grads)])
+        outcome = candidates.call(lambda p, g: step(p, g, state), names, current, grads, quiet=quiet or count > 1)
+        modified = modified or outcome.modified
+        after, findings = _result(outcome, right[count - 1], count)
+        if findings:
+            return Run(steps, (*findings, *structure.check_inputs(modified)))
+        steps.append(after)
+        current = after
+    return Run(steps, tuple(structure.check_inputs(modified)))
+
+
+def _result(outcome: candidates.Outcome, right: Arrays, count: int) -> tuple[Arrays, list[Finding]]:
+    if outcome.raised is not None:
+        return {}, [Finding("raised", (), f"at step {count} {outcome.raised}")]
+    if not isinstance(outcome.value, dict):
+        kind = "None (is a return statement missing?)" if outcome.value is None else f"a {type(outcome.value).__name__}"
+        return {}, [Finding("wrong-type", (), f"step must return the new parameters as a dict; it returned {kind}")]
+    return structure.check_arrays(outcome.value, right, "params")
+
+
+def compare_trajectories(
+    params: Arrays, ours: Trajectory, right: Trajectory, rtol: float | None, atol: float | None
+) -> dict[str, Comparison]:
+    """Each parameter over all steps: arrays of shape (steps, ...). The tolerance is relative to the distance moved."""
+    return {name: _compare_one(name, start, ours, right, rtol, atol) for name, start in params.items()}
+
+
+def _compare_one(
+    name: str, start: Array, ours: Trajectory, right: Trajectory, rtol: float | None, atol: float | None
+) -> Comparison:
+    theirs = np.stack([step[name] for step in right])
+    tolerance = relative_tolerance("optimizer", start.dtype) if rtol is None else rtol
+    moved = largest(theirs - start)
+    rounding = 4 * float(np.finfo(start.dtype).eps) * largest(theirs) * len(right) ** 0.5
+    allowed = tolerance * moved + (atol or 0.0) + (rounding if rtol is None else 0.0)
+    if len(ours) < len(right):
+        return Comparison(name, None, theirs, float("inf"), tolerance, allowed, False)
+    mine = np.stack([step[name] for step in ours])
+    error = largest(mine - theirs)
+    return Comparison(name, mine, theirs, error / moved if moved else error, tolerance, allowed, error <= allowed)
