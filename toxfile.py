@@ -26,9 +26,8 @@ def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:
 def tox_env_teardown(tox_env: ToxEnv) -> None:
     """Name the interpreter of an environment that could not be made for want of it."""
     if isinstance(tox_env, PythonRun) and not tox_env.env_python().exists():
-        version = tox_env.base_python.version_dot
         logging.error(
-            "NOT TESTED on Python %s: it was not found on PATH, and could not be downloaded. Install it, or leave out what is"
-            " missing: tox --skip-missing-interpreters=true",
-            version,
+            "NOT TESTED on Python %s: it was not found on PATH, and could not be downloaded. Install it, or leave out"
+            " what is missing: tox --skip-missing-interpreters=true",
+            tox_env.base_python.version_dot,
         )
