@@ -2,7 +2,7 @@
 
 Symptom: this is what the answer advised, `m = y.shape[0]` for a y of shape (10, m). Cost and gradient fit each other,
     and the gradient check against the own cost passes; both grow with the data, 5 times too large at m = 50, 500 times
-    at m = 5,000, so that a learning rate that was fine for few samples diverges for more.
+    at m = 5,000. The learning rate that reaches 98 % on 1,797 digits reaches 10 %.
 Why: the mean is over samples. In which place of the shape their number stands follows from the products: the posted
     `delta3 = a3 - y` forces y to be (10, m), and shape[1] had been right.
 Fix: m = len(X)

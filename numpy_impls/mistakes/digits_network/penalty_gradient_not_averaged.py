@@ -1,8 +1,8 @@
 """The penalty's gradient is `lam * theta`, without the 1/m that its cost has.
 
-Symptom: with lam = 0 all is right. With lam = 1, m = 50 samples are enough for the weights to be pulled to zero: the
-    gradient is that of a penalty m times as heavy.
-Why: the derivative of lam / (2 m) theta^2 is lam / m theta.
+Symptom: with lam = 0 all is right. With lam = 1 every weight is drawn to zero: a tenth of the digits is recognised, and
+    the cost stays at 3.25, that of guessing by the classes' frequencies.
+Why: the derivative of lam / (2 m) theta^2 is lam / m theta. Without 1/m it belongs to a penalty m times as heavy.
 Fix: grads[name][1:] += lam / len(X) * theta[1:]
 """
 

