@@ -12,6 +12,7 @@ import numpy as np
 from gradproof import oracles
 from gradproof.oracles import Array, Arrays, Truth
 from gradproof.report import Comparison
+from gradproof.tape import Tape, record
 from gradproof.tolerances import ROUNDING_MARGIN, largest, relative_error, relative_tolerance
 
 
@@ -22,6 +23,13 @@ class Problem:
     params: Arrays
     data: tuple[Any, ...]
     batch_axis: int | None
+    data_names: tuple[str, ...] = ()
+
+    @property
+    def named_data(self) -> dict[str, Array]:
+        """The data's arrays, by the names that the caller's own functions give them."""
+        names = [*self.data_names, *(f"data[{i}]" for i in range(len(self.data_names), len(self.data)))]
+        return {name: one for name, one in zip(names, self.data, strict=False) if isinstance(one, np.ndarray)}
 
     @property
     def samples(self) -> int | None:
@@ -44,7 +52,7 @@ class Problem:
             else one
             for one in self.data
         )
-        return Problem(self.params, chosen, self.batch_axis)
+        return Problem(self.params, chosen, self.batch_axis, self.data_names)
 
 
 @dataclass
@@ -53,7 +61,7 @@ class Case:
 
     problem: Problem
     reference: Callable[..., Any] | None
-    candidate: Callable[..., Any]
+    ask: Callable[[Problem], tuple[float | None, Arrays] | None]  # the candidate on another problem
     truth: Truth
     loss: float | None
     gradients: Arrays
@@ -61,10 +69,12 @@ class Case:
     atol: float | None = None
     floors: dict[str, float] = field(default_factory=dict)  # absolute rounding that the candidate cannot avoid
 
-    def truth_of(self, problem: Problem) -> Truth:
-        """What the reference says of another problem."""
-        assert self.reference is not None
-        return oracles.autograd(self.reference, problem.params, problem.data)
+    @cached_property
+    def tape(self) -> Tape | None:
+        """The reference as a program; None where it cannot be had as one that gives autograd's numbers."""
+        if self.reference is None:
+            return None
+        return record(self.reference, self.problem.params, self.problem.data, self.truth)
 
     @cached_property
     def rounding(self) -> dict[str, float]:
@@ -83,24 +93,31 @@ class Case:
 
     def tolerance(self, name: str) -> float:
         """The relative tolerance that a quantity is held to ("" is the loss)."""
+        return self._tolerances[name]
+
+    @cached_property
+    def _tolerances(self) -> dict[str, float]:
+        dtypes = {name: value.dtype for name, value in self.problem.params.items()}
+        dtypes = {"": next(iter(dtypes.values()))} | dtypes
         if self.rtol is not None:
-            return self.rtol
-        dtype = self.problem.params[name].dtype if name else next(iter(self.problem.params.values())).dtype
-        return relative_tolerance(self.truth.oracle, dtype)
+            return dict.fromkeys(dtypes, self.rtol)
+        return {name: relative_tolerance(self.truth.oracle, dtype) for name, dtype in dtypes.items()}
 
     def agrees(self, name: str, actual: Any, desired: Any) -> bool:
         """Whether two values of a quantity are equal up to rounding."""
         actual, desired = np.asarray(actual), np.asarray(desired)
-        if actual.shape != desired.shape or not np.all(np.isfinite(actual)):
+        if actual.shape != desired.shape:
             return False
         with np.errstate(all="ignore"):
             difference = largest(actual - desired)
-        if not np.isfinite(difference):
-            return False
-        if difference <= self.allowed(name, desired):
-            return True
+        allowed = self.allowed(name, desired)
+        if difference <= allowed:
+            return bool(np.isfinite(difference))
         strict = self.rtol is not None or self.atol is not None
-        return not strict and difference <= self.allowed(name, desired) + self.rounding.get(name, 0.0)
+        far = difference > 1e-3 * largest(desired) and largest(desired) > 0  # no rounding comes to so much
+        if strict or far or not np.isfinite(difference):
+            return False
+        return difference <= allowed + self.rounding.get(name, 0.0)
 
     def allowed(self, name: str, desired: Any) -> float:
         """The largest difference that passes, before the reference's own rounding is looked at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,7 +71,8 @@ def compare_gradients(
     Raises:
         TypeError, ValueError: `params` is no dict of floating arrays, or the reference returns no scalar tensor.
     """
-    problem = Problem(_checked_params(params), tuple(_as_input(one) for one in data), batch_axis)
+    names = _data_names(candidate, params, data) or _data_names(reference, params, data)
+    problem = Problem(_checked_params(params), tuple(_as_input(one) for one in data), batch_axis, names)
     return _compare(candidate, reference, problem, rtol, atol, diagnose)
 
 
@@ -94,16 +96,20 @@ def _compare(
     else:
         truth = oracles.autograd(reference, problem.params, problem.data)
     gradients, found = structure.check_arrays(grads_given, truth.gradients, "grads")
-    loss, loss_found = structure.check_loss(loss_given, truth.loss, None)
+    loss, loss_found = structure.check_loss(loss_given, truth.loss)
     second = _ask(candidate, problem, quiet=True)
     repeated = None if isinstance(second, Finding) else second[1]
     findings = [*found, *loss_found, *findings, *_repeatable(gradients, loss, repeated, second)]
     floors = candidate.rounding(problem.params) if isinstance(candidate, _UpdateGradient) else {}
     if truth.oracle == "central differences":
         floors = {name: 1e-9 * abs(truth.loss) for name in truth.gradients}
-    case = Case(problem, reference, candidate, truth, loss, gradients, rtol, atol, floors)
+
+    def ask(other: Problem) -> tuple[float | None, Arrays] | None:
+        return _usable_answer(candidate, other)
+
+    case = Case(problem, reference, ask, truth, loss, gradients, rtol, atol, floors)
     if case.wrong or not case.loss_is_right:
-        findings += explain(case, search=diagnose)
+        findings += explain(case, diagnose)
     findings = _without_echoes(findings)
     return Report(
         findings=tuple(findings),
@@ -121,8 +127,7 @@ Answer = tuple[Any, dict[Any, Any], list[Finding]]
 
 def _ask(candidate: Candidate, problem: Problem, quiet: bool = False) -> Finding | Answer:
     """The loss and the gradients as the candidate returned them; or the finding that says why there are none."""
-    names = [*problem.params, *(f"data[{i}]" for i, one in enumerate(problem.data) if isinstance(one, np.ndarray))]
-    watched = {name: None for name in names}
+    watched = dict.fromkeys([*problem.params, *problem.named_data])
     outcome = candidates.call(candidate, watched, problem.params, *problem.data, quiet=quiet)
     if outcome.raised is not None:
         return Finding("raised", (), outcome.raised)
@@ -135,6 +140,15 @@ def _ask(candidate: Candidate, problem: Problem, quiet: bool = False) -> Finding
     if not isinstance(grads, dict):
         return Finding("wrong-type", (), f"{expected}; its second part is {_described(grads)}")
     return loss, grads, structure.check_inputs(outcome.modified)
+
+
+def _usable_answer(candidate: Candidate, problem: Problem) -> tuple[float | None, Arrays] | None:
+    """The loss and the gradients on another problem; None where they are not all there."""
+    answer = _ask(candidate, problem, quiet=True)
+    if isinstance(answer, Finding):
+        return None
+    gradients, _ = structure.check_arrays(answer[1], problem.params, "grads")
+    return structure.check_loss(answer[0], 0.0)[0], gradients
 
 
 def _described(value: Any) -> str:
@@ -154,7 +168,7 @@ def _repeatable(gradients: Arrays, loss: float | None, repeated: dict[Any, Any] 
         other = second[0] if name == "loss" and name not in gradients else repeated.get(name)
         array, _ = structure.check_array(name, other, value, "grads")
         if name == "loss" and name not in gradients:
-            number, _ = structure.check_loss(other, 0.0, None)
+            number, _ = structure.check_loss(other, 0.0)
             array = None if number is None else np.asarray(number)
         if array is not None:
             again[name] = array
@@ -218,6 +232,17 @@ def _as_input(value: Any) -> Any:
     """Lists and numbers as arrays, so that both sides are given the same; anything that is no number as it is."""
     array = np.asarray(value) if isinstance(value, (list, tuple, float, int, np.generic)) else value
     return value if isinstance(array, np.ndarray) and array.dtype == object else array
+
+
+def _data_names(function: Any, params: Any, data: tuple[Any, ...]) -> tuple[str, ...]:
+    """What a function calls the data in its own signature; empty where that cannot be told, or clashes with params."""
+    function = function.update if isinstance(function, _UpdateGradient) else function
+    try:
+        found = list(inspect.signature(function).parameters.values())[1 : 1 + len(data)]
+    except (TypeError, ValueError):
+        return ()
+    names = tuple(one.name for one in found if one.kind is one.POSITIONAL_OR_KEYWORD)
+    return names if len(names) == len(data) and not set(names) & set(params) else ()
 
 
 def _raw(grads: dict[Any, Any], name: str) -> Array | None:
@@ -363,10 +388,10 @@ def _check_output(
     ours = output.get("output")
     raw = structure.converted(outcome.value[0])
     case = Case(
-        Problem({"output": right}, (), None), None, lambda: None, Truth(0.0, {}, {"output": right}, {}), None, output
+        Problem({"output": right}, (), None), None, lambda _: None, Truth(0.0, {}, {"output": right}, {}), None, output
     )
     if ours is not None and case.wrong:
-        findings += explain(case, search=True)
+        findings += explain(case)
     return findings, case.comparison("output", raw)
 
 

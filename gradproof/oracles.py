@@ -50,7 +50,7 @@ def reference_terms(reference: Callable[..., Any], tensors: Any, data: tuple[Any
             raise ValueError(f"the reference must return a scalar tensor; {name!r} is a {type(term).__name__}")
         if term.numel() != 1:
             raise ValueError(f"the reference must return a scalar tensor; {name!r} has shape {tuple(term.shape)}")
-    return {name: term.reshape(()) for name, term in terms.items()}
+    return {name: term.reshape(()) if term.dim() else term for name, term in terms.items()}
 
 
 def autograd(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]) -> Truth:

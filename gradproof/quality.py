@@ -19,7 +19,7 @@ NEARLY_ZERO = 1e-9  # of the largest gradient of any parameter
 def of_inputs(problem: Problem) -> tuple[str, ...]:
     """Inputs under which whole families of mistakes go unseen."""
     found = []
-    arrays = problem.params | {f"data[{i}]": one for i, one in enumerate(problem.data) if isinstance(one, np.ndarray)}
+    arrays = problem.params | problem.named_data
     if problem.samples == 1:
         found.append("the batch has one sample: sums, means and mixed-up samples all look alike")
     for name, value in arrays.items():

@@ -123,7 +123,7 @@ def _not_finite(name: str, array: Array, label: str) -> Finding:
     return Finding("not-finite", (name,), message)
 
 
-def check_loss(value: Any, right: float, dtype: Any) -> tuple[float | None, list[Finding]]:
+def check_loss(value: Any, right: float) -> tuple[float | None, list[Finding]]:
     """The candidate's loss as a number; None where it computes none, or where what it returned is no finite number."""
     if value is None:
         return None, []

@@ -3,13 +3,73 @@
 from __future__ import annotations
 
 from gradproof.case import Case
+from gradproof.diagnosis import losses, pattern, penalties
+from gradproof.diagnosis.search import Explanation, Found, search
 from gradproof.report import Finding
 
 
-def diagnose(case: Case, search: bool = True) -> list[Finding]:
-    findings = []
-    if not case.loss_is_right and not case.wrong:
-        findings.append(Finding("wrong-loss", ("loss",), "the gradient is right, the loss is not"))
-    if case.wrong:
-        findings.append(Finding("unexplained", case.wrong, "the gradients differ", exact=False))
+def diagnose(case: Case, searching: bool = True) -> list[Finding]:
+    """The mistakes that give exactly the candidate's numbers, or `unexplained`."""
+    findings: list[Finding] = []
+    explained_loss = case.loss_is_right
+    if case.wrong and searching:
+        found = search(case)
+        if found.explanations:
+            findings = told(case, found)
+            explained_loss = explained_loss or found.explanations[0].loss_matches
+        else:
+            findings = penalties.findings(case) or [pattern.unexplained(case, found)]
+    elif case.wrong:
+        findings = [pattern.unexplained(case, None)]
+    if not explained_loss:
+        findings.append(losses.finding(case, searching))
     return findings
+
+
+def told(case: Case, found: Found) -> list[Finding]:
+    """The findings of the simplest explanation; what fits equally well is named in the first message."""
+    best = found.explanations[0]
+    findings = list(_findings(case, best))
+    others = _other_readings(best, found.explanations[1:])
+    if others and findings:
+        first = findings[0]
+        message = f"{first.message}\nThe same numbers come of: {'; or of: '.join(others)}"
+        findings[0] = Finding(first.code, first.parameters, message, first.site, first.exact)
+    return findings
+
+
+def _findings(case: Case, best: Explanation) -> list[Finding]:
+    touched = tuple(name for name in case.wrong if name not in best.transforms or best.faults)
+    findings = []
+    for fault in best.faults:
+        message = fault.message
+        if fault.forward or fault.inputs:
+            message += f"\n{_belonging(case, best)}"
+        findings.append(Finding(fault.code, touched, message, str(fault.site) if fault.site else None))
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, transform in best.transforms.items():
+        for code, message in transform.mistakes():
+            groups.setdefault((code, message), []).append(name)
+    for (code, message), names in groups.items():
+        findings.append(Finding(code, tuple(names), message))
+    return findings
+
+
+def _belonging(case: Case, best: Explanation) -> str:
+    if case.loss is None:
+        return "Your gradient is that of another function."
+    if best.loss_matches:
+        return "Your loss and your gradient belong together, but to this function."
+    return "Your loss is not this function's: the gradient alone is."
+
+
+def _other_readings(best: Explanation, others: tuple[Explanation, ...]) -> list[str]:
+    """Explanations of as many mistakes under another code, in one line each."""
+    codes = {fault.code for fault in best.faults}
+    readings = {}
+    for one in others:
+        if abs(one.cost - best.cost) < 0.5 and len(one.faults) == 1 and not one.transforms:
+            fault = one.faults[0]
+            if fault.code not in codes and fault.code not in readings:
+                readings[fault.code] = f"{fault.code}, {fault.message}"
+    return list(readings.values())[:2]

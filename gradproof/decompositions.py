@@ -1,0 +1,191 @@
+"""Fused operations of torch, written as the parts that a person would write by hand.
+
+Each takes the arguments of the core operation that it stands for and gives the same result. In this form a part that
+was forgotten (the mean inside a normalisation, the logarithm inside a loss) is a place of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+MEAN, SUM = 1, 2  # torch's numbers for reduction="mean" and reduction="sum"
+
+
+def _reduced(value: Tensor, reduction: int) -> Tensor:
+    if reduction == MEAN:
+        return value.mean()
+    return value.sum() if reduction == SUM else value
+
+
+def _mse_loss(x: Tensor, target: Tensor, reduction: int = MEAN) -> Tensor:
+    return _reduced((x - target) ** 2, reduction)
+
+
+def _binary_cross_entropy(x: Tensor, y: Tensor, weight: Tensor | None = None, reduction: int = MEAN) -> Tensor:
+    loss = -(y * x.log().clamp_min(-100) + (1 - y) * (1 - x).log().clamp_min(-100))
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _binary_cross_entropy_with_logits(
+    z: Tensor, y: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = MEAN
+) -> Tensor:
+    if pos_weight is None:
+        loss = torch.ops.aten.softplus(z) - y * z
+    else:
+        loss = (1 - y) * z + (1 + (pos_weight - 1) * y) * torch.ops.aten.softplus(-z)
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _nll_loss(
+    x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    if weight is not None or x.dim() > 2 or bool((target == ignore_index).any()):
+        return NotImplemented
+    total = torch.tensor(float(target.numel()), dtype=x.dtype)
+    if x.dim() == 1:
+        return -x[target], total
+    picked = x.gather(1, target.unsqueeze(1)).squeeze(1)
+    return _reduced(-picked, reduction), total
+
+
+def _variance(x: Tensor, dims: list[int] | None, correction: float, keepdim: bool) -> tuple[Tensor, Tensor]:
+    dims = list(range(x.dim())) if not dims else list(dims)
+    count = math.prod(x.shape[dim] for dim in dims)
+    mean = x.mean(dims, True)
+    variance = ((x - mean) ** 2).sum(dims, keepdim) / (count - correction)
+    return variance, mean if keepdim else x.mean(dims)
+
+
+def _var(x: Tensor, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
+    return _variance(x, dim, 1 if correction is None else correction, keepdim)[0]
+
+
+def _std(x: Tensor, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
+    return _var(x, dim, correction=correction, keepdim=keepdim).sqrt()
+
+
+def _var_mean(x: Tensor, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
+    return _variance(x, dim, 1 if correction is None else correction, keepdim)
+
+
+def _layer_norm(
+    x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    dims = list(range(x.dim() - len(shape), x.dim()))
+    normal, mean, rstd = _normalised(x, dims, eps)
+    return _affine(normal, weight, bias, list(normal.shape[-len(shape) :])), mean, rstd
+
+
+def _normalised(x: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    mean = x.mean(dims, True)
+    centred = x - mean
+    rstd = ((centred**2).mean(dims, True) + eps).rsqrt()
+    return centred * rstd, mean, rstd
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: list[int]) -> Tensor:
+    if weight is not None:
+        x = x * (weight if list(weight.shape) == shape else weight.reshape(shape))
+    return x if bias is None else x + (bias if list(bias.shape) == shape else bias.reshape(shape))
+
+
+def _batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    shape = [1, -1] + [1] * (x.dim() - 2)
+    if training:
+        normal, mean, rstd = _normalised(x, [0, *range(2, x.dim())], eps)
+    elif running_mean is None or running_var is None:
+        return NotImplemented
+    else:
+        mean, rstd = running_mean.reshape(shape), (running_var.reshape(shape) + eps).rsqrt()
+        normal = (x - mean) * rstd
+    sizes = [1, x.shape[1]] + [1] * (x.dim() - 2)
+    return _affine(normal, weight, bias, sizes), mean.flatten(), rstd.flatten()
+
+
+def _batch_norm_without_statistics(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _batch_norm(x, weight, bias, None, None, training, momentum, eps)
+
+
+def _group_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, c: int, hxw: int, groups: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    grouped = x.reshape(n, groups, -1)
+    normal, mean, rstd = _normalised(grouped, [2], eps)
+    sizes = [1, c] + [1] * (x.dim() - 2)
+    return _affine(normal.reshape(x.shape), weight, bias, sizes), mean.squeeze(2), rstd.squeeze(2)
+
+
+def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    product = torch.mm(a, b)
+    product = product if alpha == 1 else product * alpha
+    return product + (bias if beta == 1 else bias * beta)
+
+
+def _addmv(bias: Tensor, a: Tensor, v: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    product = torch.mv(a, v)
+    product = product if alpha == 1 else product * alpha
+    return product + (bias if beta == 1 else bias * beta)
+
+
+def _baddbmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    product = torch.bmm(a, b)
+    product = product if alpha == 1 else product * alpha
+    return product if beta == 0 else product + (bias if beta == 1 else bias * beta)
+
+
+def _vector_norm(x: Tensor, order: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    if order != 2 or dtype is not None:
+        return NotImplemented
+    dims = list(range(x.dim())) if dim is None else dim
+    return (x**2).sum(dims, keepdim).sqrt()
+
+
+def _copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    return source.to(x.dtype).expand(x.shape).clone()
+
+
+TABLE: Mapping[str, Callable[..., Any]] = {
+    "mse_loss": _mse_loss,
+    "binary_cross_entropy": _binary_cross_entropy,
+    "binary_cross_entropy_with_logits": _binary_cross_entropy_with_logits,
+    "nll_loss_forward": _nll_loss,
+    "var.correction": _var,
+    "std.correction": _std,
+    "var_mean.correction": _var_mean,
+    "native_layer_norm": _layer_norm,
+    "native_batch_norm": _batch_norm,
+    "_native_batch_norm_legit": _batch_norm,
+    "_native_batch_norm_legit.no_stats": _batch_norm_without_statistics,
+    "native_group_norm": _group_norm,
+    "addmm": _addmm,
+    "addmv": _addmv,
+    "baddbmm": _baddbmm,
+    "linalg_vector_norm": _vector_norm,
+    "copy": _copy,
+}
+
+
+def decomposition(func: Any) -> Callable[..., Any] | None:
+    """The parts of a core operation, as a function of the same arguments; None where it is no fused one.
+
+    The function may return NotImplemented for arguments that it does not cover; the operation is then done as it is.
+    """
+    name = func.overloadpacket.__name__
+    overload = func._overloadname
+    return TABLE.get(name if overload == "default" else f"{name}.{overload}")

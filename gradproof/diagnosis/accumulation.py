@@ -1,0 +1,171 @@
+"""Sums of contributions of which only one was kept: `=` for `+=`, one step, one sample, a repeated index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from gradproof.case import Problem
+from gradproof.diagnosis.edges import VIEWS, origin
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import Place
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor
+
+MANY = 24  # contributions that are tried one by one; of more, the first and the last
+
+
+def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
+    """For each value that is used several times, each sum over samples or steps, and each look-up by index."""
+    yield from _single_uses(tape)
+    for place in places:
+        yield from _along_axes(tape, place, problem)
+        yield from _repeated_indices(tape, place)
+
+
+def _single_uses(tape: Tape) -> Iterator[Fault]:
+    for value, arriving in tape.clean.arriving.items():
+        users = [index for index, _ in arriving]
+        if len(users) < 2 or value in tape.terms.values():
+            continue
+        name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
+        repeated = len({(tape.nodes[i].site, tape.nodes[i].name) for i in users}) == 1
+        chosen = users if len(users) <= MANY else [users[0], users[-1]]
+        for user in chosen:
+            yield _only_use(tape, value, name, users, user, repeated)
+
+
+def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, repeated: bool) -> Fault:
+    node = tape.nodes[user]
+    step = len(users) - users.index(user)
+    if repeated:
+        code = "last-step-only"
+        which = {1: "the first step", len(users): "the last step"}.get(step, f"step {step}")
+        message = f"the gradient of {name} is the contribution of {which} alone, not the sum over all {len(users)}"
+    else:
+        code = "overwritten"
+        message = (
+            f"{name} is used {len(users)} times; its gradient is only what comes back from `{node.name}` "
+            f"(line {node.site.line}), where the contributions add up (`=` for `+=`)"
+        )
+
+    def keep(arriving: list[tuple[int, Tensor]]) -> Tensor | None:
+        return next((grad for index, grad in arriving if index == user), None)
+
+    return Fault(code, message, node.site, 1.0, values={value: keep})
+
+
+def _along_axes(tape: Tape, place: Place, problem: Problem) -> Iterator[Fault]:
+    """A parameter's gradient is a sum over the axes that its operation's result has and it has not."""
+    for position, value in enumerate(place.nodes[0].inputs):
+        name = _parameter(tape, value)
+        if name is None:
+            continue
+        lead = _leading_shape(tape, place.nodes[0], position)
+        for axis, length in enumerate(lead):
+            if length < 2:
+                continue
+            is_batch = problem.batch_axis == axis and length == problem.samples
+            code, what = ("one-sample-only", "sample") if is_batch else ("last-step-only", "step")
+            for index, which in ((-1, f"the last {what}"), (0, f"the first {what}")):
+                message = f"the gradient of {name} is the contribution of {which} alone, not the sum over all {length}"
+                hook = _only_index(position, lead, axis, index % length)
+                yield Fault(code, message, place.site, 1.1, {node.index: hook for node in place.nodes})
+
+
+def _parameter(tape: Tape, value: int) -> str | None:
+    for _ in range(4):
+        for name, number_ in tape.parameters.items():
+            if number_ == value:
+                return name
+        producer = tape.producer.get(value)
+        if producer is None or tape.nodes[producer].name not in VIEWS:
+            return None
+        value = tape.nodes[producer].inputs[0]
+    return None
+
+
+def _leading_shape(tape: Tape, node: Node, position: int) -> tuple[int, ...]:
+    """The axes that are summed over, as they were before a view made one of them: (batch, steps) for batch * steps."""
+    out = tuple(tape.values[node.outputs[0]].shape)
+    mine = tuple(tape.values[node.inputs[position]].shape)
+    if node.name in ("mm", "mv") and position == 1 and len(node.inputs) > 1:
+        rows = out[0]
+        value = node.inputs[0]
+        for _ in range(4):
+            shape = tuple(tape.values[value].shape)
+            if len(shape) > 2 and math.prod(shape[:-1]) == rows:
+                return shape[:-1]
+            producer = tape.producer.get(value)
+            if producer is None or tape.nodes[producer].name not in VIEWS:
+                break
+            value = tape.nodes[producer].inputs[0]
+        return (rows,)
+    if node.name in ("add", "sub", "mul") and len(mine) < len(out) and out[len(out) - len(mine) :] == mine:
+        return out[: len(out) - len(mine)]
+    return ()
+
+
+def _only_index(position: int, lead: tuple[int, ...], axis: int, index: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is not None:
+            spread = grad.reshape(*lead, -1)
+            mask = torch.zeros_like(spread)
+            mask.select(axis, index).fill_(1)
+            found[position] = tape.vjp(node, [(spread * mask).reshape(grad.shape)])[position]
+        return found
+
+    return hook
+
+
+_ASSIGN: dict[str, Callable[[np.ndarray, list[np.ndarray], list[object], np.ndarray], None]] = {}
+
+
+def _assigning(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        _ASSIGN[name] = function
+        return function
+
+    return register
+
+
+@_assigning("index")
+def _index(out: np.ndarray, indices: list[np.ndarray], constants: list[object], grad: np.ndarray) -> None:
+    out[tuple(indices)] = grad
+
+
+@_assigning("embedding")
+def _embedding(out: np.ndarray, indices: list[np.ndarray], constants: list[object], grad: np.ndarray) -> None:
+    out[indices[0]] = grad
+
+
+@_assigning("index_select")
+def _index_select(out: np.ndarray, indices: list[np.ndarray], constants: list[object], grad: np.ndarray) -> None:
+    np.moveaxis(out, int(str(constants[0])), 0)[indices[0]] = np.moveaxis(grad, int(str(constants[0])), 0)
+
+
+@_assigning("gather")
+def _gather(out: np.ndarray, indices: list[np.ndarray], constants: list[object], grad: np.ndarray) -> None:
+    np.put_along_axis(out, indices[0], grad, int(str(constants[0])))
+
+
+def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
+    if place.name not in _ASSIGN or None in place.nodes[0].constants:
+        return
+    target = origin(tape, place.nodes[-1], 0)
+    message = f"where an index occurs more than once, only the last of its contributions to {target} is kept"
+    hooks = {node.index: _assigned for node in place.nodes}
+    yield Fault("overwritten", f"{message} (`d[i] = g` for `np.add.at(d, i, g)`)", place.site, 1.0, hooks)
+
+
+def _assigned(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    found, grad = list(tape.vjp(node, grads)), grads[0]
+    if grad is not None:
+        out = np.zeros(tuple(tape.values[node.inputs[0]].shape), grad.numpy().dtype)
+        indices = [tape.values[value].numpy() for value in node.inputs[1:]]
+        _ASSIGN[node.name](out, indices, node.constants, grad.numpy())
+        found[0] = torch.from_numpy(out)
+    return found

@@ -1,0 +1,62 @@
+"""Constants in a reader's words: a factor of 5 is the batch size, one of 0.1 is one over the number of classes."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from gradproof.case import Problem
+from gradproof.report import number
+
+
+def sizes(problem: Problem) -> dict[int, str]:
+    """The sizes of a problem, by value: the first name of each is the one that is told."""
+    found: dict[int, str] = {}
+    if problem.samples:
+        found[problem.samples] = f"the batch size {problem.samples}"
+    for name, value in [*problem.named_data.items(), *problem.params.items()]:
+        shape = getattr(value, "shape", ())
+        for axis, length in enumerate(shape):
+            found.setdefault(length, f"{length}, the length of axis {axis} of {name}")
+        if len(shape) > 1:
+            count = int(np.prod(shape))
+            found.setdefault(count, f"{count}, the number of entries of {name}")
+    return {length: name for length, name in found.items() if length > 1}
+
+
+def named(factor: float, problem: Problem, rtol: float = 1e-9) -> str | None:
+    """A factor in words; None where it is no constant that code could have got wrong."""
+    if not np.isfinite(factor):
+        return None
+    if factor < 0:
+        positive = named(-factor, problem, rtol)
+        return f"minus {positive}" if positive else None
+    for value, name in _table(problem):
+        if abs(factor - value) <= rtol * abs(value):
+            return name
+    fraction = Fraction(factor).limit_denominator(64)
+    if fraction and abs(float(fraction) - factor) <= rtol * factor and fraction.numerator <= 64:
+        return str(fraction) if fraction.denominator > 1 else f"{fraction.numerator}"
+    decimal = float(f"{factor:.2g}")
+    if abs(decimal - factor) <= rtol * factor and 1e-4 <= factor <= 1e4:
+        return number(factor)
+    return None
+
+
+def _table(problem: Problem) -> list[tuple[float, str]]:
+    found = [(1.0, "1"), (2.0, "2"), (0.5, "1/2")]
+    known = sizes(problem)
+    for size, name in known.items():
+        found += [(size, name), (1 / size, f"1/{size} (one over {name})")]
+    for size, name in known.items():
+        found += [(2 * size, f"2 times {name}"), (size / 2, f"half of {name}"), (2 / size, f"2/{size} ({name})")]
+        found += [(1 / (2 * size), f"1/(2*{size}) ({name})"), (size**2, f"the square of {name}")]
+        found += [(1 / size**2, f"one over the square of {name}"), (size**0.5, f"the square root of {name}")]
+        found += [(size**-0.5, f"one over the square root of {name}")]
+    for size, name in known.items():
+        found += [(size / other, f"{size}/{other} ({name}, over {more})") for other, more in known.items()]
+        found += [(size * other, f"{name}, times {more}") for other, more in known.items()]
+        found += [(size / (size - 1), f"{size}/{size - 1} ({name})")]
+        found += [((size - 1) / size, f"{size - 1}/{size} ({name})")]
+    return found

@@ -1,0 +1,135 @@
+"""Routes of the gradient: one that was dropped, has the wrong sign, or carries a constant too much or too little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import Place
+from gradproof.report import number
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor
+
+CONSTANTS = (0.0, -1.0)  # a route dropped, a sign; other constants are fitted
+
+
+def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """For each term of the loss, and each route into an operation that has several, or out of a value that has."""
+    if len(tape.terms) > 1:
+        for name, value in tape.terms.items():
+            yield from _of_term(name, value)
+    for place in places:
+        for position in range(len(place.nodes[0].inputs)):
+            if _is_junction(tape, place.nodes[0], position):
+                yield from _of_route(tape, place, position)
+
+
+def _of_term(name: str, value: int) -> Iterator[Fault]:
+    def scaled(constant: float) -> Fault:
+        words = f"your gradient has {number(constant)} times {name!r}, where it has 1 times {name!r}"
+        if constant == 0.0:
+            words = f"your gradient has nothing of the loss's term {name!r} (weight 0, expected 1)"
+        return Fault(
+            "wrong-term-weight",
+            words,
+            rank=0.8,
+            values={value: lambda arriving: constant * arriving[0][1]},
+            scaled=scaled if constant == 0.0 else None,
+            constant=constant,
+            term=name,
+        )
+
+    for constant in CONSTANTS:
+        yield scaled(constant)
+
+
+def _is_junction(tape: Tape, node: Node, position: int) -> bool:
+    value = node.inputs[position]
+    if value not in tape.differentiable:
+        return False
+    joins = sum(one in tape.differentiable for one in node.inputs) > 1
+    forks = len(tape.consumers.get(value, ())) > 1
+    return joins or forks
+
+
+def _of_route(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
+    in_time = is_recurrent(tape, place, position)
+    source = origin(tape, place.nodes[-1], position)
+    for words, nodes in _passages(place, in_time):
+        for constant in CONSTANTS:
+            yield _scaled_route(place, position, nodes, words, source, in_time, constant)
+
+
+def _passages(place: Place, in_time: bool) -> Iterator[tuple[str, tuple[Node, ...]]]:
+    yield from place.subsets()
+    if in_time:
+        count = len(place.nodes)
+        for k in range(1, count):
+            yield f", between steps {k} and {k + 1} of {count}", place.nodes[k : k + 1]
+
+
+def _scaled_route(
+    place: Place,
+    position: int,
+    nodes: tuple[Node, ...],
+    words: str,
+    source: str,
+    in_time: bool,
+    constant: float,
+) -> Fault:
+    def scaled(other: float) -> Fault:
+        return _scaled_route(place, position, nodes, words, source, in_time, other)
+
+    hooks = {node.index: scale_route(position, constant) for node in nodes}
+    if constant == 0.0:
+        code = "truncated-in-time" if in_time else "missing-path"
+        told = "the gradient does not flow back through" if in_time else "nothing of the gradient flows back through"
+        message = f"{told} {place} to {source}{words}"
+    elif constant == -1.0:
+        code, message = "wrong-sign", f"what flows back through {place} to {source} has the wrong sign{words}"
+    else:
+        code = "wrong-scale"
+        message = f"what flows back through {place} to {source} is {number(constant)} times the right{words}"
+    return Fault(code, message, place.site, _rank(words), hooks, scaled=scaled if constant == 0.0 else None)
+
+
+def _rank(words: str) -> float:
+    return 1.0 + (0.3 if "passage" in words and " all " not in words else 0.0) + (0.2 if "between" in words else 0.0)
+
+
+def scale_route(position: int, constant: float) -> NodeHook:
+    """A hook that multiplies what flows back to one of an operation's inputs."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        grad = found[position]
+        found[position] = None if constant == 0.0 or grad is None else constant * grad
+        return found
+
+    return hook
+
+
+def is_recurrent(tape: Tape, place: Place, position: int) -> bool:
+    """Whether an input of a place comes, at each passage, from the passage before."""
+    pairs = list(zip(place.nodes, place.nodes[1:], strict=False))
+    return bool(pairs) and all(tape.depends(later.inputs[position], earlier) for earlier, later in pairs)
+
+
+def origin(tape: Tape, node: Node, position: int) -> str:
+    """What an input is, in words: a parameter's name, or the operation that made it."""
+    value = node.inputs[position]
+    for _ in range(4):  # a transpose or a view on the way does not change whose values they are
+        name = tape.name_of(value)
+        if name is not None:
+            return name
+        producer = tape.producer.get(value)
+        if producer is None:
+            return "a constant"
+        made_by = tape.nodes[producer]
+        if made_by.name not in VIEWS:
+            break
+        value = made_by.inputs[0]
+    made_by = tape.nodes[tape.producer[value]]
+    return f"the result of `{made_by.name}` (line {made_by.site.line})"
+
+
+VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape clone to".split())

@@ -1,0 +1,102 @@
+"""A fault: one rule of the reference broken, as hooks that its tape can be run with."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradproof.case import Problem
+from gradproof.oracles import Arrays
+from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, ValueHook, record
+
+Replacement = Callable[[Node, list[Tensor]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """What is broken (`code`, `message`), where (`site`), and how to run the reference like that.
+
+    `rank` says how far-fetched it is: of explanations that fit equally well, the one of the lowest rank is told first.
+    """
+
+    code: str
+    message: str
+    site: Site | None = None
+    rank: float = 1.0
+    nodes: Mapping[int, NodeHook] = field(default_factory=dict)
+    values: Mapping[int, ValueHook] = field(default_factory=dict)
+    forward: Mapping[int, Replacement] = field(default_factory=dict)
+    inputs: Callable[[Problem], Problem | None] | None = None
+    scaled: Callable[[float], Fault | None] | None = None  # the same fault with a constant, where it has one
+    constant: float | None = None
+    term: str | None = None  # the loss's term whose weight it changes
+
+
+@dataclass
+class Model:
+    """The reference on one problem, ready to be run with faults."""
+
+    reference: Callable[..., Any]
+    problem: Problem
+    tape: Tape
+    _others: dict[int, Tape | None] = field(default_factory=dict)
+
+    def tape_for(self, faults: Sequence[Fault]) -> Tape | None:
+        """The tape, on other inputs where a fault is one of the inputs (a sample left out, another shape)."""
+        changing = [fault for fault in faults if fault.inputs is not None]
+        if not changing:
+            return self.tape
+        key = id(changing[0].inputs)
+        if key not in self._others:
+            self._others[key] = self._record(changing[0])
+        return self._others[key] if len(changing) == 1 else None
+
+    def _record(self, fault: Fault) -> Tape | None:
+        assert fault.inputs is not None
+        problem = fault.inputs(self.problem)
+        if problem is None:
+            return None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of shapes that broadcast
+                return record(self.reference, problem.params, problem.data)
+        except Exception:
+            return None  # the reference does not take such inputs
+
+
+def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
+    """The gradients and the loss of the reference with these rules broken; None where it cannot run like that."""
+    tape = model.tape_for(faults)
+    if tape is None:
+        return None
+    forward: dict[int, Replacement] = {}
+    nodes: dict[int, NodeHook] = {}
+    values: dict[int, ValueHook] = {}
+    for fault in faults:
+        for index, hook in fault.nodes.items():
+            nodes[index] = _after(nodes[index], hook) if index in nodes else hook
+        values.update(fault.values)
+        forward.update(fault.forward)
+    try:
+        replayed = tape.replay(forward) if forward else tape
+        if replayed is None:
+            return None
+        return replayed.backward(nodes, values).arrays(), replayed.loss()
+    except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError):
+        return None
+
+
+def _after(first: NodeHook, second: NodeHook) -> NodeHook:
+    """Two broken rules at one operation: what the first changes of the gradients, the second does not undo."""
+
+    def both(tape: Tape, node: Node, grads: list[Tensor | None]) -> list[Tensor | None]:
+        clean = tape.vjp(node, grads)
+        one, other = first(tape, node, grads), second(tape, node, grads)
+        return [
+            b if a is c or (a is not None and c is not None and a.shape == c.shape and bool((a == c).all())) else a
+            for a, b, c in zip(one, other, clean, strict=True)
+        ]
+
+    return both

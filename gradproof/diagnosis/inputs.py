@@ -1,0 +1,52 @@
+"""The reference on other inputs: one sample of the batch, all but one, an array that is one axis short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradproof.case import Problem
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import Place
+from gradproof.tape import Tape
+
+
+def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
+    """For the batch: its first and its last sample alone. For each data array: an axis of length 1 more, or less."""
+    count = problem.samples
+    if count is not None and count > 1:
+        for index, which in ((-1, "last"), (0, "first")):
+            chosen = [index % count]
+            message = f"the gradient is that of the {which} sample alone, not of all {count}"
+            yield _of_samples("one-sample-only", message, chosen, problem, 1.0)
+    for position, name in enumerate(problem.named_data):
+        yield from _broadcast(position, name, problem)
+
+
+def _of_samples(code: str, message: str, chosen: list[int], problem: Problem, rank: float) -> Fault:
+    def inputs(other: Problem) -> Problem:
+        return other.take(chosen)
+
+    return Fault(code, message, None, rank, inputs=inputs)
+
+
+def _broadcast(position: int, name: str, problem: Problem) -> Iterator[Fault]:
+    array = problem.named_data[name]
+    if array.dtype.kind not in "fiu" or len(array.shape) not in (1, 2):
+        return
+    n = array.shape[0]
+    if array.ndim == 1 and n > 1:
+        words = f"{name} of shape ({n},) met an array of shape ({n}, 1)"
+        yield _reshaped(position, name, (n, 1), f"{words} and became ({n}, {n}): every sample against every other")
+    elif array.ndim == 2 and array.shape[1] == 1 and n > 1:
+        words = f"an array of shape ({n},) met {name} of shape ({n}, 1)"
+        yield _reshaped(position, name, (n,), f"{words} and became ({n}, {n}): every sample against every other")
+
+
+def _reshaped(position: int, name: str, shape: tuple[int, ...], message: str) -> Fault:
+    def inputs(other: Problem) -> Problem:
+        data = list(other.data)
+        where = next(i for i, one in enumerate(data) if one is other.named_data[name])
+        data[where] = data[where].reshape(shape)
+        return Problem(other.params, tuple(data), other.batch_axis, other.data_names)
+
+    return Fault("broadcast", message, None, 0.9, inputs=inputs)

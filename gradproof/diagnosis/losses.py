@@ -1,0 +1,79 @@
+"""A loss that is wrong: a constant factor, terms weighted otherwise, a penalty on too much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradproof.case import Case
+from gradproof.diagnosis import penalties
+from gradproof.diagnosis.constants import named
+from gradproof.diagnosis.search import fresh_case
+from gradproof.report import Finding, number
+
+
+def finding(case: Case, searching: bool) -> Finding:
+    """The finding on a wrong loss, with the reading of its number that holds again on fresh inputs."""
+    beside = "The gradient is right" if not case.wrong else "Apart from the gradient"
+    message = f"{beside}, the loss is not: yours {number(case.loss or 0.0)}, torch's {number(case.truth.loss)}."
+    if searching and case.reference is not None:
+        reading = _reading(case)
+        if reading:
+            message += f" It is {reading}."
+    message += "\nA gradient check by differences would compare your gradient with the wrong function."
+    return Finding("wrong-loss", ("loss",), message)
+
+
+def _reading(case: Case) -> str | None:
+    fresh = fresh_case(case)
+    if fresh is None or fresh.loss is None:
+        return None
+    again = {words: value for words, value in _readings(fresh)}
+    for words, value in _readings(case):
+        other = again.get(words)
+        if other is not None and case.agrees("", case.loss, value) and fresh.agrees("", fresh.loss, other):
+            return words
+    return None
+
+
+def _readings(case: Case) -> Iterator[tuple[str, float]]:
+    """Numbers that the loss could be, in words."""
+    assert case.loss is not None
+    terms, total = case.truth.terms, case.truth.loss
+    if total:
+        words = named(case.loss / total, case.problem)
+        if words:
+            yield f"the right loss times {words}", case.loss
+    for name, value in terms.items() if len(terms) > 1 else ():
+        if value:
+            weight = (case.loss - (total - value)) / value
+            words = named(weight, case.problem, 1e-7)
+            if abs(weight) < 1e-9:
+                yield f"the loss without its term {name!r}", total - value
+            elif words:
+                yield f"the loss with its term {name!r} weighted by {words}", total + (weight - 1) * value
+    yield from _penalties(case)
+
+
+def _penalties(case: Case) -> Iterator[tuple[str, float]]:
+    """The penalty over all entries, also those that the reference leaves alone; likewise with another weight."""
+    strength = penalties.coefficient(case)
+    if strength is None:
+        return
+    name, gradients = next(
+        (name, one)
+        for name, one in case.truth.term_gradients.items()
+        if penalties.is_penalty(one, case.problem.params, strength)
+    )
+    free = {key: value * (gradients[key] == 0) for key, value in case.problem.params.items()}
+    extra = sum(0.5 * strength * float(np.sum(value**2)) for value in free.values())
+    others = case.truth.loss - case.truth.terms[name]
+    everything = case.truth.terms[name] + extra
+    where = ", ".join(f"{key} ({penalties.part_in_words(one != 0)})" for key, one in free.items() if np.any(one))
+    if everything and extra:
+        weight = (case.loss - others) / everything if case.loss is not None else 0.0
+        words = named(weight, case.problem, 1e-7)
+        if words:
+            times = "" if words == "1" else f", weighted by {words}"
+            yield f"the loss with {name!r} also on {where}{times}", others + weight * everything

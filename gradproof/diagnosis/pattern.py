@@ -1,0 +1,115 @@
+"""What can be said where no known mistake gives the numbers: what differs, what is right, and what follows from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradproof.case import Case, Problem
+from gradproof.diagnosis.search import Found
+from gradproof.report import Finding, number
+from gradproof.tolerances import largest
+
+
+def unexplained(case: Case, found: Found | None) -> Finding:
+    """The finding that says plainly that the mistake is not known, with all that the numbers do say."""
+    lines = [f"{name}: {_entries(case, name)}" for name in case.wrong]
+    lines += _inference(case)
+    own = _own_loss(case)
+    if own:
+        lines.append(own)
+    if found is not None:
+        lines.append(_tried(found))
+    return Finding("unexplained", case.wrong, "\n".join(lines), exact=False)
+
+
+def _tried(found: Found) -> str:
+    if not found.tried:
+        return "Tried: constant factors, signs, transposes and reversed axes of each gradient."
+    text = f"Tried: {found.tried} single broken rules of the reference, pairs of them, factors, signs and transposes"
+    return text + ("; the time for searching ran out before all were tried." if found.cut else ".")
+
+
+def _entries(case: Case, name: str) -> str:
+    ours, right = case.gradients[name], case.truth.gradients[name]
+    allowed = case.allowed(name, right)
+    differs = np.abs(ours - right) > allowed
+    if largest(ours) == 0.0:
+        return "all entries are zero"
+    if differs.all() or right.ndim == 0:
+        cosine = _cosine(ours, right)
+        return f"all entries differ; it points {_direction(cosine)} (cosine {number(cosine)})"
+    for axis in range(right.ndim):
+        others = tuple(i for i in range(right.ndim) if i != axis)
+        whole = np.flatnonzero(differs.all(axis=others) if others else differs)
+        if len(whole) and differs.sum() == len(whole) * differs.size // differs.shape[axis]:
+            what = {0: "row", 1: "column"}.get(axis, f"slice along axis {axis}") if right.ndim > 1 else "entry"
+            shown = ", ".join(map(str, whole[:6])) + (" ..." if len(whole) > 6 else "")
+            verb = "differs" if len(whole) == 1 else "differ"
+            return f"only {what} {shown} of {differs.shape[axis]} {verb}; the rest is right"
+    return f"{int(differs.sum())} of {differs.size} entries differ"
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    size = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(np.vdot(one, other)) / size if size else 0.0
+
+
+def _direction(cosine: float) -> str:
+    if cosine > 0.9:
+        return "nearly the right way, which is why the loss still falls"
+    if cosine > 0.3:
+        return "roughly the right way"
+    return "the opposite way" if cosine < -0.3 else "nowhere near the right way"
+
+
+def _inference(case: Case) -> list[str]:
+    right = [name for name in case.truth.gradients if name in case.gradients and name not in case.wrong]
+    if not right:
+        return []
+    tape = case.tape
+    if tape is None:
+        return [f"{_list(right)} {_are(right)} right."]
+    last = {name: max(tape.consumers.get(value, [-1])) for name, value in tape.parameters.items()}
+    nearest_wrong = max(last[name] for name in case.wrong)
+    nearer = [name for name in right if last[name] > nearest_wrong]
+    if not nearer:
+        return [f"{_list(right)} {_are(right)} right."]
+    site = tape.nodes[nearest_wrong].site
+    wrong = max(case.wrong, key=lambda name: last[name])
+    text = f"{_list(nearer)} {_are(nearer)} right and {wrong} is not: look between them, from {site} on"
+    return [text]
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _own_loss(case: Case) -> str:
+    """Whether the candidate's gradient is the derivative of the candidate's own loss, along one random direction."""
+    if case.loss is None or case.reference is None:
+        return ""
+    rng = np.random.default_rng(3)
+    directions = {name: rng.standard_normal(value.shape) for name, value in case.problem.params.items()}
+    if set(case.gradients) != set(directions):
+        return ""
+    losses = []
+    h = 1e-4
+    for step in (-h, h):
+        moved = {
+            name: (value + step * directions[name]).astype(value.dtype) for name, value in case.problem.params.items()
+        }
+        answer = case.ask(Problem(moved, case.problem.data, case.problem.batch_axis, case.problem.data_names))
+        if answer is None or answer[0] is None:
+            return ""
+        losses.append(answer[0])
+    measured = (losses[1] - losses[0]) / (2 * h)
+    claimed = sum(float(np.vdot(case.gradients[name], directions[name])) for name in directions)
+    if abs(measured - claimed) <= 1e-5 * max(abs(measured), abs(claimed)):
+        return "Your gradient is the derivative of your own loss: the two belong together, but to another function."
+    if case.loss_is_right:
+        return "Your loss is right, and your gradient is not its derivative."
+    return "Your gradient is not the derivative of your own loss either."

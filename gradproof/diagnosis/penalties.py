@@ -1,0 +1,80 @@
+"""A penalty on entries that have none, or none where there should be: found in what the right gradient leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradproof.case import Case
+from gradproof.oracles import Array, Arrays
+from gradproof.report import Finding, number
+
+
+def findings(case: Case) -> list[Finding]:
+    """One finding for all parameters whose gradient differs by a multiple of the parameter itself, on a part of it."""
+    parts, coefficients = {}, []
+    known = coefficient(case)
+    for name in case.wrong:
+        part = _part(case, name, known)
+        if part is None:
+            return []
+        parts[name], found = part
+        coefficients.append(found)
+    where = ", ".join(f"{name}{'' if words == '' else ' (' + words + ')'}" for name, words in parts.items())
+    strength = number(abs(coefficients[0]))
+    if coefficients[0] > 0:
+        message = f"a penalty acts on {where}, where the reference has none: {strength} times the parameter is added"
+    else:
+        message = f"the penalty is missing on {where}: {strength} times the parameter should be added there"
+    return [Finding("wrong-part-penalised", tuple(parts), message)]
+
+
+def coefficient(case: Case) -> float | None:
+    """What the reference's own penalty multiplies the parameters by, where one named term is such a penalty."""
+    for gradients in case.truth.term_gradients.values() if len(case.truth.terms) > 1 else ():
+        ratios = [
+            gradients[name][gradients[name] != 0] / value[gradients[name] != 0]
+            for name, value in case.problem.params.items()
+        ]
+        together = np.concatenate([one.ravel() for one in ratios])
+        if together.size > 1 and np.ptp(together) <= 1e-9 * abs(together[0]):
+            return float(together[0])
+    return None
+
+
+def is_penalty(gradients: Arrays, params: Arrays, strength: float) -> bool:
+    """Whether a term's gradient is this multiple of the parameters wherever it is not zero."""
+    return all(
+        np.allclose(one[one != 0], strength * params[name][one != 0], rtol=1e-9, atol=0)
+        for name, one in gradients.items()
+    )
+
+
+def _part(case: Case, name: str, known: float | None) -> tuple[str, float] | None:
+    """The entries of a parameter that differ, in words, and the multiple of the parameter by which they do."""
+    difference = case.gradients[name] - case.truth.gradients[name]
+    value = case.problem.params[name]
+    scale = float(np.max(np.abs(case.truth.gradients[name]), initial=0.0)) + float(np.max(np.abs(difference)))
+    tolerance = max(case.tolerance(name) * scale, case.rounding.get(name, 0.0))
+    differs = np.abs(difference) > tolerance
+    if np.any(value[differs] == 0):
+        return None
+    found = float(np.vdot(value[differs], difference[differs]) / np.vdot(value[differs], value[differs]))
+    if np.max(np.abs(difference[differs] - found * value[differs])) > 4 * tolerance:
+        return None
+    expected = known is not None and abs(abs(found) - abs(known)) <= 1e-7 * abs(known)
+    if not expected and differs.sum() < 3:
+        return None
+    return part_in_words(differs), found
+
+
+def part_in_words(chosen: Array) -> str:
+    """Which part of an array a mask chooses: nothing to say for all of it, a row, a column, or so many entries."""
+    if chosen.all():
+        return ""
+    for axis in range(chosen.ndim):
+        others = tuple(i for i in range(chosen.ndim) if i != axis)
+        whole = np.flatnonzero(chosen.all(axis=others) if others else chosen)
+        if len(whole) and chosen.sum() == len(whole) * (chosen.size // chosen.shape[axis]):
+            what = {0: "row", 1: "column"}.get(axis, f"slices along axis {axis}:") if chosen.ndim > 1 else "entry"
+            return f"{what} {', '.join(map(str, whole[:6]))}"
+    return f"{int(chosen.sum())} of {chosen.size} entries"

@@ -1,0 +1,363 @@
+"""Which broken rules give exactly the candidate's numbers? Outward from the loss, the fewest rules first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from gradproof import oracles
+from gradproof.case import Case, Problem
+from gradproof.diagnosis import accumulation, edges, elementwise, functions, inputs, operands, products, reductions
+from gradproof.diagnosis.constants import named
+from gradproof.diagnosis.fault import Fault, Model, run
+from gradproof.diagnosis.places import Place, find_places
+from gradproof.diagnosis.transforms import Transform, find_transform
+from gradproof.oracles import Arrays
+from gradproof.tape import Tape
+
+SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
+DEEPEST = 3  # rules broken at once
+BEAM = 6  # partial explanations that are followed up
+
+Family = Callable[[Tape, list[Place], Problem], Iterator[Fault]]
+FAMILIES: tuple[Family, ...] = (
+    lambda tape, places, problem: elementwise.faults(tape, places),
+    lambda tape, places, problem: edges.faults(tape, places),
+    accumulation.faults,
+    lambda tape, places, problem: reductions.faults(tape, places),
+    lambda tape, places, problem: products.faults(tape, places),
+    lambda tape, places, problem: operands.faults(tape, places),
+    inputs.faults,
+    functions.faults,
+)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Broken rules, and what was then done to whole gradients; what of the candidate they reproduce."""
+
+    faults: tuple[Fault, ...]
+    transforms: dict[str, Transform]
+    matched: frozenset[str]
+    unmatched: frozenset[str]
+    predicted: Arrays
+    loss_matches: bool
+
+    @property
+    def complete(self) -> bool:
+        return not self.unmatched
+
+    @property
+    def cost(self) -> float:
+        """How many mistakes it takes; a loss that it leaves unexplained counts as one more."""
+        groups = {(one.arrangement, round(one.factor, 9)): one.cost for one in self.transforms.values()}
+        return len(self.faults) + sum(groups.values()) + (0 if self.loss_matches else 0.6)
+
+    @property
+    def rank(self) -> float:
+        return self.cost * 10 + sum(fault.rank for fault in self.faults) + 0.9 * len(self.transforms)
+
+
+@dataclass
+class Clock:
+    """The time that a search may take, and the line that says it is taking long."""
+
+    seconds: float
+    started: float = field(default_factory=time.perf_counter)
+    told: bool = False
+    cut: bool = False
+
+    def over(self) -> bool:
+        spent = time.perf_counter() - self.started
+        if spent > 2.0 and not self.told:
+            self.told = True
+            line = f"gradproof: searching for the mistake (up to {self.seconds:g} s) ..."
+            print(line, file=sys.__stderr__, flush=True)
+        self.cut = self.cut or spent > self.seconds
+        return self.cut
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to: explanations that agree equally well, the simplest first; and what it covered."""
+
+    explanations: tuple[Explanation, ...]
+    tried: int
+    cut: bool
+
+
+def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explanation | None:
+    """What these faults reproduce of the candidate; None where the reference cannot run with them."""
+    if not faults:
+        gradients, loss = case.truth.gradients, case.truth.loss
+    else:
+        result = run(model, faults) if model is not None else None
+        if result is None:
+            return None
+        gradients, loss = result
+    matched, transforms = [], {}
+    for name, ours in case.gradients.items():
+        predicted = gradients[name]
+        if case.agrees(name, ours, predicted):
+            matched.append(name)
+        elif np.all(np.isfinite(predicted)):
+            transform = find_transform(case, name, ours, predicted, only_named=bool(faults))
+            if transform is not None:
+                transforms[name] = transform
+    unmatched = set(case.gradients) - set(matched) - set(transforms)
+    changes_loss = any(fault.forward or fault.inputs for fault in faults)
+    expected = loss if changes_loss else case.truth.loss
+    fits = case.loss is None or case.agrees("", case.loss, expected)
+    if not fits and len({one.factor for one in transforms.values()}) == 1 and not matched:
+        fits = case.agrees("", case.loss, expected * next(iter(transforms.values())).factor)
+    fits = fits or (not changes_loss and _weighted_loss(case, faults))
+    return Explanation(tuple(faults), transforms, frozenset(matched), frozenset(unmatched), gradients, fits)
+
+
+def _weighted_loss(case: Case, faults: Sequence[Fault]) -> bool:
+    """Whether the loss has the same term weights as the gradient."""
+    weights = {fault.term: fault.constant for fault in faults if fault.term is not None}
+    if not weights:
+        return False
+    total = sum(value * weights.get(name, 1.0) for name, value in case.truth.terms.items())
+    return case.agrees("", case.loss, total)
+
+
+def search(case: Case) -> Found:
+    """The simplest explanations of a candidate's gradients, confirmed on fresh inputs."""
+    clock = Clock(SEARCH_SECONDS)
+    nothing = evaluate(case, None, ())
+    assert nothing is not None
+    found = [nothing] if nothing.complete and nothing.transforms else []
+    tried = 0
+    needs_more = not found or found[0].cost > 1
+    with _one_thread():
+        tape = case.tape if needs_more else None
+        if tape is not None and case.reference is not None:
+            model = Model(case.reference, case.problem, tape)
+            more, tried = _broken_rules(case, model, nothing, clock)
+            found += more
+        found.sort(key=lambda one: one.rank)
+        return Found(tuple(_confirmed(case, found)), tried, clock.cut)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small operations are faster on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _broken_rules(case: Case, model: Model, nothing: Explanation, clock: Clock) -> tuple[list[Explanation], int]:
+    order = _nearest_first(case, model.tape)
+    places = find_places(model.tape)
+    faults = [fault for family in FAMILIES for fault in family(model.tape, places, model.problem)]
+    faults.sort(key=lambda fault: fault.rank + (0.0 if case.loss_is_right == _keeps_loss(fault) else 5.0))
+    singles = list(_singles(case, model, faults, (), clock, order))
+    complete = [one for one in singles if one.complete]
+    if complete and min(one.cost for one in complete) < 2:
+        return complete, len(faults)
+    complete += _outwards(case, model, nothing, singles, order, clock)
+    if not complete and not clock.over():
+        complete = _pairs(case, model, singles, order, clock)
+    return complete, len(faults)
+
+
+def _keeps_loss(fault: Fault) -> bool:
+    """Whether a fault is one of the backward pass alone."""
+    return not fault.forward and fault.inputs is None
+
+
+def _outwards(
+    case: Case, model: Model, nothing: Explanation, singles: list[Explanation], order: list[str], clock: Clock
+) -> list[Explanation]:
+    """Explain what is nearest to the loss, keep what explains it, and go on from there."""
+    changes = {one.faults[0]: _changed(case, one) for one in singles if len(one.faults) == 1}
+    complete: list[Explanation] = []
+    frontier, states = [nothing], singles
+    for _ in range(DEEPEST - 1):
+        frontier = _progress(states, frontier)
+        states = []
+        for state in frontier:
+            left = [name for name in order if name not in state.matched]
+            useful = [fault for fault, changed in changes.items() if set(left) & changed]
+            states += _singles(case, model, useful, state.faults, clock, left)
+        complete += [one for one in states if one.complete]
+        if complete or clock.over():
+            break
+    return complete
+
+
+def _changed(case: Case, one: Explanation) -> set[str]:
+    """The parameters whose gradient a fault changes."""
+    truth = case.truth.gradients
+    return {name for name, value in one.predicted.items() if not np.array_equal(value, truth[name])}
+
+
+def _nearest_first(case: Case, tape: Tape) -> list[str]:
+    """The wrong parameters, the one that is used nearest to the loss first."""
+    last = {name: max(tape.consumers.get(value, [-1])) for name, value in tape.parameters.items()}
+    return sorted(case.wrong, key=lambda name: -last[name])
+
+
+def _singles(
+    case: Case, model: Model, faults: list[Fault], before: tuple[Fault, ...], clock: Clock, order: list[str]
+) -> Iterator[Explanation]:
+    """Each fault on top of those before; where a fault has a constant, also the one that fits."""
+    simplest = np.inf
+    for fault in faults:
+        if clock.over() or fault.rank > simplest + 0.5:
+            return
+        if fault in before:
+            continue
+        one = evaluate(case, model, (*before, fault))
+        if one is not None:
+            yield one
+            if one.complete and one.cost < len(before) + 2:
+                simplest = min(simplest, fault.rank)
+        if fault.scaled is not None:
+            fitted = _fit(case, model, fault, before, order)
+            if fitted is not None:
+                yield fitted
+                if fitted.complete and fitted.cost < len(before) + 2:
+                    simplest = min(simplest, fault.rank)
+
+
+def _fit(
+    case: Case, model: Model, fault: Fault, before: tuple[Fault, ...], order: list[str]
+) -> Explanation | None:
+    """The fault with the constant that the nearest wrong parameter asks for."""
+    assert fault.scaled is not None
+    ends = [fault.scaled(0.0), fault.scaled(1.0)]
+    results = [run(model, (*before, end)) for end in ends if end is not None]
+    if len(results) < 2 or results[0] is None or results[1] is None:
+        return None
+    (zero, _), (one, _) = results[0], results[1]
+    for name in order:
+        slope = one[name] - zero[name]
+        size = float(np.max(np.abs(slope), initial=0.0))
+        if size == 0.0 or not np.all(np.isfinite(slope)):
+            continue
+        scaled = slope / size
+        constant = float(np.vdot(scaled, case.gradients[name] - zero[name]) / np.vdot(scaled, scaled)) / size
+        if not np.isfinite(constant) or min(abs(constant - c) for c in (0.0, 1.0, -1.0)) < 1e-9:
+            return None
+        words = named(constant, case.problem, 1e-7)
+        if not case.agrees(name, case.gradients[name], zero[name] + constant * slope):
+            return None
+        if words is None and np.count_nonzero(slope) < 4:
+            return None
+        exact = fault.scaled(constant)
+        return None if exact is None else evaluate(case, model, (*before, exact))
+    return None
+
+
+def _progress(states: list[Explanation], before: list[Explanation]) -> list[Explanation]:
+    """The partial explanations that make more right than what they were built on, and nothing wrong that was right."""
+    known = {state.faults: state for state in before}
+    better, seen = [], set()
+    for state in states:
+        base = known.get(state.faults[:-1])
+        if base is None or state.complete or not state.matched > base.matched:
+            continue
+        signature = tuple(round(float(np.sum(state.predicted[name] * 1.2345)), 10) for name in sorted(state.predicted))
+        if signature not in seen:
+            seen.add(signature)
+            better.append(state)
+    better.sort(key=lambda state: (-len(state.matched), state.rank))
+    return better[:BEAM]
+
+
+def _pairs(
+    case: Case, model: Model, singles: list[Explanation], order: list[str], clock: Clock
+) -> list[Explanation]:
+    """Two rules at once, among those that change the parameter nearest to the loss; more, outward, where it fits."""
+    if not order:
+        return []
+    nearest = order[0]
+    right = case.truth.gradients[nearest]
+    touching: dict[bytes, Fault] = {}
+    for one in sorted(singles, key=lambda single: single.faults[0].rank):
+        if len(one.faults) == 1 and not case.agrees(nearest, one.predicted[nearest], right):
+            touching.setdefault(np.round(one.predicted[nearest], 12).tobytes(), one.faults[0])
+    chosen = list(touching.values())
+    complete = []
+    for i, first in enumerate(chosen):
+        for second in chosen[i + 1 :]:
+            if clock.over():
+                return complete
+            both = evaluate(case, model, (first, second))
+            if both is not None and both.complete:
+                complete.append(both)
+    return complete
+
+
+def _confirmed(case: Case, found: list[Explanation]) -> list[Explanation]:
+    """Of the simplest explanations, those that hold again on fresh inputs."""
+    if not found:
+        return []
+    fresh = fresh_case(case)
+    kept: list[Explanation] = []
+    for one in found[:40]:
+        if kept and one.rank > kept[0].rank + 0.85:
+            break
+        if fresh is None or _holds(fresh, one):
+            kept.append(one)
+    return kept
+
+
+def fresh_case(case: Case) -> Case | None:
+    """The same comparison with the parameters redrawn; None where the candidate does not answer there."""
+    if case.reference is None:
+        return None
+    rng = np.random.default_rng(7)
+    params = {name: _redrawn(value, rng) for name, value in case.problem.params.items()}
+    problem = Problem(params, case.problem.data, case.problem.batch_axis, case.problem.data_names)
+    answer = case.ask(problem)
+    if answer is None:
+        return None
+    loss, gradients = answer
+    try:
+        truth = oracles.autograd(case.reference, problem.params, problem.data)
+    except Exception:
+        return None
+    finite = all(np.all(np.isfinite(value)) for value in truth.gradients.values())
+    if not finite or set(gradients) != set(case.gradients):
+        return None
+    return Case(problem, case.reference, case.ask, truth, loss, gradients, case.rtol, case.atol, case.floors)
+
+
+def _redrawn(value: oracles.Array, rng: np.random.Generator) -> oracles.Array:
+    """Other numbers of the same kind: the signs stay, so that what must be positive is; zeros become small numbers."""
+    other = value * rng.uniform(0.6, 1.4, value.shape)
+    return np.where(value == 0, 0.05 * rng.standard_normal(value.shape), other).astype(value.dtype)
+
+
+def _holds(fresh: Case, one: Explanation) -> bool:
+    if not one.faults:
+        again = evaluate(fresh, None, ())
+    else:
+        tape = fresh.tape
+        if tape is None or fresh.reference is None:
+            return True
+        again = evaluate(fresh, Model(fresh.reference, fresh.problem, tape), one.faults)
+    if again is None or not again.complete:
+        return False
+    for name, transform in one.transforms.items():
+        other = again.transforms.get(name)
+        if other is None or other.arrangement != transform.arrangement:
+            return False
+        if not np.isclose(other.factor, transform.factor, rtol=1e-6):
+            return False
+    return set(again.transforms) <= set(one.transforms)

@@ -1,0 +1,83 @@
+"""What can be done to a whole gradient at the very end: a constant factor, a sign, a transpose, a reversed axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from gradproof.case import Case
+from gradproof.diagnosis.constants import named
+from gradproof.oracles import Array
+from gradproof.tolerances import largest
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A rearrangement of the entries, and a factor. `words` names the factor, where it has a name."""
+
+    arrangement: str  # "", "transposed", "flipped along axis 0" ...
+    factor: float
+    words: str | None
+
+    @property
+    def cost(self) -> int:
+        return bool(self.arrangement) + (self.factor < 0) + (not np.isclose(abs(self.factor), 1.0, rtol=1e-9))
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """The finding code and the message of each part."""
+        if self.arrangement:
+            yield self.arrangement.split()[0], f"your gradient is the right one, {self.arrangement}"
+        if self.factor < 0:
+            yield "wrong-sign", "your gradient is minus the right one"
+        size = abs(self.factor)
+        if not np.isclose(size, 1.0, rtol=1e-9):
+            words = self.words.removeprefix("minus ") if self.words else f"{size:.6g}, a constant without a known name"
+            yield "wrong-scale", f"your gradient is the right one times {words}, in every entry"
+
+
+def find_transform(case: Case, name: str, ours: Array, right: Array, only_named: bool = False) -> Transform | None:
+    """The simplest transform that makes `ours` of `right`; None where there is none."""
+    found = []
+    arrangements = [("", right)] if only_named else _arrangements(right)
+    for arrangement, array in arrangements:
+        if array.shape != ours.shape:
+            continue
+        factor = _factor(ours, array)
+        if factor is None or not case.agrees(name, ours, factor * array):
+            continue
+        words = named(factor, case.problem)
+        few = np.count_nonzero(right) < 3  # one or two numbers are always a multiple, or nearly so
+        if words is None and (only_named or few or arrangement):
+            continue
+        found.append(Transform(arrangement, factor, words))
+    return min(found, key=lambda one: (one.cost, len(one.arrangement)), default=None)
+
+
+def _factor(ours: Array, right: Array) -> float | None:
+    size = largest(right)
+    if size == 0.0:
+        return None
+    scaled = right / size  # so that the squares of a tiny gradient do not underflow
+    factor = float(np.vdot(scaled, ours) / np.vdot(scaled, scaled)) / size
+    if factor == 0.0 or not np.isfinite(factor):
+        return None
+    nearest = round(factor)
+    return float(nearest) if nearest and abs(factor - nearest) < 1e-9 * abs(nearest) else factor
+
+
+def _arrangements(array: Array) -> Iterator[tuple[str, Array]]:
+    yield "", array
+    if array.ndim >= 2:
+        yield "transposed", array.swapaxes(-1, -2)
+    if array.ndim > 2:
+        yield "transposed (all axes reversed)", array.T
+        for one, other in combinations(range(array.ndim), 2):
+            yield f"transposed in axes {one} and {other}", array.swapaxes(one, other)
+    axes = [axis for axis in range(array.ndim) if array.shape[axis] > 1]
+    for count in range(1, min(len(axes), 3) + 1):
+        for chosen in combinations(axes, count):
+            words = "axis " + str(chosen[0]) if count == 1 else "axes " + " and ".join(map(str, chosen))
+            yield f"flipped along {words}", np.flip(array, chosen)

@@ -1,0 +1,453 @@
+"""The reference as a program: every operation it did, each with its local rule, to be run again with one rule broken.
+
+The reference is run once under a dispatch mode that sees torch's core operations (fused ones are decomposed first),
+with mutations turned into new values. Backpropagation over this record gives autograd's numbers; a hook at an
+operation, or at a value, changes one rule of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import linecache
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from gradproof import oracles
+from gradproof.decompositions import decomposition
+from gradproof.oracles import Arrays
+from gradproof.tolerances import largest, relative_tolerance
+
+Tensor = torch.Tensor
+_SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), str(Path(__file__).parent))
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where in the reference an operation was done. Two operations of one line differ in their instruction."""
+
+    file: str
+    line: int
+    instruction: int = -1
+    expression: str = field(default="", compare=False)  # the part of the line that did it, where Python can tell
+
+    @property
+    def source(self) -> str:
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        shown = self.file
+        with contextlib.suppress(ValueError, OSError):
+            shown = str(Path(self.file).relative_to(Path.cwd()))
+        return f"{shown}:{self.line}" + (f"  {self.source}" if self.source else "")
+
+
+@dataclass
+class Node:
+    """One operation: its inputs and outputs as numbers of values, and how to do it again."""
+
+    index: int
+    func: Any
+    flat: list[Any]  # the arguments, flattened; tensors stand at `positions`
+    spec: Any
+    positions: list[int]
+    inputs: list[int]
+    outputs: list[int]
+    site: Site
+
+    @property
+    def name(self) -> str:
+        """The operation's name as torch spells it, such as `sigmoid` or `mm`."""
+        return str(self.func.overloadpacket.__name__)
+
+    def run(self, tensors: Sequence[Tensor], **changed: Any) -> tuple[Tensor, ...]:
+        """Do the operation on other tensors. Returns its tensor outputs."""
+        flat = list(self.flat)
+        for position, tensor in zip(self.positions, tensors, strict=True):
+            flat[position] = tensor
+        args, kwargs = tree_unflatten(flat, self.spec)
+        value = self.func(*args, **{**kwargs, **changed})
+        return tuple(one for one in tree_flatten(value)[0] if isinstance(one, Tensor))
+
+    @property
+    def constants(self) -> list[Any]:
+        """The arguments that are no tensors, in order."""
+        return [one for i, one in enumerate(self.flat) if i not in self.positions]
+
+
+Gradients = list["Tensor | None"]
+NodeHook = Callable[["Tape", Node, list[Tensor | None]], Gradients]
+ValueHook = Callable[[list[tuple[int, Tensor]]], "Tensor | None"]
+
+
+@dataclass
+class Tape:
+    """A run of the reference. `values` are all tensors in it; `parameters` and `terms` say which of them are which."""
+
+    nodes: list[Node]
+    values: list[Tensor]
+    parameters: dict[str, int]
+    terms: dict[str, int]
+    data: dict[str, int]
+    _graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = field(default_factory=dict)
+
+    @cached_property
+    def consumers(self) -> dict[int, list[int]]:
+        """For each value, the operations that take it, in order."""
+        found: dict[int, list[int]] = {}
+        for node in self.nodes:
+            for value in dict.fromkeys(node.inputs):
+                found.setdefault(value, []).append(node.index)
+        return found
+
+    @cached_property
+    def producer(self) -> dict[int, int]:
+        """For each value that was computed, the operation that made it."""
+        return {value: node.index for node in self.nodes for value in node.outputs}
+
+    @cached_property
+    def ancestors(self) -> dict[int, int]:
+        """For each value, the operations it depends on, as the bits of a number."""
+        found: dict[int, int] = {}
+        for node in self.nodes:
+            mask = 1 << node.index
+            for value in node.inputs:
+                mask |= found.get(value, 0)
+            for value in node.outputs:
+                found[value] = mask
+        return found
+
+    def depends(self, value: int, node: Node) -> bool:
+        """Whether a value was computed from an operation's result."""
+        return bool(self.ancestors.get(value, 0) >> node.index & 1)
+
+    def name_of(self, value: int) -> str | None:
+        """A parameter's or data array's name; None for anything that was computed."""
+        for names in (self.parameters, self.data):
+            for name, number in names.items():
+                if number == value:
+                    return name
+        return None
+
+    @cached_property
+    def differentiable(self) -> frozenset[int]:
+        """The values that depend on a parameter, through floating-point operations."""
+        found = set(self.parameters.values())
+        for node in self.nodes:
+            if found & set(node.inputs):
+                found.update(value for value in node.outputs if self.values[value].dtype.is_floating_point)
+        return frozenset(found)
+
+    def vjp(self, node: Node, grads: Sequence[Tensor | None], at: Mapping[int, Tensor] | None = None) -> Gradients:
+        """The local rule: gradients of a node's inputs from those of its outputs.
+
+        `at` gives other tensors for some inputs (by position among them) at which the rule is taken instead.
+        """
+        wanted = [i for i, value in enumerate(node.inputs) if value in self.differentiable]
+        leaves, outputs = self._graph(node) if at is None else self._trace(node, at)
+        given = zip(outputs, grads, strict=True)
+        pairs = [(out, grad) for out, grad in given if grad is not None and out.requires_grad]
+        result: Gradients = [None] * len(node.inputs)
+        if not pairs:
+            return result
+        outs, out_grads = zip(*pairs, strict=True)
+        found = torch.autograd.grad(
+            outs, [leaves[i] for i in wanted], out_grads, retain_graph=True, allow_unused=True
+        )
+        for i, grad in zip(wanted, found, strict=True):
+            result[i] = grad
+        return result
+
+    def _graph(self, node: Node) -> tuple[list[Tensor], list[Tensor]]:
+        if node.index not in self._graphs:
+            self._graphs[node.index] = self._trace(node, {})
+        return self._graphs[node.index]
+
+    def _trace(self, node: Node, at: Mapping[int, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        leaves = []
+        for i, value in enumerate(node.inputs):
+            tensor = at.get(i, self.values[value]).detach()
+            leaves.append(tensor.requires_grad_() if value in self.differentiable else tensor)
+        with torch.enable_grad():
+            return leaves, list(node.run(leaves))
+
+    def backward(
+        self,
+        node_hooks: Mapping[int, NodeHook] | None = None,
+        value_hooks: Mapping[int, ValueHook] | None = None,
+    ) -> Backward:
+        """Backpropagate from the terms. Hooks replace an operation's rule, or how a value's contributions are joined."""
+        node_hooks, value_hooks = node_hooks or {}, value_hooks or {}
+        clean = self.__dict__.get("clean")  # what no broken rule can reach is taken from there
+        arriving: dict[int, list[tuple[int, Tensor]]] = {}
+        for value in self.terms.values():
+            arriving.setdefault(value, []).append((-1, torch.ones_like(self.values[value])))
+        totals: dict[int, Tensor] = {}
+        local: dict[int, Gradients] = {}
+        for node in reversed(self.nodes):
+            grads = [self._total(value, arriving, totals, value_hooks) for value in node.outputs]
+            if all(grad is None for grad in grads):
+                continue
+            hook = node_hooks.get(node.index)
+            if hook is not None:
+                in_grads = hook(self, node, grads)
+            elif clean is not None and all(clean.totals.get(v) is g for v, g in zip(node.outputs, grads, strict=True)):
+                in_grads = clean.local[node.index]
+            else:
+                in_grads = self.vjp(node, grads)
+            local[node.index] = in_grads
+            for value, grad in zip(node.inputs, in_grads, strict=True):
+                if grad is not None and value in self.differentiable:
+                    arriving.setdefault(value, []).append((node.index, grad))
+        gradients = {}
+        for name, value in self.parameters.items():
+            total = self._total(value, arriving, totals, value_hooks)
+            gradients[name] = total if total is not None else torch.zeros_like(self.values[value])
+        return Backward(gradients, arriving, totals, local)
+
+    def _total(
+        self,
+        value: int,
+        arriving: dict[int, list[tuple[int, Tensor]]],
+        totals: dict[int, Tensor],
+        hooks: Mapping[int, ValueHook],
+    ) -> Tensor | None:
+        contributions = arriving.get(value)
+        if not contributions:
+            return None
+        clean = self.__dict__.get("clean")
+        if value in hooks:
+            total = hooks[value](contributions)
+        elif clean is not None and _same_contributions(contributions, clean.arriving.get(value, [])):
+            total = clean.totals[value]
+        else:
+            total = contributions[0][1]
+            for _, one in contributions[1:]:
+                total = total + one
+        if total is not None:
+            totals[value] = total
+        return total
+
+    @cached_property
+    def clean(self) -> Backward:
+        """Backpropagation with no rule broken."""
+        return self.backward()
+
+    def replay(self, changed: Mapping[int, Callable[[Node, list[Tensor]], Sequence[Tensor]]]) -> Tape | None:
+        """The tape of the same program with some operations replaced; None where the shapes then no longer fit."""
+        values = list(self.values)
+        dirty: set[int] = set()
+        nodes = []
+        with torch.no_grad():
+            for node in self.nodes:
+                if node.index in changed or dirty & set(node.inputs):
+                    inputs = [values[value] for value in node.inputs]
+                    try:
+                        replace = changed.get(node.index)
+                        outputs = replace(node, inputs) if replace is not None else node.run(inputs)
+                    except (RuntimeError, IndexError, ValueError, TypeError):
+                        return None
+                    if len(outputs) != len(node.outputs):
+                        return None
+                    for value, tensor in zip(node.outputs, outputs, strict=True):
+                        values[value] = tensor
+                        dirty.add(value)
+                    if replace is not None:
+                        node = Replaced(**vars(node), replacement=replace)
+                nodes.append(node)
+        if any(values[value].numel() != 1 for value in self.terms.values()):
+            return None
+        graphs = {i: one for i, one in self._graphs.items() if not dirty & {*nodes[i].inputs, *nodes[i].outputs}}
+        return Tape(nodes, values, self.parameters, self.terms, self.data, graphs)
+
+    def loss(self) -> float:
+        return sum(float(self.values[value].reshape(())) for value in self.terms.values())
+
+
+@dataclass
+class Replaced(Node):
+    """An operation in whose place another one stands."""
+
+    replacement: Any = None
+
+    def run(self, tensors: Sequence[Tensor], **changed: Any) -> tuple[Tensor, ...]:
+        return tuple(self.replacement(self, list(tensors)))
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What backpropagation came to: the gradients, and for every value what arrived there and from which operation."""
+
+    gradients: dict[str, Tensor]
+    arriving: dict[int, list[tuple[int, Tensor]]]
+    totals: dict[int, Tensor]
+    local: dict[int, Gradients]
+
+    def arrays(self) -> Arrays:
+        return {name: grad.detach().numpy() for name, grad in self.gradients.items()}
+
+
+def _same_contributions(ours: list[tuple[int, Tensor]], clean: list[tuple[int, Tensor]]) -> bool:
+    return len(ours) == len(clean) and all(
+        i == j and (a is b or i == -1) for (i, a), (j, b) in zip(ours, clean, strict=True)
+    )
+
+
+class _Recorder(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # otherwise torch loads its compiler (1.5 s) to keep it away from this mode
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+        self.values: list[Tensor] = []
+        self.numbers: dict[int, int] = {}
+        self.kept: list[Tensor] = []  # a tensor that is kept alive keeps its id its own
+
+    def number(self, tensor: Tensor) -> int:
+        """The number of a tensor among the values; a tensor that was not seen before is a constant."""
+        key = id(tensor)
+        if key not in self.numbers:
+            self.numbers[key] = len(self.values)
+            self.values.append(tensor)
+            self.kept.append(tensor)
+        return self.numbers[key]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        parts = decomposition(func)
+        if parts is not None:
+            with self:
+                found = parts(*args, **kwargs)
+            if found is not NotImplemented:
+                return found
+        flat, spec = tree_flatten((args, kwargs))
+        positions = [i for i, one in enumerate(flat) if isinstance(one, Tensor)]
+        inputs = [self.number(flat[i]) for i in positions]
+        functional = _functional(func)
+        if functional is not func:
+            self.values[inputs[0]] = flat[positions[0]].clone()  # what it was before it is overwritten
+        result = func(*args, **kwargs)
+        outputs = [one for one in tree_flatten(result)[0] if isinstance(one, Tensor)]
+        if not positions or not outputs:
+            return result
+        if functional.overloadpacket.__name__ in ("detach", "alias", "lift_fresh"):
+            self.numbers[id(outputs[0])] = inputs[0]
+            self.kept.append(outputs[0])
+            return result
+        for one in outputs:
+            self.numbers.pop(id(one), None)
+        rest = [None if i in positions else one for i, one in enumerate(flat)]
+        made = [self.number(one) for one in outputs]
+        self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, _site()))
+        return result
+
+
+def _functional(func: Any) -> Any:
+    """The operation that makes a new value, for one that writes into its first argument (`add` for `add_`)."""
+    name, overload = func.overloadpacket.__name__, func._overloadname
+    if not name.endswith("_") or name.startswith("_"):
+        return func
+    packet = getattr(torch.ops.aten, name[:-1], None)
+    return getattr(packet, overload, func)
+
+
+def _site() -> Site:
+    """The line outside torch and this package that is being run."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED_FOLDERS):
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti, _expression(frame.f_code, frame.f_lasti))
+
+
+@functools.lru_cache(maxsize=4096)
+def _expression(code: CodeType, instruction: int) -> str:
+    """The source text of one instruction of a line (Python 3.11 and newer know it)."""
+    if not hasattr(code, "co_positions"):
+        return ""
+    first, last, start, end = next(itertools.islice(code.co_positions(), instruction // 2, None), (None,) * 4)
+    if first is None or first != last or start is None or end is None:
+        return ""
+    line = linecache.getline(code.co_filename, first).encode()  # columns count bytes
+    return line[start:end].decode(errors="replace").strip()
+
+
+def record(
+    reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...], truth: oracles.Truth | None = None
+) -> Tape | None:
+    """Run the reference once and keep every operation.
+
+    With `truth`, what comes back is known to give autograd's numbers; None where that cannot be had. A reference that
+    writes into slices of a tensor needs torch to turn this into new values, which takes longer to start: it is tried
+    second. Raises whatever the reference raises.
+    """
+    for functionalize in (False, True):
+        tape = _record(reference, params, data, functionalize)
+        if truth is None or _gives(tape, truth):
+            return tape
+    return None
+
+
+def _gives(tape: Tape, truth: oracles.Truth) -> bool:
+    try:
+        ours = tape.clean.arrays()
+    except RuntimeError:
+        return False
+    top = max(largest(value) for value in truth.gradients.values())
+    return all(
+        largest(ours[name] - right) <= relative_tolerance("autograd", right.dtype) * max(largest(right), 1e-3 * top)
+        for name, right in truth.gradients.items()
+    )
+
+
+def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...], functionalize: bool) -> Tape:
+    recorder = _Recorder()
+    tensors = {name: oracles.as_tensor(value) for name, value in params.items()}
+    others = tuple(oracles.as_tensor(value) for value in data)
+    names: list[str] = []
+    numbered: dict[str, int] = {}
+
+    def run(*flat: Tensor) -> tuple[Tensor, ...]:
+        given = iter(flat)
+        filled = {name: next(given) for name in tensors}
+        rest = tuple(next(given) if isinstance(one, Tensor) else one for one in others)
+        terms = oracles.reference_terms(reference, filled, rest)
+        names.extend(terms)
+        return tuple(terms.values())
+
+    flat = [*tensors.values(), *(one for one in others if isinstance(one, Tensor))]
+    with torch.no_grad(), _unfused(), recorder:
+        for key, tensor in zip([*tensors, *range(len(flat))], flat, strict=False):
+            numbered[str(key)] = recorder.number(tensor)
+        results = (torch.func.functionalize(run) if functionalize else run)(*flat)
+    terms = {name: recorder.number(result) for name, result in zip(names, results, strict=True)}
+    parameters = {name: recorder.number(tensor) for name, tensor in tensors.items()}
+    positions = [i for i, one in enumerate(others) if isinstance(one, Tensor)]
+    inputs = {f"data[{i}]": recorder.number(others[i]) for i in positions}
+    return Tape(recorder.nodes, recorder.values, parameters, terms, inputs)
+
+
+@contextlib.contextmanager
+def _unfused() -> Iterator[None]:
+    """Keep torch from choosing kernels that do a whole module in one call."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of its own switches
+        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+            yield
