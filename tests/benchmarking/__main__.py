@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tests.benchmarking import measure, plot, table
-from tests.benchmarking.contest import TOLERANCE, Contest, assert_equal, find_contests, load_contest
+from tests.benchmarking.contest import TOLERANCE, Contest, find_contests, load_contest
+from tests.benchmarking.peers import PEERS, checked_peer
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,22 +43,15 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--dtype", choices=sorted(TOLERANCE), default="float64", help="default: float64")
     result.add_argument(
-        "--compile", action="store_true", help="also torch.compile; needs a C++ compiler, up to a minute a size"
+        "--peer",
+        action="append",
+        default=[],
+        choices=sorted(PEERS),
+        help="a further way of torch (repeatable); torch.compile needs a C++ compiler, and up to a minute a size;"
+        " vmap(grad) is left out where the loss is no mean over samples",
     )
     result.add_argument("--plot", type=Path, metavar="FILE", help="draw time against size, both logarithmic, as a PNG")
     return result
-
-
-def compiled(contest: Contest, axis: str, size: int, dtype: str) -> Callable[[], Any]:
-    """The torch contestant, compiled for this size and no other, and asserted to give what it gave before."""
-    import torch
-
-    torch._dynamo.reset()
-    eager, fast = (contest.contestants(axis, size, dtype)["torch"] for _ in range(2))
-    fast = torch.compile(fast, dynamic=False)
-    where = f"{contest.subject}, {size:,} {axis}, compiled"
-    assert_equal({"torch": eager(), "torch.compile": fast()}, TOLERANCE[dtype], where)
-    return fast
 
 
 def say(text: str) -> None:
@@ -70,11 +62,11 @@ def measure_row(contest: Contest, axis: str, size: int, options: argparse.Namesp
     """Assert that the forms agree at this size, then time them."""
     contest.check(axis, size, options.dtype, extra=True)
     contestants = contest.contestants(axis, size, options.dtype, extra=True)
-    if options.compile and "torch" in contestants:
+    for name in options.peer:
         try:
-            contestants["torch.compile"] = compiled(contest, axis, size, options.dtype)
-        except Exception as error:
-            say(f"  torch.compile left out: {str(error).strip().splitlines()[0]}")
+            contestants[name] = checked_peer(name, contest, axis, size, options.dtype)
+        except Exception as error:  # a compiler that is missing, an operation that a transform does not know ...
+            say(f"  {name} left out: {str(error).strip().splitlines()[0]}")
     times = measure.time_rounds(contestants, options.rounds, measure.clock_for(options.threads))
     return table.Row(contest.subject, axis, size, contest.hand_written, times)
 

@@ -13,8 +13,8 @@ and may define
     AXES             further quantities whose growth is measured: {"steps": (5, 20, 80)}. `contestants` takes each as a
                      keyword, and has a default for it
     extra_contestants(impl, reference, size, dtype=np.float64)
-                     peers that only the table asks for: {"vmap(grad)": function, "jax": function}, fewer where a
-                     package is not installed
+                     other libraries, which only the table asks for: {"jax": function}; none where it is not
+                     installed
 """
 
 from __future__ import annotations

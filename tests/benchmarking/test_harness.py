@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from tests.benchmarking import __main__ as command
-from tests.benchmarking import measure, plot, table
+from tests.benchmarking import measure, peers, plot, table
 from tests.benchmarking.contest import Contest, assert_equal, find_contests, leaves
 
 pytest_plugins = ["pytester"]
@@ -113,10 +114,69 @@ def test_contestants_get_size_dtype_and_one_further_axis_at_a_time():
     assert seen == [("impl", "reference", 2, np.float32, 5), ("impl", "reference", 8, np.float64, 20)]
 
 
-def test_peers_that_only_the_table_asks_for():
-    toy = contest(("vectorised",), lambda *_: {"vectorised": int}, extra_contestants=lambda *_: {"vmap(grad)": int})
+def test_libraries_that_only_the_table_asks_for():
+    toy = contest(("vectorised",), lambda *_: {"vectorised": int}, extra_contestants=lambda *_: {"jax": int})
     assert list(toy.contestants("samples", 2)) == ["vectorised"]
-    assert list(toy.contestants("samples", 2, extra=True)) == ["vectorised", "vmap(grad)"]
+    assert list(toy.contestants("samples", 2, extra=True)) == ["vectorised", "jax"]
+
+
+# ---------------------------------------------------------------- other ways of torch to the same gradients
+
+
+def torch_contest(loss):
+    """A contest whose torch form takes this loss of w and four samples x."""
+    w, x = torch.tensor(3.0, dtype=torch.float64), torch.arange(1.0, 5.0, dtype=torch.float64)
+
+    def make(impl, reference, size, dtype):
+        def torch_form():
+            tensor = w.clone().requires_grad_()
+            value = reference.loss({"w": tensor}, x, scale=2.0)
+            value = sum(value.values()) if isinstance(value, dict) else value
+            return value, {"w": torch.autograd.grad(value, tensor)[0]}
+
+        return {"vectorised": int, "torch": torch_form}
+
+    toy = contest(("vectorised", "torch"), make)
+    return replace(toy, reference=SimpleNamespace(loss=loss))
+
+
+@pytest.mark.parametrize("name", ["mean", "terms"])
+def test_vmap_grad_of_a_mean_over_samples_is_the_gradient(name):
+    losses = {
+        "mean": lambda params, x, scale: scale * (params["w"] * x).square().mean(),
+        "terms": lambda params, x, scale: {
+            "data": (params["w"] * x).square().mean(),
+            "penalty": scale * params["w"] ** 2,
+        },
+    }
+    toy = torch_contest(losses[name])
+    value, grads = peers.checked_peer("vmap(grad)", toy, "samples", 2, "float64")()
+    expected = {"mean": (135.0, 90.0), "terms": (67.5 + 18, 45.0 + 12)}[name]  # the mean of x * x is 7.5
+    assert (value.item(), grads["w"].item()) == pytest.approx(expected, rel=1e-14)
+
+
+def test_vmap_grad_of_a_sum_over_samples_is_refused():
+    toy = torch_contest(lambda params, x, scale: scale * (params["w"] * x).square().sum())
+    with pytest.raises(AssertionError, match=r"torch and vmap\(grad\) differ in result\[0\]"):
+        peers.checked_peer("vmap(grad)", toy, "samples", 2, "float64")
+
+
+def test_vmap_grad_without_a_loss_says_so():
+    toy = contest(("vectorised", "torch"), lambda *_: {"vectorised": int, "torch": int})
+    with pytest.raises(LookupError, match="does not call the reference's loss"):
+        peers.checked_peer("vmap(grad)", toy, "samples", 2, "float64")
+
+
+def test_a_peer_that_fails_is_left_out_of_the_table_and_named(toy_project, monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError("no compiler\nand much more")
+
+    monkeypatch.setattr(command, "ROOT", toy_project)
+    monkeypatch.setitem(peers.PEERS, "torch.compile", fail)
+    assert command.main(["--rounds", "1", "--peer", "torch.compile"]) == 0
+    out, err = capsys.readouterr()
+    assert "torch.compile" not in out
+    assert err.count("  torch.compile left out: no compiler\n") == 3
 
 
 # ---------------------------------------------------------------- how the forms are timed
