@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ class Problem:
     data: tuple[Any, ...]
     batch_axis: int | None
     data_names: tuple[str, ...] = ()
+    learning_rate: float | None = None  # of a candidate that is an update
 
     @property
     def named_data(self) -> dict[str, Array]:
@@ -52,7 +53,7 @@ class Problem:
             else one
             for one in self.data
         )
-        return Problem(self.params, chosen, self.batch_axis, self.data_names)
+        return replace(self, data=chosen)
 
 
 @dataclass

@@ -72,7 +72,8 @@ def compare_gradients(
         TypeError, ValueError: `params` is no dict of floating arrays, or the reference returns no scalar tensor.
     """
     names = _data_names(candidate, params, data) or _data_names(reference, params, data)
-    problem = Problem(_checked_params(params), tuple(_as_input(one) for one in data), batch_axis, names)
+    rate = candidate.learning_rate if isinstance(candidate, _UpdateGradient) else None
+    problem = Problem(_checked_params(params), tuple(_as_input(one) for one in data), batch_axis, names, rate)
     return _compare(candidate, reference, problem, rtol, atol, diagnose)
 
 
@@ -338,7 +339,7 @@ def compare_layers(
     right = oracles.layer_output(reference, arrays)
     output_grad = np.random.default_rng(20).standard_normal(right.shape).astype(right.dtype)
     layer = _Layer(forward, backward, fixed)
-    problem = Problem(floating, (output_grad,), None)
+    problem = Problem(floating, (output_grad,), batch_axis, ("output_grad",))
     outcome = candidates.call(forward, dict.fromkeys(arrays), arrays)
     findings, comparison = _check_output(outcome, right, arrays)
     if comparison is None:

@@ -72,14 +72,19 @@ class Node:
         """The operation's name as torch spells it, such as `sigmoid` or `mm`."""
         return str(self.func.overloadpacket.__name__)
 
-    def run(self, tensors: Sequence[Tensor], **changed: Any) -> tuple[Tensor, ...]:
+    def run(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Do the operation on other tensors. Returns its tensor outputs."""
         flat = list(self.flat)
         for position, tensor in zip(self.positions, tensors, strict=True):
             flat[position] = tensor
         args, kwargs = tree_unflatten(flat, self.spec)
-        value = self.func(*args, **{**kwargs, **changed})
+        value = self.func(*args, **kwargs)
         return tuple(one for one in tree_flatten(value)[0] if isinstance(one, Tensor))
+
+    def arguments(self) -> list[Any]:
+        """All positional arguments, with None where a tensor stands."""
+        args, _ = tree_unflatten(self.flat, self.spec)
+        return list(args)
 
     @property
     def constants(self) -> list[Any]:
@@ -188,7 +193,7 @@ class Tape:
         node_hooks: Mapping[int, NodeHook] | None = None,
         value_hooks: Mapping[int, ValueHook] | None = None,
     ) -> Backward:
-        """Backpropagate from the terms. Hooks replace an operation's rule, or how a value's contributions are joined."""
+        """Backpropagate from the terms. Hooks replace an operation's rule, or how contributions are joined."""
         node_hooks, value_hooks = node_hooks or {}, value_hooks or {}
         clean = self.__dict__.get("clean")  # what no broken rule can reach is taken from there
         arriving: dict[int, list[tuple[int, Tensor]]] = {}
@@ -265,7 +270,7 @@ class Tape:
                         values[value] = tensor
                         dirty.add(value)
                     if replace is not None:
-                        node = Replaced(**vars(node), replacement=replace)
+                        node = Replaced(**vars(node), replacement=replace, original=node)
                 nodes.append(node)
         if any(values[value].numel() != 1 for value in self.terms.values()):
             return None
@@ -281,9 +286,10 @@ class Replaced(Node):
     """An operation in whose place another one stands."""
 
     replacement: Any = None
+    original: Any = None
 
-    def run(self, tensors: Sequence[Tensor], **changed: Any) -> tuple[Tensor, ...]:
-        return tuple(self.replacement(self, list(tensors)))
+    def run(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(self.replacement(self.original, list(tensors)))
 
 
 @dataclass(frozen=True)

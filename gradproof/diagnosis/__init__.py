@@ -13,12 +13,13 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
     findings: list[Finding] = []
     explained_loss = case.loss_is_right
     if case.wrong and searching:
-        found = search(case)
-        if found.explanations:
+        findings = penalties.findings(case)
+        found = search(case) if not findings else None
+        if found is not None and found.explanations:
             findings = told(case, found)
             explained_loss = explained_loss or found.explanations[0].loss_matches
-        else:
-            findings = penalties.findings(case) or [pattern.unexplained(case, found)]
+        elif not findings:
+            findings = [pattern.unexplained(case, found)]
     elif case.wrong:
         findings = [pattern.unexplained(case, None)]
     if not explained_loss:
@@ -43,9 +44,11 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
     findings = []
     for fault in best.faults:
         message = fault.message
-        if fault.forward or fault.inputs:
+        if fault.forward or fault.inputs or fault.custom:
             message += f"\n{_belonging(case, best)}"
         findings.append(Finding(fault.code, touched, message, str(fault.site) if fault.site else None))
+        if fault.besides is not None:
+            findings.append(Finding(fault.besides[0], touched, fault.besides[1]))
     groups: dict[tuple[str, str], list[str]] = {}
     for name, transform in best.transforms.items():
         for code, message in transform.mistakes():

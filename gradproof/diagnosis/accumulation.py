@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 
@@ -23,6 +24,7 @@ def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]
     for place in places:
         yield from _along_axes(tape, place, problem)
         yield from _repeated_indices(tape, place)
+        yield from _overlapping_windows(tape, place)
 
 
 def _single_uses(tape: Tape) -> Iterator[Fault]:
@@ -103,6 +105,8 @@ def _leading_shape(tape: Tape, node: Node, position: int) -> tuple[int, ...]:
                 break
             value = tape.nodes[producer].inputs[0]
         return (rows,)
+    if node.name == "convolution" and position == 1:
+        return out[:1]
     if node.name in ("add", "sub", "mul") and len(mine) < len(out) and out[len(out) - len(mine) :] == mine:
         return out[: len(out) - len(mine)]
     return ()
@@ -159,6 +163,68 @@ def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
     message = f"where an index occurs more than once, only the last of its contributions to {target} is kept"
     hooks = {node.index: _assigned for node in place.nodes}
     yield Fault("overwritten", f"{message} (`d[i] = g` for `np.add.at(d, i, g)`)", place.site, 1.0, hooks)
+
+
+def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A convolution or pooling whose windows overlap: what they send back is assigned where it should be added."""
+    node = place.nodes[0]
+    if node.name not in ("convolution", "avg_pool2d") or node.inputs[0] not in tape.differentiable:
+        return
+    target = origin(tape, place.nodes[-1], 0)
+    message = f"where windows overlap, what one sends back to {target} overwrites what the others have (`=` for `+=`)"
+    for order in (1, -1):
+        hooks = {one.index: _windows_assigned(order) for one in place.nodes}
+        yield Fault("overwritten", message, place.site, 1.2, hooks)
+
+
+def _windows_assigned(order: int) -> NodeHook:
+    """Tap by tap over a filter, the last tap stays (order 1); window by window, the last window does (order -1)."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is None:
+            return found
+        x = tape.values[node.inputs[0]]
+        size, stride, padding = _window(tape, node)
+        padded = [length + 2 * pad for length, pad in zip(x.shape[2:], padding, strict=True)]
+        out = x.new_zeros((*x.shape[:2], *padded))
+        taps = list(itertools.product(*(range(one) for one in size)))
+        for tap in taps[::order]:
+            reached = tuple(
+                slice(i, i + step * (count - 1) + 1, step)
+                for i, step, count in zip(tap, stride, grad.shape[2:], strict=True)
+            )
+            out[(slice(None), slice(None), *reached)] = _through_tap(tape, node, grad, tap, size)
+        inner = tuple(slice(pad, pad + length) for pad, length in zip(padding, x.shape[2:], strict=True))
+        found[0] = out[(slice(None), slice(None), *inner)]
+        return found
+
+    return hook
+
+
+def _window(tape: Tape, node: Node) -> tuple[list[int], list[int], list[int]]:
+    """Size, stride and padding of a convolution's or a pooling's window. Raises ValueError for dilation or groups."""
+    args = node.arguments()
+    if node.name == "convolution":
+        size = list(tape.values[node.inputs[1]].shape[2:])
+        stride, padding, dilation, transposed, _, groups = args[3:9]
+        if transposed or groups != 1 or any(one != 1 for one in dilation):
+            raise ValueError("not an ordinary convolution")
+    else:
+        size, stride, padding = args[1], args[2] if len(args) > 2 else args[1], args[3] if len(args) > 3 else [0]
+    dims = len(size)
+    return list(size), _each(stride or size, dims), _each(padding, dims)
+
+
+def _each(value: list[int], dims: int) -> list[int]:
+    return list(value) * dims if len(value) == 1 else list(value)
+
+
+def _through_tap(tape: Tape, node: Node, grad: Tensor, tap: tuple[int, ...], size: list[int]) -> Tensor:
+    if node.name == "convolution":
+        weight = tape.values[node.inputs[1]][(slice(None), slice(None), *tap)]  # (out, in)
+        return torch.einsum("bo...,oi->bi...", grad, weight)
+    return grad / math.prod(size)
 
 
 def _assigned(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:

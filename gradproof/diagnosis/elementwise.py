@@ -50,6 +50,41 @@ def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
                 yield Fault(code, message + words, place.site, rank + more, hooks)
 
 
+def extra_faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """At each array that is not an activation's result: the derivative of an activation that the loss has cancelled."""
+    for place in places:
+        shape = tape.values[place.nodes[0].outputs[0]].shape
+        if place.name not in ("mm", "bmm", "mv", "add", "sub", "mul", "convolution") or not shape:
+            continue
+        extra = {name: _extra_factor(derivative) for name, derivative in DERIVATIVES.items()}
+        if len(shape) >= 2:
+            extra |= {"softmax (its diagonal)": _extra_factor(_softmax_diagonal), "softmax": _softmax_jacobian}
+        for words, nodes in place.subsets():
+            for name, hook in extra.items():
+                where = f"the derivative of {name} is applied at {place}{words}"
+                message = f"{where}, where the reference has none (a loss may have cancelled it: dz = a - y)"
+                rank = 1.3 if nodes == place.nodes else 1.35
+                yield Fault("extra-derivative", message, place.site, rank, {node.index: hook for node in nodes})
+
+
+def _softmax_diagonal(z: Tensor) -> Tensor:
+    y = torch.softmax(z, -1)
+    return y * (1 - y)
+
+
+def _extra_factor(derivative: Callable[[Tensor], Tensor]) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+        grad = grads[0]
+        return tape.vjp(node, [None if grad is None else grad * derivative(tape.values[node.outputs[0]])])
+
+    return hook
+
+
+def _softmax_jacobian(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    y, grad = torch.softmax(tape.values[node.outputs[0]], -1), grads[0]
+    return tape.vjp(node, [None if grad is None else y * (grad - (grad * y).sum(-1, keepdim=True))])
+
+
 def _rules(place: Place) -> Iterator[tuple[str, str, NodeHook, float]]:
     name = place.name
     yield "missing-derivative", f"the derivative of {place} is left out of the chain rule", _skip, 0.0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from gradproof.case import Problem
 from gradproof.oracles import Arrays
@@ -29,6 +31,8 @@ class Fault:
     values: Mapping[int, ValueHook] = field(default_factory=dict)
     forward: Mapping[int, Replacement] = field(default_factory=dict)
     inputs: Callable[[Problem], Problem | None] | None = None
+    custom: Callable[[Model], tuple[Arrays, float] | None] | None = None  # a run of its own, with no other fault
+    besides: tuple[str, str] | None = None  # the code and the message of a second mistake that comes with it
     scaled: Callable[[float], Fault | None] | None = None  # the same fault with a constant, where it has one
     constant: float | None = None
     term: str | None = None  # the loss's term whose weight it changes
@@ -48,14 +52,19 @@ class Model:
         changing = [fault for fault in faults if fault.inputs is not None]
         if not changing:
             return self.tape
+        assert changing[0].inputs is not None
         key = id(changing[0].inputs)
         if key not in self._others:
-            self._others[key] = self._record(changing[0])
+            self._others[key] = self._record(changing[0].inputs(self.problem))
         return self._others[key] if len(changing) == 1 else None
 
-    def _record(self, fault: Fault) -> Tape | None:
-        assert fault.inputs is not None
-        problem = fault.inputs(self.problem)
+    def at(self, params: Arrays, samples: list[int] | None = None) -> Tape | None:
+        """The tape at other parameters, and with only some of the samples."""
+        arrays = {name: np.asarray(value) for name, value in params.items()}  # sums of arrays without axes are none
+        problem = replace(self.problem, params=arrays)
+        return self._record(problem if samples is None else problem.take(samples))
+
+    def _record(self, problem: Problem | None) -> Tape | None:
         if problem is None:
             return None
         try:
@@ -68,6 +77,9 @@ class Model:
 
 def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
     """The gradients and the loss of the reference with these rules broken; None where it cannot run like that."""
+    special = [fault for fault in faults if fault.custom is not None]
+    if special:
+        return special[0].custom(model) if len(faults) == 1 and special[0].custom is not None else None
     tape = model.tape_for(faults)
     if tape is None:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -56,6 +57,7 @@ def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]
             yield from _other_reductions(tape, place)
         if place.name in ("add", "sub", "mul", "div"):
             yield from _other_operators(tape, place)
+    yield from _swapped_order(tape, places)
     yield from _other_losses(tape, places)
 
 
@@ -100,13 +102,9 @@ def _with_constant(which: int, value: Any) -> Replacement:
         flat = list(node.flat)
         places = [i for i in range(len(flat)) if i not in node.positions]
         flat[places[which]] = value
-        return Node(**{**_plain(node), "flat": flat}).run(inputs)
+        return replace(node, flat=flat).run(inputs)
 
     return replacement
-
-
-def _plain(node: Node) -> dict[str, Any]:
-    return {name: value for name, value in vars(node).items() if name != "replacement"}
 
 
 def _other_reductions(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -131,6 +129,34 @@ def _other_reductions(tape: Tape, place: Place) -> Iterator[Fault]:
             if dim != dims[0]:
                 message = f"{place} goes along axis {dim} instead of axis {dims[0]}"
                 yield _fault("wrong-axis", message, place, 1.3, _along(place.name, dim, keep))
+
+
+def _swapped_order(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """A function of a mean taken for the mean of a function: a root in each sample instead of one root of all."""
+    by_node = {node.index: place for place in places for node in place.nodes}
+    for place in places:
+        node = place.nodes[0]
+        producer = tape.producer.get(node.inputs[0])
+        if len(place.nodes) > 1 or not is_elementwise(tape, node) or producer not in by_node:
+            continue
+        reduction = tape.nodes[producer]
+        count = tape.values[reduction.inputs[0]].numel() // max(tape.values[reduction.outputs[0]].numel(), 1)
+        if reduction.name not in ("sum", "mean") or count < 2:
+            continue
+        for inner in (1.0, 1 / count):
+            message = f"{place} is taken of each of the {count} entries before `{reduction.name}`, not of its result"
+            forward: dict[int, Replacement] = {
+                reduction.index: _of_each(node, inner),
+                node.index: lambda _, inputs: [inputs[0].clone()],
+            }
+            yield Fault("different-function", message, place.site, 1.3, forward=forward)
+
+
+def _of_each(function: Node, inner: float) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor]) -> Sequence[Tensor]:
+        return node.run(function.run([inputs[0] * inner]))
+
+    return replacement
 
 
 _ARTICLE = {"sum": "a sum", "mean": "a mean"}

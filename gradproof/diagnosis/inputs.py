@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gradproof.case import Problem
 from gradproof.diagnosis.fault import Fault
@@ -47,6 +48,6 @@ def _reshaped(position: int, name: str, shape: tuple[int, ...], message: str) ->
         data = list(other.data)
         where = next(i for i, one in enumerate(data) if one is other.named_data[name])
         data[where] = data[where].reshape(shape)
-        return Problem(other.params, tuple(data), other.batch_axis, other.data_names)
+        return replace(other, data=tuple(data))
 
     return Fault("broadcast", message, None, 0.9, inputs=inputs)

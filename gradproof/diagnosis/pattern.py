@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from gradproof.case import Case, Problem
+from gradproof.case import Case
 from gradproof.diagnosis.search import Found
 from gradproof.report import Finding, number
 from gradproof.tolerances import largest
@@ -102,7 +104,7 @@ def _own_loss(case: Case) -> str:
         moved = {
             name: (value + step * directions[name]).astype(value.dtype) for name, value in case.problem.params.items()
         }
-        answer = case.ask(Problem(moved, case.problem.data, case.problem.batch_axis, case.problem.data_names))
+        answer = case.ask(replace(case.problem, params=moved))
         if answer is None or answer[0] is None:
             return ""
         losses.append(answer[0])

@@ -13,6 +13,8 @@ def findings(case: Case) -> list[Finding]:
     """One finding for all parameters whose gradient differs by a multiple of the parameter itself, on a part of it."""
     parts, coefficients = {}, []
     known = coefficient(case)
+    if known is not None and _is_whole_penalty(case, known):
+        return []  # another weight of a whole term is told as such
     for name in case.wrong:
         part = _part(case, name, known)
         if part is None:
@@ -26,6 +28,23 @@ def findings(case: Case) -> list[Finding]:
     else:
         message = f"the penalty is missing on {where}: {strength} times the parameter should be added there"
     return [Finding("wrong-part-penalised", tuple(parts), message)]
+
+
+def _is_whole_penalty(case: Case, strength: float) -> bool:
+    """Whether what differs is exactly what the reference's own penalty acts on."""
+    for gradients in case.truth.term_gradients.values():
+        if is_penalty(gradients, case.problem.params, strength):
+            acting = {name for name, one in gradients.items() if np.any(one)}
+            return acting == set(case.wrong) and all(
+                np.array_equal(_differs(case, name), gradients[name] != 0) for name in acting
+            )
+    return False
+
+
+def _differs(case: Case, name: str) -> Array:
+    difference = case.gradients[name] - case.truth.gradients[name]
+    scale = float(np.max(np.abs(case.truth.gradients[name]), initial=0.0)) + float(np.max(np.abs(difference)))
+    return np.abs(difference) > max(case.tolerance(name) * scale, case.rounding.get(name, 0.0))
 
 
 def coefficient(case: Case) -> float | None:
@@ -55,7 +74,7 @@ def _part(case: Case, name: str, known: float | None) -> tuple[str, float] | Non
     value = case.problem.params[name]
     scale = float(np.max(np.abs(case.truth.gradients[name]), initial=0.0)) + float(np.max(np.abs(difference)))
     tolerance = max(case.tolerance(name) * scale, case.rounding.get(name, 0.0))
-    differs = np.abs(difference) > tolerance
+    differs = _differs(case, name)
     if np.any(value[differs] == 0):
         return None
     found = float(np.vdot(value[differs], difference[differs]) / np.vdot(value[differs], value[differs]))

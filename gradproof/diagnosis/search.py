@@ -7,14 +7,25 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from gradproof import oracles
 from gradproof.case import Case, Problem
-from gradproof.diagnosis import accumulation, edges, elementwise, functions, inputs, operands, products, reductions
+from gradproof.diagnosis import (
+    accumulation,
+    edges,
+    elementwise,
+    functions,
+    inputs,
+    operands,
+    products,
+    reductions,
+    samples,
+    sequences,
+)
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.places import Place, find_places
@@ -29,12 +40,15 @@ BEAM = 6  # partial explanations that are followed up
 Family = Callable[[Tape, list[Place], Problem], Iterator[Fault]]
 FAMILIES: tuple[Family, ...] = (
     lambda tape, places, problem: elementwise.faults(tape, places),
+    lambda tape, places, problem: elementwise.extra_faults(tape, places),
     lambda tape, places, problem: edges.faults(tape, places),
     accumulation.faults,
     lambda tape, places, problem: reductions.faults(tape, places),
     lambda tape, places, problem: products.faults(tape, places),
     lambda tape, places, problem: operands.faults(tape, places),
     inputs.faults,
+    samples.faults,
+    sequences.faults,
     functions.faults,
 )
 
@@ -58,7 +72,8 @@ class Explanation:
     def cost(self) -> float:
         """How many mistakes it takes; a loss that it leaves unexplained counts as one more."""
         groups = {(one.arrangement, round(one.factor, 9)): one.cost for one in self.transforms.values()}
-        return len(self.faults) + sum(groups.values()) + (0 if self.loss_matches else 0.6)
+        second = sum(fault.besides is not None for fault in self.faults)
+        return len(self.faults) + second + sum(groups.values()) + (0 if self.loss_matches else 0.6)
 
     @property
     def rank(self) -> float:
@@ -112,11 +127,12 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
             if transform is not None:
                 transforms[name] = transform
     unmatched = set(case.gradients) - set(matched) - set(transforms)
-    changes_loss = any(fault.forward or fault.inputs for fault in faults)
+    changes_loss = any(not _keeps_loss(fault) for fault in faults)
     expected = loss if changes_loss else case.truth.loss
     fits = case.loss is None or case.agrees("", case.loss, expected)
-    if not fits and len({one.factor for one in transforms.values()}) == 1 and not matched:
-        fits = case.agrees("", case.loss, expected * next(iter(transforms.values())).factor)
+    if not fits and transforms and not matched:
+        factors = [one.factor for one in transforms.values()]
+        fits = np.allclose(factors, factors[0], rtol=1e-9) and case.agrees("", case.loss, expected * factors[0])
     fits = fits or (not changes_loss and _weighted_loss(case, faults))
     return Explanation(tuple(faults), transforms, frozenset(matched), frozenset(unmatched), gradients, fits)
 
@@ -176,7 +192,7 @@ def _broken_rules(case: Case, model: Model, nothing: Explanation, clock: Clock) 
 
 def _keeps_loss(fault: Fault) -> bool:
     """Whether a fault is one of the backward pass alone."""
-    return not fault.forward and fault.inputs is None
+    return not fault.forward and fault.inputs is None and fault.custom is None
 
 
 def _outwards(
@@ -323,7 +339,7 @@ def fresh_case(case: Case) -> Case | None:
         return None
     rng = np.random.default_rng(7)
     params = {name: _redrawn(value, rng) for name, value in case.problem.params.items()}
-    problem = Problem(params, case.problem.data, case.problem.batch_axis, case.problem.data_names)
+    problem = replace(case.problem, params=params)
     answer = case.ask(problem)
     if answer is None:
         return None

@@ -1,0 +1,77 @@
+"""Every mistake of the catalogue fails, is named by the judge, is confused with no other, and teaches."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradproof.codes import CODES
+from gradproof.subjects import find_subjects, load_module
+
+ROOT = Path(__file__).parents[2]
+SUBJECTS = find_subjects(ROOT)
+MISTAKES = [f"{subject.name}/{mistake}" for subject in SUBJECTS.values() for mistake in subject.mistakes]
+
+
+def reports_of(name):
+    """The reports of all comparisons that a subject's tests define, with the mistake in the subject's place."""
+    subject = SUBJECTS[name.split("/")[0]]
+    mistake = load_module(subject.mistakes[name.split("/")[1]], ROOT)
+    reference = load_module(subject.reference_path, ROOT)
+    tests = load_module(ROOT / "tests" / subject.topic / f"test_{subject.name}.py", ROOT)
+    compares = [getattr(tests, one) for one in dir(tests) if one.startswith("compare") and tests.__name__ == getattr(tests, one).__module__]
+    return mistake, [compare(mistake, reference) for compare in compares]
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """The numbers of the mistakes that were compared so far, to find two that are the same."""
+    return {}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_named_by_the_judge(name, seen):
+    mistake, reports = reports_of(name)
+    found = {finding.code for report in reports for finding in report.findings}
+    assert found, f"{name} passes: nothing in tests/ sees it"
+    assert found == set(mistake.CODES)
+    numbers = tuple(numbers_of(report) for report in reports)
+    others = seen.setdefault(name.split("/")[0], {})
+    assert numbers not in others, f"{name} gives the numbers of {others.get(numbers)}: the two are one mistake"
+    others[numbers] = name
+
+
+def numbers_of(report):
+    """The candidate's numbers, to nine digits, as something that can be compared; what it raised where it has none."""
+    quantities = [*report.comparisons.values(), report.loss, report.output]
+    arrays = [one.candidate for one in quantities if one is not None and one.candidate is not None]
+    rounded = tuple(tuple(float(f"{value:.9g}") for value in np.ravel(array)) for array in arrays)
+    return rounded, tuple((finding.code, finding.message) for finding in report.findings if not arrays)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_teaches(name):
+    subject, mistake = name.split("/")
+    docstring = ast.get_docstring(ast.parse(SUBJECTS[subject].mistakes[mistake].read_text(encoding="utf-8")))
+    assert docstring, "a mistake's file starts with a docstring"
+    summary, *rest = docstring.split("\n\n")
+    assert summary.endswith("."), "the first line is a sentence"
+    text = "\n".join(rest)
+    for section, following in (("Symptom:", "Why:"), ("Why:", "Fix:"), ("Fix:", None)):
+        assert section in text
+        content = text.split(section)[1].split(following)[0] if following else text.split(section)[1]
+        assert len(content.split()) >= 4, f"{section} says too little"
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_names_known_codes(name):
+    codes = load_module(SUBJECTS[name.split("/")[0]].mistakes[name.split("/")[1]], ROOT).CODES
+    assert codes
+    assert set(codes) <= set(CODES)
+
+
+def test_catalogue_is_there():
+    assert len(MISTAKES) >= 25
