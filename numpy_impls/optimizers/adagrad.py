@@ -14,9 +14,7 @@ Source: Duchi, Hazan and Singer 2011, "Adaptive subgradient methods for online l
 import numpy as np
 
 
-def step(
-    params, grads, state, *, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10
-):
+def step(params, grads, state, *, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
     """Return the parameters after one step; `params` and `grads` are left as they are.
 
     params, grads: dicts of arrays with the same keys and shapes. state: a dict, empty before the first step; it keeps

@@ -76,9 +76,9 @@ def step_tuned(
 ):
     """The same, in ten passes over one chunk after the other, each pass into an array that is there already.
 
-    Four things make it faster: a chunk stays in the cache from pass to pass; nothing is allocated but the result; sums are
+    What makes it faster: a chunk stays in the cache from pass to pass; nothing is allocated but the result; sums are
     kept in place of means (M = m / (1 - beta1), V = v / (1 - beta2)), which saves two passes; and all factors are put
-    together into one `rate` and one `small` before any array is touched. `state` cannot be shared with `step`.
+    together into `rate` and `small` before any array is touched. `state` cannot be shared with `step`.
     out: arrays to write the result to; `params` itself makes a step in place, as torch does, which saves the
     allocation. They must be C-contiguous, or ValueError is raised.
     """
@@ -96,18 +96,18 @@ def step_tuned(
         pieces = zip(state["kept"][name], chunks(theta), chunks(grads[name]), chunks(result), strict=True)
         for (M, V, V_max, work), theta_i, g, result_i in pieces:
             if weight_decay:
-                g = np.add(np.multiply(theta_i, weight_decay, work), g, work)
+                g = np.add(np.multiply(theta_i, weight_decay, out=work), g, out=work)
             M *= beta1
             M += g
             V *= beta2
-            V += np.multiply(g, g, work)
+            V += np.multiply(g, g, out=work)
             if amsgrad:
-                V = np.maximum(V, V_max, V_max)
-            np.sqrt(V, work)
+                V = np.maximum(V, V_max, out=V_max)
+            np.sqrt(V, out=work)
             work += small
-            np.divide(M, work, work)
+            np.divide(M, work, out=work)
             work *= rate
-            np.subtract(theta_i, work, result_i)
+            np.subtract(theta_i, work, out=result_i)
     return new
 
 

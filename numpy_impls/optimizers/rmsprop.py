@@ -17,9 +17,7 @@ Source: Hinton, Srivastava and Swersky 2012, "Neural networks for machine learni
 import numpy as np
 
 
-def step(
-    params, grads, state, *, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False
-):
+def step(params, grads, state, *, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
     """Return the parameters after one step; `params` and `grads` are left as they are.
 
     params, grads: dicts of arrays with the same keys and shapes. state: a dict, empty before the first step; it keeps

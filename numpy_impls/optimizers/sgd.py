@@ -24,7 +24,6 @@ def step(params, grads, state, *, lr=1e-3, momentum=0.0, dampening=0.0, weight_d
     for a parameter without a gradient.
     """
     check(momentum, dampening, nesterov)
-    first = not state
     velocities = state.setdefault("buf", {})
     new = {}
     for name, theta in params.items():
@@ -32,7 +31,8 @@ def step(params, grads, state, *, lr=1e-3, momentum=0.0, dampening=0.0, weight_d
         if weight_decay:
             g = g + weight_decay * theta
         if momentum:
-            buf = velocities[name] = np.array(g) if first else momentum * velocities[name] + (1 - dampening) * g
+            buf = momentum * velocities[name] + (1 - dampening) * g if name in velocities else np.array(g)
+            velocities[name] = buf
             g = g + momentum * buf if nesterov else buf
         new[name] = theta - lr * g
     return new
@@ -41,18 +41,20 @@ def step(params, grads, state, *, lr=1e-3, momentum=0.0, dampening=0.0, weight_d
 def step_per_element(params, grads, state, *, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
     """The same by a loop over the elements, none of which knows of another; `state` can be shared with `step`."""
     check(momentum, dampening, nesterov)
-    first = not state
     velocities = state.setdefault("buf", {})
     new = {}
     for name, theta in params.items():
         new[name] = np.empty_like(theta)
-        buf = velocities[name] = np.array(grads[name] if first or not momentum else velocities[name])
+        first = name not in velocities
+        buf = np.array(grads[name] if first else velocities[name])
         for i in np.ndindex(theta.shape):
             g = grads[name][i] + weight_decay * theta[i]
             if momentum:
                 buf[i] = g if first else momentum * buf[i] + (1 - dampening) * g
                 g = g + momentum * buf[i] if nesterov else buf[i]
             new[name][i] = theta[i] - lr * g
+        if momentum:
+            velocities[name] = buf
     return new
 
 
