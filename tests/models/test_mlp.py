@@ -126,8 +126,9 @@ def test_a_bias_in_some_layers(impl, reference):
 @pytest.mark.parametrize("form", FORMS)
 def test_targets_of_another_shape(impl, form):
     params, x, y = problem((3, 2, 1), 5)
-    with pytest.raises(ValueError, match="shape"):
-        getattr(impl, form)(params, x, y[:, 0])
+    for targets in (y[:, 0], np.hstack([y, y])):
+        with pytest.raises(ValueError, match="shape"):
+            getattr(impl, form)(params, x, targets)
 
 
 # Cross-entropy at outputs that have rounded to 0 and 1.
