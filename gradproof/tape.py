@@ -8,6 +8,7 @@ operation, or at a value, changes one rule of it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import linecache
@@ -27,6 +28,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gradproof import oracles
 from gradproof.decompositions import decomposition
+from gradproof.local_rules import Rule, rule
 from gradproof.oracles import Arrays
 from gradproof.tolerances import largest, relative_tolerance
 
@@ -81,12 +83,21 @@ class Node:
         value = self.func(*args, **kwargs)
         return tuple(one for one in tree_flatten(value)[0] if isinstance(one, Tensor))
 
+    def fields(self) -> dict[str, Any]:
+        """The fields of a node, without what is derived from them."""
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(Node)}
+
     def arguments(self) -> list[Any]:
         """All positional arguments, with None where a tensor stands."""
         args, _ = tree_unflatten(self.flat, self.spec)
         return list(args)
 
-    @property
+    @functools.cached_property
+    def rule(self) -> Rule | None:
+        """The local rule, where it is written out."""
+        return rule(self.func, self.constants)
+
+    @functools.cached_property
     def constants(self) -> list[Any]:
         """The arguments that are no tensors, in order."""
         return [one for i, one in enumerate(self.flat) if i not in self.positions]
@@ -160,6 +171,17 @@ class Tape:
 
         `at` gives other tensors for some inputs (by position among them) at which the rule is taken instead.
         """
+        written = node.rule
+        if written is not None and type(node) is Node:
+            if grads[0] is None:
+                return [None] * len(node.inputs)
+            x = [self.values[value] for value in node.inputs]
+            y = self.values[node.outputs[0]]
+            if at:
+                x = [at.get(i, one) for i, one in enumerate(x)]
+                y = node.run(x)[0]
+            made = written(x, y, grads[0], node.constants)
+            return [g if v in self.differentiable else None for v, g in zip(node.inputs, made, strict=True)]
         wanted = [i for i, value in enumerate(node.inputs) if value in self.differentiable]
         leaves, outputs = self._graph(node) if at is None else self._trace(node, at)
         given = zip(outputs, grads, strict=True)
@@ -270,7 +292,7 @@ class Tape:
                         values[value] = tensor
                         dirty.add(value)
                     if replace is not None:
-                        node = Replaced(**vars(node), replacement=replace, original=node)
+                        node = Replaced(**node.fields(), replacement=replace, original=node)
                 nodes.append(node)
         if any(values[value].numel() != 1 for value in self.terms.values()):
             return None

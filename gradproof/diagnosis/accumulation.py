@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ MANY = 24  # contributions that are tried one by one; of more, the first and the
 def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
     """For each value that is used several times, each sum over samples or steps, and each look-up by index."""
     yield from _single_uses(tape)
+    yield from _along_axes(list(_sums(tape, places)), problem)
     for place in places:
-        yield from _along_axes(tape, place, problem)
         yield from _repeated_indices(tape, place)
         yield from _overlapping_windows(tape, place)
 
@@ -59,22 +60,49 @@ def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, re
     return Fault(code, message, node.site, 1.0, values={value: keep})
 
 
-def _along_axes(tape: Tape, place: Place, problem: Problem) -> Iterator[Fault]:
-    """A parameter's gradient is a sum over the axes that its operation's result has and it has not."""
-    for position, value in enumerate(place.nodes[0].inputs):
-        name = _parameter(tape, value)
-        if name is None:
-            continue
-        lead = _leading_shape(tape, place.nodes[0], position)
-        for axis, length in enumerate(lead):
-            if length < 2:
-                continue
-            is_batch = problem.batch_axis == axis and length == problem.samples
-            code, what = ("one-sample-only", "sample") if is_batch else ("last-step-only", "step")
-            for index, which in ((-1, f"the last {what}"), (0, f"the first {what}")):
-                message = f"the gradient of {name} is the contribution of {which} alone, not the sum over all {length}"
-                hook = _only_index(position, lead, axis, index % length)
-                yield Fault(code, message, place.site, 1.1, {node.index: hook for node in place.nodes})
+@dataclass(frozen=True)
+class _Sum:
+    """A parameter's gradient at one place: a sum over the axes that the result has and the parameter has not."""
+
+    place: Place
+    position: int
+    name: str
+    axes: tuple[int, ...]
+
+
+def _sums(tape: Tape, places: list[Place]) -> Iterator[_Sum]:
+    for place in places:
+        for position, value in enumerate(place.nodes[0].inputs):
+            name = _parameter(tape, value)
+            axes = () if name is None else _leading_shape(tape, place.nodes[0], position)
+            if name is not None and axes:
+                yield _Sum(place, position, name, axes)
+
+
+def _along_axes(sums: list[_Sum], problem: Problem) -> Iterator[Fault]:
+    """Of each sum over samples or steps, one summand only: for one parameter, and for all that have the axis."""
+    for axis in range(max((len(one.axes) for one in sums), default=0)):
+        having = [one for one in sums if len(one.axes) > axis and one.axes[axis] > 1]
+        groups = [[one] for one in having]
+        if len(having) > 1 and len({one.axes[axis] for one in having}) == 1:
+            groups.append(having)
+        for group in groups:
+            for index in (-1, 0):
+                yield _one_summand(group, axis, index, problem)
+
+
+def _one_summand(group: list[_Sum], axis: int, index: int, problem: Problem) -> Fault:
+    length = group[0].axes[axis]
+    is_batch = problem.batch_axis == axis and length == problem.samples
+    code, what = ("one-sample-only", "sample") if is_batch else ("last-step-only", "step")
+    which = f"the {'last' if index else 'first'} {what}"
+    names = " and ".join(dict.fromkeys(one.name for one in group))
+    message = f"the gradient of {names} is the contribution of {which} alone, not the sum over all {length}"
+    hooks: dict[int, NodeHook] = {}
+    for node in {node.index: node for one in group for node in one.place.nodes}.values():
+        here = {one.position: one.axes for one in group if node in one.place.nodes}
+        hooks[node.index] = _only_index(here, axis, index % length)
+    return Fault(code, message, group[0].place.site, 1.1, hooks)
 
 
 def _parameter(tape: Tape, value: int) -> str | None:
@@ -105,18 +133,19 @@ def _leading_shape(tape: Tape, node: Node, position: int) -> tuple[int, ...]:
                 break
             value = tape.nodes[producer].inputs[0]
         return (rows,)
-    if node.name == "convolution" and position == 1:
+    if node.name == "convolution" and position in (1, 2):
         return out[:1]
     if node.name in ("add", "sub", "mul") and len(mine) < len(out) and out[len(out) - len(mine) :] == mine:
         return out[: len(out) - len(mine)]
     return ()
 
 
-def _only_index(position: int, lead: tuple[int, ...], axis: int, index: int) -> NodeHook:
+def _only_index(positions: Mapping[int, tuple[int, ...]], axis: int, index: int) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
-        if grad is not None:
-            spread = grad.reshape(*lead, -1)
+        for position, axes in positions.items() if grad is not None else ():
+            assert grad is not None
+            spread = grad.reshape(*axes, -1)
             mask = torch.zeros_like(spread)
             mask.select(axis, index).fill_(1)
             found[position] = tape.vjp(node, [(spread * mask).reshape(grad.shape)])[position]

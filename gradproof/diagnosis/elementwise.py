@@ -44,7 +44,7 @@ def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
         if not is_elementwise(tape, place.nodes[0]):
             continue
         for words, nodes in place.subsets():
-            rank = 1.0 if len(nodes) == len(place.nodes) else 1.3
+            rank = 1.0 if nodes == place.nodes else 1.1 if "but" in words else 1.3
             for code, message, hook, more in _rules(place):
                 hooks = {node.index: hook for node in nodes}
                 yield Fault(code, message + words, place.site, rank + more, hooks)

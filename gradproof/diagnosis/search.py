@@ -35,6 +35,7 @@ from gradproof.tape import Tape
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
+TIE = 0.15  # explanations whose ranks are so close are told together
 BEAM = 6  # partial explanations that are followed up
 
 Family = Callable[[Tape, list[Place], Problem], Iterator[Fault]]
@@ -233,7 +234,7 @@ def _singles(
     """Each fault on top of those before; where a fault has a constant, also the one that fits."""
     simplest = np.inf
     for fault in faults:
-        if clock.over() or fault.rank > simplest + 0.5:
+        if clock.over() or fault.rank > simplest + TIE:
             return
         if fault in before:
             continue
@@ -326,7 +327,7 @@ def _confirmed(case: Case, found: list[Explanation]) -> list[Explanation]:
     fresh = fresh_case(case)
     kept: list[Explanation] = []
     for one in found[:40]:
-        if kept and one.rank > kept[0].rank + 0.85:
+        if kept and one.rank > kept[0].rank + TIE:
             break
         if fresh is None or _holds(fresh, one):
             kept.append(one)
