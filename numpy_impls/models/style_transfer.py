@@ -79,7 +79,7 @@ def feature_losses(seen, P, A, content_weight, style_weight, content_scale):
 
 
 def back_to_image(seen, dFs):
-    """From coarse to fine: through ReLU and the filters of each scale, and through the pooling to the next finer one."""
+    """From coarse to fine: through ReLU and the filters of each scale, and through the pooling to the next one."""
     dx = 0
     for s in range(len(seen) - 1, -1, -1):
         z, layer, pooling = seen[s]
