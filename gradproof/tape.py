@@ -105,7 +105,8 @@ class Node:
 
 Gradients = list["Tensor | None"]
 NodeHook = Callable[["Tape", Node, list[Tensor | None]], Gradients]
-ValueHook = Callable[[list[tuple[int, Tensor]]], "Tensor | None"]
+# Joins what arrives at a value; it is also given what arrived at the values nearer to the loss.
+ValueHook = Callable[["Tape", list[tuple[int, Tensor]], Mapping[int, Tensor]], "Tensor | None"]
 
 
 @dataclass
@@ -256,7 +257,7 @@ class Tape:
             return None
         clean = self.__dict__.get("clean")
         if value in hooks:
-            total = hooks[value](contributions)
+            total = hooks[value](self, contributions, totals)
         elif clean is not None and _same_contributions(contributions, clean.arriving.get(value, [])):
             total = clean.totals[value]
         else:
@@ -272,7 +273,7 @@ class Tape:
         """Backpropagation with no rule broken."""
         return self.backward()
 
-    def replay(self, changed: Mapping[int, Callable[[Node, list[Tensor]], Sequence[Tensor]]]) -> Tape | None:
+    def replay(self, changed: Mapping[int, Callable[..., Sequence[Tensor]]]) -> Tape | None:
         """The tape of the same program with some operations replaced; None where the shapes then no longer fit."""
         values = list(self.values)
         dirty: set[int] = set()
@@ -283,7 +284,7 @@ class Tape:
                     inputs = [values[value] for value in node.inputs]
                     try:
                         replace = changed.get(node.index)
-                        outputs = replace(node, inputs) if replace is not None else node.run(inputs)
+                        outputs = replace(node, inputs, values) if replace is not None else node.run(inputs)
                     except (RuntimeError, IndexError, ValueError, TypeError):
                         return None
                     if len(outputs) != len(node.outputs):
@@ -292,7 +293,7 @@ class Tape:
                         values[value] = tensor
                         dirty.add(value)
                     if replace is not None:
-                        node = Replaced(**node.fields(), replacement=replace, original=node)
+                        node = Replaced(**node.fields(), replacement=replace, original=node, others=values)
                 nodes.append(node)
         if any(values[value].numel() != 1 for value in self.terms.values()):
             return None
@@ -309,9 +310,10 @@ class Replaced(Node):
 
     replacement: Any = None
     original: Any = None
+    others: list[Tensor] = field(default_factory=list)
 
     def run(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(self.replacement(self.original, list(tensors)))
+        return tuple(self.replacement(self.original, list(tensors), self.others))
 
 
 @dataclass(frozen=True)

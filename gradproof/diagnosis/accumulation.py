@@ -54,7 +54,7 @@ def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, re
             f"(line {node.site.line}), where the contributions add up (`=` for `+=`)"
         )
 
-    def keep(arriving: list[tuple[int, Tensor]]) -> Tensor | None:
+    def keep(_: Tape, arriving: list[tuple[int, Tensor]], __: Mapping[int, Tensor]) -> Tensor | None:
         return next((grad for index, grad in arriving if index == user), None)
 
     return Fault(code, message, node.site, 1.0, values={value: keep})

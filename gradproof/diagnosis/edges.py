@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
@@ -35,7 +35,7 @@ def _of_term(name: str, value: int) -> Iterator[Fault]:
             "wrong-term-weight",
             words,
             rank=0.8,
-            values={value: lambda arriving: constant * arriving[0][1]},
+            values={value: lambda _, arriving, __: constant * arriving[0][1]},
             scaled=scaled if constant == 0.0 else None,
             constant=constant,
             term=name,
@@ -51,7 +51,7 @@ def _single_term(tape: Tape, name: str) -> Fault:
     return Fault("last-step-only", message, None, 0.9, values=values)
 
 
-def _nothing(arriving: list[tuple[int, Tensor]]) -> Tensor | None:
+def _nothing(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Mapping[int, Tensor]) -> Tensor | None:
     return None
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor
+from gradproof.diagnosis.regions import Region, elementwise_regions
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, ValueHook
 
 # f' written in terms of y = f(z), as it is often remembered: what becomes of it when z is put in y's place.
 _BY_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
@@ -26,28 +27,96 @@ DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda z: torch.sigmoid(z) * (1 - torch.sigmoid(z)),
     "tanh": lambda z: 1 - torch.tanh(z) ** 2,
     "relu": lambda z: (z > 0).to(z.dtype),
+    "leaky_relu": lambda z: torch.where(z > 0, 1.0, 0.01).to(z.dtype),
+    "softplus": torch.sigmoid,
+    "abs": torch.sign,
+    "square": lambda z: 2 * z,
+    "exp": torch.exp,
+    "sin": torch.cos,
+    "tanh, written 1 - z**2": lambda z: 1 - z**2,
+    "sigmoid, written z * (1 - z)": lambda z: z * (1 - z),
 }
 
 
-def is_elementwise(tape: Tape, node: Node) -> bool:
-    """Whether an operation is a non-linear function of one array, entry by entry."""
-    moving = [value for value in node.inputs if value in tape.differentiable]
-    if len(moving) != 1 or len(node.outputs) != 1 or torch.Tag.pointwise not in node.func.tags:
-        return False
-    same = tape.values[node.outputs[0]].shape == tape.values[moving[0]].shape
-    return same and node.name not in ("neg", "mul", "div", "add", "sub", "to", "_to_copy", "clone", "alias")
-
-
 def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
-    """For each elementwise function: its derivative skipped, doubled, at the wrong point, of another function."""
+    """For each elementwise function: its derivative skipped, doubled, at the wrong point, of another function.
+
+    A function may be one operation or several (`x * torch.sigmoid(x)`): what counts is that it is one of each entry.
+    """
     for place in places:
-        if not is_elementwise(tape, place.nodes[0]):
-            continue
-        for words, nodes in place.subsets():
-            rank = 1.0 if nodes == place.nodes else 1.1 if "but" in words else 1.3
-            for code, message, hook, more in _rules(place):
-                hooks = {node.index: hook for node in nodes}
-                yield Fault(code, message + words, place.site, rank + more, hooks)
+        for regions in elementwise_regions(tape, place):
+            single = len(regions[0].nodes) == 1
+            name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
+            for words, chosen in _subsets(place, regions):
+                rank = 1.0 if len(chosen) == len(regions) else 1.1 if "but" in words else 1.3
+                for code, message, rule, more in _rules(name, place.name if single else ""):
+                    values = {region.start: in_region(region, rule) for region in chosen}
+                    yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
+
+
+def _is_whole(place: Place, regions: tuple[Region, ...]) -> bool:
+    """Whether the place's own source text is the whole function: all its operations stand on its line."""
+    return all(node.site.line == place.site.line for node in regions[0].nodes)
+
+
+def _span(regions: tuple[Region, ...], place: Place) -> str:
+    return f"the function on lines {regions[0].nodes[0].site.line} to {place.site.line}"
+
+
+def _subsets(place: Place, regions: tuple[Region, ...]) -> Iterator[tuple[str, tuple[Region, ...]]]:
+    by_end = {region.end: region for region in regions}
+    for words, nodes in place.subsets():
+        yield words, tuple(by_end[node.outputs[0]] for node in nodes)
+
+
+RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
+
+
+def in_region(region: Region, rule: RegionRule) -> ValueHook:
+    """A hook at a region's start: what comes through the region follows the broken rule, the rest its usual way."""
+    inside = {node.index for node in region.nodes}
+
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Mapping[int, Tensor]) -> Tensor | None:
+        others = [grad for index, grad in arriving if index not in inside]
+        grad = totals.get(region.end)
+        parts = others if grad is None else [*others, rule(tape, region, grad)]
+        return sum(parts[1:], parts[0]) if parts else None
+
+    return hook
+
+
+def _rules(name: str, operation: str) -> Iterator[tuple[str, str, RegionRule, float]]:
+    yield "missing-derivative", f"the derivative of {name} is left out of the chain rule", _skip, 0.0
+    yield "extra-derivative", f"the derivative of {name} is applied twice", _twice, 0.0
+    at_output = f"the derivative of {name} is taken at its output instead of its input"
+    yield "derivative-at-wrong-point", at_output, _at_output, 0.0
+    if operation in _BY_OUTPUT:
+        at_input = f"the derivative of {name}, written in terms of its output, is given its input"
+        yield "derivative-at-wrong-point", at_input, _formula_at_input, 0.0
+    for other, derivative in DERIVATIVES.items():
+        if other != operation:
+            message = f"the derivative of {name} is that of another function, `{other}`"
+            yield "different-function", message, _other_derivative(derivative), 0.04
+
+
+def _skip(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return grad
+
+
+def _twice(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return region.backward(tape, region.backward(tape, grad))
+
+
+def _at_output(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return region.backward(tape, grad, at=tape.values[region.end])
+
+
+def _formula_at_input(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return grad * _BY_OUTPUT[region.nodes[-1].name](tape.values[region.start])
+
+
+def _other_derivative(derivative: Callable[[Tensor], Tensor]) -> RegionRule:
+    return lambda tape, region, grad: grad * derivative(tape.values[region.start])
 
 
 def extra_faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
@@ -56,7 +125,7 @@ def extra_faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
         shape = tape.values[place.nodes[0].outputs[0]].shape
         if place.name not in ("mm", "bmm", "mv", "add", "sub", "mul", "convolution") or not shape:
             continue
-        extra = {name: _extra_factor(derivative) for name, derivative in DERIVATIVES.items()}
+        extra = {name: _extra_factor(DERIVATIVES[name]) for name in ("sigmoid", "tanh", "relu")}
         if len(shape) >= 2:
             extra |= {"softmax (its diagonal)": _extra_factor(_softmax_diagonal), "softmax": _softmax_jacobian}
         for words, nodes in place.subsets():
@@ -83,54 +152,3 @@ def _extra_factor(derivative: Callable[[Tensor], Tensor]) -> NodeHook:
 def _softmax_jacobian(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
     y, grad = torch.softmax(tape.values[node.outputs[0]], -1), grads[0]
     return tape.vjp(node, [None if grad is None else y * (grad - (grad * y).sum(-1, keepdim=True))])
-
-
-def _rules(place: Place) -> Iterator[tuple[str, str, NodeHook, float]]:
-    name = place.name
-    yield "missing-derivative", f"the derivative of {place} is left out of the chain rule", _skip, 0.0
-    yield "extra-derivative", f"the derivative of {place} is applied twice", _twice, 0.0
-    at_output = f"the derivative of {place} is taken at its output instead of its input"
-    yield "derivative-at-wrong-point", at_output, _at_output, 0.0
-    if name in _BY_OUTPUT:
-        at_input = f"the derivative of {place}, written in terms of its output, is given its input"
-        yield "derivative-at-wrong-point", at_input, _formula_at_input, 0.0
-    for other, derivative in DERIVATIVES.items():
-        if other != name:
-            message = f"the derivative of {place} is that of another function, `{other}`"
-            yield "different-function", message, _other_derivative(derivative), 0.5
-
-
-def _position(tape: Tape, node: Node) -> int:
-    return next(i for i, value in enumerate(node.inputs) if value in tape.differentiable)
-
-
-def _only(node: Node, position: int, grad: Tensor | None) -> Gradients:
-    return [grad if i == position else None for i in range(len(node.inputs))]
-
-
-def _skip(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
-    return _only(node, _position(tape, node), grads[0])
-
-
-def _twice(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
-    return tape.vjp(node, [tape.vjp(node, grads)[_position(tape, node)]])
-
-
-def _at_output(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
-    position = _position(tape, node)
-    return tape.vjp(node, grads, at={position: tape.values[node.outputs[0]]})
-
-
-def _formula_at_input(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
-    position, grad = _position(tape, node), grads[0]
-    z = tape.values[node.inputs[position]]
-    return _only(node, position, None if grad is None else grad * _BY_OUTPUT[node.name](z))
-
-
-def _other_derivative(derivative: Callable[[Tensor], Tensor]) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
-        position, grad = _position(tape, node), grads[0]
-        z = tape.values[node.inputs[position]]
-        return _only(node, position, None if grad is None else grad * derivative(z))
-
-    return hook

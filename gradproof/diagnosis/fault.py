@@ -13,7 +13,7 @@ from gradproof.case import Problem
 from gradproof.oracles import Arrays
 from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, ValueHook, record
 
-Replacement = Callable[[Node, list[Tensor]], Sequence[Tensor]]
+Replacement = Callable[[Node, list[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # its inputs; all values
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from gradproof.case import Problem
-from gradproof.diagnosis.elementwise import is_elementwise
+from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault, Replacement
 from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.report import number
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, ValueHook
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z.clone(),
@@ -49,8 +50,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
     """For each place: another elementwise function, another axis, another reduction, another operator or constant."""
     for place in places:
-        if is_elementwise(tape, place.nodes[0]):
-            yield from _other_functions(tape, place)
+        for regions in elementwise_regions(tape, place):
+            yield from _other_functions(place, regions)
         if place.name in ("_softmax", "_log_softmax", "cumsum", "logcumsumexp"):
             yield from _other_axes(tape, place)
         if place.name in ("sum", "mean", "amax", "logsumexp"):
@@ -65,24 +66,32 @@ def _fault(code: str, message: str, place: Place, rank: float, replacement: Repl
     return Fault(code, message, place.site, rank, forward={node.index: replacement for node in place.nodes})
 
 
-def _other_functions(tape: Tape, place: Place) -> Iterator[Fault]:
+def _other_functions(place: Place, regions: tuple[Region, ...]) -> Iterator[Fault]:
     for name, function in FUNCTIONS.items():
-        if name == place.name:
+        if len(regions[0].nodes) == 1 and name == place.name:
             continue
-        code = "different-function"
         message = f"{name} stands where the reference has {place}"
         if name == "identity":
             message = f"{place} is left out"
-        yield _fault(code, message, place, 1.3, _elementwise(function))
+        forward = {region.nodes[-1].index: _function_of(region.start, function) for region in regions}
+        values = {region.start: _through(region, function) for region in regions}
+        yield Fault("different-function", message, place.site, 1.3, values=values, forward=forward)
 
 
-def _elementwise(function: Callable[[Tensor], Tensor]) -> Replacement:
-    def replacement(node: Node, inputs: list[Tensor]) -> Sequence[Tensor]:
-        moving = [one for one in inputs if one.dtype.is_floating_point]
-        result = function(moving[0])
-        return [result]
+def _function_of(start: int, function: Callable[[Tensor], Tensor]) -> Replacement:
+    return lambda node, inputs, values: [function(values[start])]
 
-    return replacement
+
+def _through(region: Region, function: Callable[[Tensor], Tensor]) -> ValueHook:
+    """What flows back through a region that is another function."""
+
+    def rule(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+        x = tape.values[region.start].detach().requires_grad_()
+        with torch.enable_grad():
+            (found,) = torch.autograd.grad(function(x), x, grad)
+        return found
+
+    return in_region(region, rule)
 
 
 def _other_axes(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -98,7 +107,7 @@ def _other_axes(tape: Tape, place: Place) -> Iterator[Fault]:
 def _with_constant(which: int, value: Any) -> Replacement:
     """The same operation with another constant argument."""
 
-    def replacement(node: Node, inputs: list[Tensor]) -> Sequence[Tensor]:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
         flat = list(node.flat)
         places = [i for i in range(len(flat)) if i not in node.positions]
         flat[places[which]] = value
@@ -137,7 +146,7 @@ def _swapped_order(tape: Tape, places: list[Place]) -> Iterator[Fault]:
     for place in places:
         node = place.nodes[0]
         producer = tape.producer.get(node.inputs[0])
-        if len(place.nodes) > 1 or not is_elementwise(tape, node) or producer not in by_node:
+        if len(place.nodes) > 1 or producer not in by_node or not any(elementwise_regions(tape, place)):
             continue
         reduction = tape.nodes[producer]
         count = tape.values[reduction.inputs[0]].numel() // max(tape.values[reduction.outputs[0]].numel(), 1)
@@ -147,13 +156,13 @@ def _swapped_order(tape: Tape, places: list[Place]) -> Iterator[Fault]:
             message = f"{place} is taken of each of the {count} entries before `{reduction.name}`, not of its result"
             forward: dict[int, Replacement] = {
                 reduction.index: _of_each(node, inner),
-                node.index: lambda _, inputs: [inputs[0].clone()],
+                node.index: lambda _, inputs, __: [inputs[0].clone()],
             }
             yield Fault("different-function", message, place.site, 1.3, forward=forward)
 
 
 def _of_each(function: Node, inner: float) -> Replacement:
-    def replacement(node: Node, inputs: list[Tensor]) -> Sequence[Tensor]:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
         return node.run(function.run([inputs[0] * inner]))
 
     return replacement
@@ -177,14 +186,14 @@ def _reduced_axes(given: Tensor, result: Tensor) -> tuple[list[int], bool]:
 
 
 def _times(factor: float) -> Replacement:
-    def replacement(node: Node, inputs: list[Tensor]) -> Sequence[Tensor]:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
         return [one * factor for one in node.run(inputs)]
 
     return replacement
 
 
 def _along(name: str, dim: int, keep: bool) -> Replacement:
-    def replacement(node: Node, inputs: list[Tensor]) -> Sequence[Tensor]:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
         x = inputs[0]
         if name == "mean":
             return [x.mean(dim, keep)]
@@ -207,7 +216,7 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
         if place.name in ("add", "sub"):
             other = torch.sub if place.name == "add" else torch.add
             message = f"{place} has the other sign: `{'-' if place.name == 'add' else '+'}`"
-            yield _fault("different-function", message, place, 1.3, lambda _, inputs: [other(*inputs)])
+            yield _fault("different-function", message, place, 1.3, lambda _, inputs, __: [other(*inputs)])
     elif node.constants and isinstance(node.constants[0], (int, float)) and not isinstance(node.constants[0], bool):
         constant = float(node.constants[0])
         message = f"the constant {number(constant)} is left out of {place}"
@@ -227,7 +236,7 @@ def _operand(tape: Tape, value: int) -> str:
 
 
 def _only_input(keep: int) -> Replacement:
-    return lambda node, inputs: [inputs[keep].clone()]
+    return lambda node, inputs, values: [inputs[keep].clone()]
 
 
 def _other_losses(tape: Tape, places: list[Place]) -> Iterator[Fault]:

@@ -102,7 +102,8 @@ def _own_loss(case: Case) -> str:
     h = 1e-4
     for step in (-h, h):
         moved = {
-            name: (value + step * directions[name]).astype(value.dtype) for name, value in case.problem.params.items()
+            name: np.asarray(value + step * directions[name], dtype=value.dtype)
+            for name, value in case.problem.params.items()
         }
         answer = case.ask(replace(case.problem, params=moved))
         if answer is None or answer[0] is None:

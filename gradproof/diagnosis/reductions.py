@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-
-import torch
+from collections.abc import Iterator
 
 from gradproof.diagnosis.edges import origin, scale_route
+from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.regions import Region, row_regions
 from gradproof.tape import Gradients, Node, Tape, Tensor
-
-# The diagonal of the Jacobian, in terms of the result.
-_DIAGONAL: dict[str, Callable[[Tensor], Tensor]] = {
-    "_softmax": lambda y: y * (1 - y),
-    "_log_softmax": lambda y: 1 - torch.exp(y),
-}
 
 
 def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
@@ -24,10 +18,12 @@ def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
     for place in places:
         if place.name in ("sum", "mean"):
             yield from _other_reduction(tape, place)
-        if place.name in _DIAGONAL:
-            message = f"the Jacobian of {place} is taken to be diagonal: entries of one row act on each other too"
-            hooks = {node.index: _diagonal for node in place.nodes}
-            yield Fault("diagonal-jacobian", message, place.site, 1.0, hooks)
+        for regions in row_regions(tape, place):
+            what = _named(place, regions)
+            message = f"the Jacobian of {what} is taken to be diagonal: entries of a row act on each other"
+            values = {region.start: in_region(region, _diagonal) for region in regions}
+            yield Fault("diagonal-jacobian", message, place.site, 1.1, values=values)
+        if place.name in ("_softmax", "_log_softmax"):
             message = f"the derivative of {place} is left out of the chain rule"
             yield Fault("missing-derivative", message, place.site, 1.1, {node.index: _skip for node in place.nodes})
     yield from _normalisations(tape, places)
@@ -49,9 +45,13 @@ def _other_reduction(tape: Tape, place: Place) -> Iterator[Fault]:
     )
 
 
-def _diagonal(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
-    grad = grads[0]
-    return [None if grad is None else grad * _DIAGONAL[node.name](tape.values[node.outputs[0]])]
+def _diagonal(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return grad * region.jacobian_diagonal(tape)
+
+
+def _named(place: Place, regions: tuple[Region, ...]) -> str:
+    first, last = regions[0].nodes[0].site.line, place.site.line
+    return str(place) if first == last else f"the function on lines {first} to {last}"
 
 
 def _skip(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:

@@ -40,7 +40,7 @@ def _rolled(shift: int) -> Replacement:
 
 
 def _straight_through(change: Callable[[Tensor], Tensor]) -> Replacement:
-    def replacement(node: Node, inputs: list[Tensor]) -> Sequence[Tensor]:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
         return [out + (change(out) - out).detach() for out in node.run(inputs)]
 
     return replacement

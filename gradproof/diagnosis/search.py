@@ -70,15 +70,20 @@ class Explanation:
         return not self.unmatched
 
     @property
+    def _groups(self) -> dict[tuple[str, str], int]:
+        """What was done to whole gradients: the same to several parameters is one mistake."""
+        return {(one.arrangement, f"{one.factor:.8g}"): one.cost for one in self.transforms.values()}
+
+    @property
     def cost(self) -> float:
         """How many mistakes it takes; a loss that it leaves unexplained counts as one more."""
-        groups = {(one.arrangement, round(one.factor, 9)): one.cost for one in self.transforms.values()}
+        groups = self._groups
         second = sum(fault.besides is not None for fault in self.faults)
         return len(self.faults) + second + sum(groups.values()) + (0 if self.loss_matches else 0.6)
 
     @property
     def rank(self) -> float:
-        return self.cost * 10 + sum(fault.rank for fault in self.faults) + 0.9 * len(self.transforms)
+        return self.cost * 10 + sum(fault.rank for fault in self.faults) + 0.9 * len(self._groups)
 
 
 @dataclass
@@ -358,7 +363,7 @@ def fresh_case(case: Case) -> Case | None:
 def _redrawn(value: oracles.Array, rng: np.random.Generator) -> oracles.Array:
     """Other numbers of the same kind: the signs stay, so that what must be positive is; zeros become small numbers."""
     other = value * rng.uniform(0.6, 1.4, value.shape)
-    return np.where(value == 0, 0.05 * rng.standard_normal(value.shape), other).astype(value.dtype)
+    return np.asarray(np.where(value == 0, 0.05 * rng.standard_normal(value.shape), other), dtype=value.dtype)
 
 
 def _holds(fresh: Case, one: Explanation) -> bool:

@@ -1,0 +1,167 @@
+"""Regions of the reference that are one function of one array, however many operations it is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradproof.diagnosis.places import Place
+from gradproof.tape import Node, Tape, Tensor
+
+LONGEST = 16  # operations in one region
+LINEAR = ("neg", "mul", "div", "add", "sub", "to", "_to_copy", "clone", "alias", "t", "view", "_unsafe_view", "expand")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a tape that makes the value `end` of the value `start` alone."""
+
+    start: int
+    end: int
+    nodes: tuple[Node, ...]
+
+    def function(self, tape: Tape) -> Any:
+        """The region as a function of its start."""
+
+        def run(x: Tensor) -> Tensor:
+            values = {self.start: x}
+            for index in (node.index for node in self.nodes):
+                node = tape.nodes[index]
+                outputs = node.run([values.get(value, tape.values[value]) for value in node.inputs])
+                values.update(zip(node.outputs, outputs, strict=True))
+            return values[self.end]
+
+        return run
+
+    def backward(self, tape: Tape, grad: Tensor, at: Tensor | None = None) -> Tensor:
+        """What flows back from the end to the start; with `at`, as it would at another start."""
+        x = (tape.values[self.start] if at is None else at).detach().requires_grad_()
+        with torch.enable_grad():
+            y = self.function(tape)(x)
+            (found,) = torch.autograd.grad(y, x, grad)
+        return found
+
+    def jacobian_diagonal(self, tape: Tape) -> Tensor:
+        """The derivative of each entry of the end by the entry of the start in the same place (last axis coupled)."""
+        x = tape.values[self.start].detach().requires_grad_()
+        with torch.enable_grad():
+            y = self.function(tape)(x)
+        diagonal = torch.zeros_like(y)
+        for k in range(y.shape[-1]):
+            direction = torch.zeros_like(y)
+            direction[..., k] = 1
+            (found,) = torch.autograd.grad(y, x, direction, retain_graph=True)
+            diagonal[..., k] = found[..., k]
+        return diagonal
+
+
+def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
+    """The regions that end at a place and are a non-linear function entry by entry: one for each of its passages."""
+    roots = _roots(tape, place.nodes[0])
+    for start in sorted(roots, reverse=True):
+        regions = _all_passages(tape, place, start, roots[start])
+        if regions and any(node.name not in LINEAR for node in regions[0].nodes):
+            yield regions
+
+
+def _roots(tape: Tape, node: Node) -> dict[int, frozenset[int]]:
+    """The values that a node's result is an elementwise function of, each with the operations on the way."""
+    if not _is_pointwise(tape, node):
+        return {}
+    moving = [value for value in dict.fromkeys(node.inputs) if value in tape.differentiable]
+    found: dict[int, frozenset[int]] = {}
+    each = []
+    for value in moving:
+        own = {value: frozenset([node.index])}
+        producer = tape.producer.get(value)
+        if producer is not None and node.index - producer <= 2 * LONGEST:
+            for root, nodes in _roots(tape, tape.nodes[producer]).items():
+                if len(nodes) < LONGEST:
+                    own[root] = nodes | {node.index}
+        each.append(own)
+    for root in set.intersection(*(set(own) for own in each)) if each else ():
+        found[root] = frozenset().union(*(own[root] for own in each))
+    return found
+
+
+def _is_pointwise(tape: Tape, node: Node) -> bool:
+    if len(node.outputs) != 1 or torch.Tag.pointwise not in node.func.tags:
+        return False
+    shape = tape.values[node.outputs[0]].shape
+    return all(tape.values[value].shape == shape for value in node.inputs if value in tape.differentiable)
+
+
+def _all_passages(tape: Tape, place: Place, start: int, nodes: frozenset[int]) -> tuple[Region, ...]:
+    """The region of the first passage, found again in all others; empty where it is not."""
+    first = place.nodes[0]
+    producer = tape.producer.get(start)
+    regions = []
+    for node in place.nodes:
+        shift = node.index - first.index
+        if node is first:
+            begin: int | None = start
+        elif producer is not None and 0 <= producer + shift < len(tape.nodes):
+            begin = tape.nodes[producer + shift].outputs[0]
+        else:
+            begin = start if start in node.inputs else None
+        indices = sorted(index + shift for index in nodes)
+        if begin is None or indices[-1] >= len(tape.nodes):
+            return ()
+        there = tuple(tape.nodes[index] for index in indices)
+        same = [one.name for one in there] == [tape.nodes[index].name for index in sorted(nodes)]
+        if not same or tape.values[begin].shape != tape.values[node.outputs[0]].shape:
+            return ()
+        regions.append(Region(begin, node.outputs[0], there))
+    return tuple(regions)
+
+
+def row_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
+    """The regions that end at a place, of the shape they start with, with a sum or a maximum over a row on the way."""
+    first = place.nodes[0]
+    end = first.outputs[0]
+    shape = tape.values[end].shape
+    if not shape or not 1 < shape[-1] <= 256:
+        return
+    for start in _dominators(tape, first):
+        if tape.values[start].shape != shape:
+            continue
+        nodes = frozenset(_between(tape, start, first))
+        coupled = any(torch.Tag.pointwise not in tape.nodes[i].func.tags for i in nodes)
+        mixing = any(tape.nodes[i].name in ("mm", "bmm", "mv", "convolution") for i in nodes)
+        if coupled and not mixing and len(nodes) <= LONGEST:
+            regions = _all_passages(tape, place, start, nodes)
+            if regions:
+                yield regions
+
+
+def _dominators(tape: Tape, node: Node) -> list[int]:
+    """The values that everything that reaches a node passes through, the nearest first (a few)."""
+    found = []
+    frontier = {value for value in node.inputs if value in tape.differentiable}
+    for _ in range(2 * LONGEST):
+        if len(frontier) == 1:
+            found.append(next(iter(frontier)))
+        latest = max(frontier, key=lambda value: tape.producer.get(value, -1), default=None)
+        if latest is None or latest not in tape.producer:
+            break
+        frontier.discard(latest)
+        made_by = tape.nodes[tape.producer[latest]]
+        frontier |= {value for value in made_by.inputs if value in tape.differentiable}
+    return found
+
+
+def _between(tape: Tape, start: int, node: Node) -> set[int]:
+    """The operations from a value to a node."""
+    found, frontier = set(), [node.index]
+    while frontier:
+        index = frontier.pop()
+        if index in found or len(found) > 2 * LONGEST:
+            continue
+        found.add(index)
+        for value in tape.nodes[index].inputs:
+            if value != start and value in tape.differentiable and value in tape.producer:
+                frontier.append(tape.producer[value])
+    return found
