@@ -135,7 +135,9 @@ class Model:
         source = self.source
         for old, new in changes:
             if source.count(old) != 1:
-                raise ValueError(f"{self.name}:{name}: the text to replace stands there {source.count(old)} times: {old}")
+                raise ValueError(
+                    f"{self.name}:{name}: the text to replace stands there {source.count(old)} times: {old}"
+                )
             source = source.replace(old, new)
         return source
 

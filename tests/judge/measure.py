@@ -150,7 +150,10 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """A Markdown table whose columns line up."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     aligned = [
-        "| " + " | ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "| "
+        + " | ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         + " |"
         for row in [header, *rows]
     ]
@@ -201,7 +204,9 @@ def codes_table(results: list[Result]) -> list[str]:
     for one in results:
         if len(one.expected) == 1 and one.expected[0] != ANY:
             told = set(one.expected[0].split("|")) & set(one.found)
-            by_code[min(told, key=one.expected[0].split("|").index) if told else one.expected[0].split("|")[0]].append(one)
+            by_code[min(told, key=one.expected[0].split("|").index) if told else one.expected[0].split("|")[0]].append(
+                one
+            )
     rows = []
     for code, chosen in sorted(by_code.items()):
         count = collections.Counter(one.outcome for one in chosen)
@@ -251,7 +256,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", help="only the models whose name contains this")
     parser.add_argument("--case", help="only the candidates whose name contains this")
     parser.add_argument("--part", choices=("open", "held out"), help="only this part")
-    parser.add_argument("--origin", action="append", choices=("hand", "machine", "right"), help="only these; repeatable")
+    parser.add_argument(
+        "--origin", action="append", choices=("hand", "machine", "right"), help="only these; repeatable"
+    )
     parser.add_argument("--machine", type=int, default=12, metavar="N", help="mutants a model (default 12)")
     parser.add_argument(
         "--show",

@@ -95,7 +95,9 @@ def _backward_line(tree: ast.Module) -> int:
     function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "candidate")
     last = 0
     for node in ast.walk(function):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+        )
         if any(isinstance(one, ast.Name) and one.id == "loss" for one in targets):
             last = max(last, node.end_lineno or 0)
     return last
@@ -137,7 +139,11 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, str, Any]]:
     elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Gt, ast.Lt)):
         yield "comparison_turned", ANY, _turned
     elif isinstance(node, ast.keyword) and node.arg == "axis" and isinstance(node.value, ast.Constant):
-        yield "axis_changed", "wrong-axis|wrong-reduction", lambda one: ast.keyword("axis", ast.Constant(1 - one.value.value))
+        yield (
+            "axis_changed",
+            "wrong-axis|wrong-reduction",
+            lambda one: ast.keyword("axis", ast.Constant(1 - one.value.value)),
+        )
 
 
 def _of_operations(node: ast.BinOp) -> Iterator[tuple[str, str, Any]]:

@@ -53,7 +53,12 @@ WRONG = [
         "dp = np.zeros_like(p)\n    dp[np.arange(n), y] = -1 / p[np.arange(n), y]\n    dz = dp * p * (1 - p)\n",
     ),
     wrong("penalty_halved_in_cost", "wrong-loss", "0.05 * np.sum(W**2)", "0.025 * np.sum(W**2)"),
-    wrong("cost_is_a_sum", "wrong-loss", "data = -np.log(p[np.arange(n), y]).mean()", "data = -np.log(p[np.arange(n), y]).sum()"),
+    wrong(
+        "cost_is_a_sum",
+        "wrong-loss",
+        "data = -np.log(p[np.arange(n), y]).mean()",
+        "data = -np.log(p[np.arange(n), y]).sum()",
+    ),
     wrong("bias_penalised_in_cost", "wrong-loss", "0.05 * np.sum(W**2)", "0.05 * (np.sum(W**2) + np.sum(b**2))"),
     wrong("descent_direction", "wrong-sign", '"W": dW, "b": db', '"W": -dW, "b": -db'),
     wrong("bias_gradient_averaged_twice", "wrong-scale|wrong-reduction", "db = dz.sum(axis=0)", "db = dz.mean(axis=0)"),
@@ -93,6 +98,8 @@ RIGHT = [
         "hot = np.eye(p.shape[1])[y]\n    jacobian = np.einsum('ni,ij->nij', p, np.eye(p.shape[1])) - p[:, :, None] * p[:, None]\n"
         "    dz = np.einsum('nij,nj->ni', jacobian, -hot / p)\n",
     ),
-    right("logsumexp", "data = -np.log(p[np.arange(n), y]).mean()", "data = np.mean(np.log(e.sum(1)) - z[range(n), y])"),
+    right(
+        "logsumexp", "data = -np.log(p[np.arange(n), y]).mean()", "data = np.mean(np.log(e.sum(1)) - z[range(n), y])"
+    ),
     right("not_shifted", "    z = z - z.max(axis=1, keepdims=True)\n", ""),
 ]

@@ -81,7 +81,12 @@ WRONG = [
     wrong("target_less_prediction", "wrong-sign", "2 * (out - y)", "2 * (y - out)"),
     wrong("relu_mask_of_leaky_input", "wrong-operand|derivative-at-wrong-point", "* (h2 > 0)", "* (u2 > 0)"),
     wrong("W2_from_the_layers_output", "wrong-operand", "dW2 = h1.T @ du2", "dW2 = h2.T @ du2"),
-    wrong("W_out_before_the_relu", "wrong-operand|derivative-at-wrong-point", "dW_out = r.T @ dout", "dW_out = h2.T @ dout"),
+    wrong(
+        "W_out_before_the_relu",
+        "wrong-operand|derivative-at-wrong-point",
+        "dW_out = r.T @ dout",
+        "dW_out = h2.T @ dout",
+    ),
     wrong("W1_delta_before_the_activation", "missing-derivative|wrong-operand", "dW1 = h.T @ du1", "dW1 = h.T @ dh1"),
     wrong("bias_averaged", "wrong-scale|wrong-reduction", "db_in = dh.sum(axis=0)", "db_in = dh.mean(axis=0)"),
     wrong("W1_gradient_transposed", "transposed", '"W1": dW1', '"W1": dW1.T'),

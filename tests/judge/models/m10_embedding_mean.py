@@ -61,7 +61,9 @@ WRONG = [
     wrong("words_assigned", "overwritten", "dE[words[i, j]] += dm", "dE[words[i, j]] = dm"),
     wrong("length_forgotten", "wrong-scale|wrong-reduction", "dm[i] / length", "dm[i]"),
     wrong("divided_by_batch_instead", "wrong-scale", "dm[i] / length", "dm[i] / n"),
-    wrong("first_word_only", "overwritten|missing-path|last-step-only", "for j in range(length):", "for j in range(1):"),
+    wrong(
+        "first_word_only", "overwritten|missing-path|last-step-only", "for j in range(length):", "for j in range(1):"
+    ),
     wrong("last_sentence_only", "one-sample-only|overwritten", "for i in range(n):", "for i in range(n - 1, n):"),
     wrong("tanh_derivative_forgotten", "missing-derivative", " * (1 - h**2)", ""),
     wrong("tanh_derivative_at_activation", "derivative-at-wrong-point", "(1 - h**2)", "(1 - np.tanh(h) ** 2)"),
@@ -70,8 +72,15 @@ WRONG = [
     wrong("not_averaged", "wrong-scale|wrong-reduction", "    dlogits /= n\n", ""),
     wrong("softmax_alone", "missing-path", "    dlogits[np.arange(n), y] -= 1\n", ""),
     wrong("V_from_the_mean_word", "wrong-operand", "dV = h.T @ dlogits", "dV = m.T @ dlogits"),
-    wrong("embedding_of_zero_is_padding", "missing-path|overwritten", "    return loss, {", "    dE[2] = 0\n    return loss, {"),
-    wrong("sum_of_words_in_both", "wrong-reduction", "m = v.mean(axis=1)", "m = v.sum(axis=1)", "dm[i] / length", "dm[i]"),
+    wrong(
+        "embedding_of_zero_is_padding",
+        "missing-path|overwritten",
+        "    return loss, {",
+        "    dE[2] = 0\n    return loss, {",
+    ),
+    wrong(
+        "sum_of_words_in_both", "wrong-reduction", "m = v.mean(axis=1)", "m = v.sum(axis=1)", "dm[i] / length", "dm[i]"
+    ),
     wrong(
         "relu_in_both",
         "different-function",
@@ -80,7 +89,12 @@ WRONG = [
         "(1 - h**2)",
         "(h > 0)",
     ),
-    wrong("probability_as_loss", "wrong-loss", "loss = -logp[np.arange(n), y].mean()", "loss = -np.exp(logp)[np.arange(n), y].mean()"),
+    wrong(
+        "probability_as_loss",
+        "wrong-loss",
+        "loss = -logp[np.arange(n), y].mean()",
+        "loss = -np.exp(logp)[np.arange(n), y].mean()",
+    ),
     wrong("not_a_number", "not-finite", "    dlogits /= n\n", "    dlogits /= n - n\n"),
 ]
 

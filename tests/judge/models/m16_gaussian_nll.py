@@ -49,7 +49,12 @@ def problem(rng):
 WRONG = [
     wrong("variance_head_forgotten", "missing-path", "np.outer(dmu, w_mu) + np.outer(ds, w_s)", "np.outer(dmu, w_mu)"),
     wrong("mean_head_forgotten", "missing-path", "np.outer(dmu, w_mu) + np.outer(ds, w_s)", "np.outer(ds, w_s)"),
-    wrong("heads_swapped", "wrong-operand", "np.outer(dmu, w_mu) + np.outer(ds, w_s)", "np.outer(dmu, w_s) + np.outer(ds, w_mu)"),
+    wrong(
+        "heads_swapped",
+        "wrong-operand",
+        "np.outer(dmu, w_mu) + np.outer(ds, w_s)",
+        "np.outer(dmu, w_s) + np.outer(ds, w_mu)",
+    ),
     wrong("sigmoid_derivative_forgotten", "missing-derivative", "da = dh * h * (1 - h)", "da = dh"),
     wrong(
         "sigmoid_derivative_at_activation",
@@ -66,7 +71,9 @@ WRONG = [
     wrong("two_too_many", "wrong-scale", "dmu = e * np", "dmu = 2 * e * np"),
     wrong("error_the_other_way", "wrong-sign", "dmu = e * np", "dmu = -e * np"),
     wrong("bias_of_variance_averaged", "wrong-scale|wrong-reduction", "db_s = ds.sum()", "db_s = ds.mean()"),
-    wrong("deltas_not_averaged", "wrong-scale|wrong-reduction", "e * np.exp(-s) / n", "e * np.exp(-s)", "-s)) / n", "-s))"),
+    wrong(
+        "deltas_not_averaged", "wrong-scale|wrong-reduction", "e * np.exp(-s) / n", "e * np.exp(-s)", "-s)) / n", "-s))"
+    ),
     wrong("weights_swapped", "wrong-operand", '"w_mu": dw_mu, "w_s": dw_s', '"w_mu": dw_s, "w_s": dw_mu'),
     wrong(
         "targets_as_column_in_cost",
