@@ -129,12 +129,25 @@ def test_numbers_that_do_not_fit(impl, rng, a, b):
         impl.loss_and_grads(params, np.array([3, a]), np.array([3, b]))
 
 
-def test_output_bits_are_those_of_the_larger_probability(impl):
-    """A network without inputs whose one output follows its bias: all ones or all zeros, 2^9 - 1 or 0."""
+@pytest.mark.parametrize(("b_y", "total"), [(0.1, 0b111111111), (0.0, 0), (-0.1, 0)])
+def test_a_bit_is_1_where_its_sigmoid_is_above_a_half(impl, b_y, total):
+    """All weights zero, so that every bit follows the output's bias: nine ones, or nine zeros."""
     params = {name: np.zeros_like(value) for name, value in impl.initial_params(np.random.default_rng(0)).items()}
     one = np.array([1])
-    assert impl.add(params | {"b_y": np.array([0.1])}, one, one) == 511
-    assert impl.add(params | {"b_y": np.array([-0.1])}, one, one) == 0
+    np.testing.assert_array_equal(impl.add(params | {"b_y": np.array([b_y])}, one, one), [total])
+
+
+def test_initial_params(impl, rng):
+    """Each unit's weights are as large as keeps the sum of its inputs at size 1, however many inputs it has."""
+    params = impl.initial_params(rng, n_hidden=400)
+    for name, n_inputs in {"W_xh": 2, "W_hh": 400, "W_hy": 400}.items():
+        np.testing.assert_allclose(params[name].std(), n_inputs**-0.5, rtol=0.1, err_msg=name)
+        assert abs(params[name].mean()) < 0.1 * n_inputs**-0.5
+    assert {name: (params[name].shape, np.any(params[name])) for name in ("b_h", "b_y", "h_0")} == {
+        "b_h": ((400,), False),
+        "b_y": ((1,), False),
+        "h_0": ((400,), False),
+    }
 
 
 def test_untrained_network_cannot_add(impl):
