@@ -7,7 +7,7 @@ import torch
 from gradproof import assert_layer_matches, compare_layers
 
 FORMS = ("", "_per_sample")
-SETTINGS = [(2, 2), (4, 2), (3, 1), (2, 3), (5, 4)]  # (size, stride)
+SETTINGS = [(2, 2), (4, 2), (3, 1), (2, 3), (8, 3)]  # (size, stride); 8 is the width of the image
 
 
 def problem(dtype=np.float64):
@@ -53,8 +53,11 @@ def test_size_and_stride(impl, reference, form, size, stride):
     assert_layer_matches(setting(forward), backward, setting(reference.forward), problem())
 
 
-def test_default_is_torch_s_default(impl, reference):
-    assert_layer_matches(impl.forward, impl.backward, lambda inputs: reference.forward(inputs, size=2), problem())
+@pytest.mark.parametrize("form", FORMS)
+def test_windows_of_two_by_two_side_by_side_are_the_default(impl, reference, form):
+    forward, backward = getattr(impl, "forward" + form), getattr(impl, "backward" + form)
+    assert_layer_matches(forward, backward, reference.forward, problem())
+    assert forward(problem())[0].shape == (3, 5, 4, 2)
 
 
 def test_numerical_derivative(impl):

@@ -118,6 +118,13 @@ def test_blocks_that_do_not_divide_the_rows(impl, monkeypatch):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_every_window_and_no_padding_are_the_default(impl, reference, form):
+    forward, backward = getattr(impl, "forward" + form), getattr(impl, "backward" + form)
+    assert_layer_matches(forward, backward, reference.forward, problem())
+    assert forward(problem())[0].shape == (3, 8, 4, 6)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_filter_larger_than_the_image(impl, form):
     inputs = problem() | {"W": np.ones((4, 9, 2, 6))}
     with pytest.raises(ValueError, match="filter|window|negative"):

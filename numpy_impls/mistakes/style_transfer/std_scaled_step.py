@@ -8,14 +8,9 @@ Why: the scaled gradient has the same size at every step, so that the image cann
 Fix: numpy_impls.optimizers.adam.step
 """
 
-import numpy as np
-
+from numpy_impls.mistakes.adam.std_scaled_step import step
 from numpy_impls.models.style_transfer import loss_and_grads
 
 __all__ = ["CODES", "loss_and_grads", "step"]
 
-CODES = ("unexplained",)
-
-
-def step(params, grads, state, *, lr):
-    return {name: value - lr * grads[name] / (np.std(grads[name]) + 1e-8) for name, value in params.items()}
+CODES = ("different-function",)
