@@ -104,6 +104,9 @@ def _compare(
     floors = candidate.rounding(problem.params) if isinstance(candidate, _UpdateGradient) else {}
     if truth.oracle == "central differences":
         floors = {name: 1e-9 * abs(truth.loss) for name in truth.gradients}
+    for name, right in truth.gradients.items():
+        coarser = structure.rounding_of_dtype(grads_given.get(name), right)
+        floors[name] = max(floors.get(name, 0.0), coarser)
 
     def ask(other: Problem) -> tuple[float | None, Arrays] | None:
         return _usable_answer(candidate, other)
@@ -118,7 +121,7 @@ def _compare(
         loss=case.loss_comparison() if output is None else None,
         output=output,
         warnings=(*warnings, *quality.of_gradients(truth)),
-        judged_by="torch" if reference is not None else f"the {truth.oracle}",
+        judged_by="torch" if reference is not None else truth.oracle,
         notes=notes,
     )
 
@@ -208,9 +211,9 @@ def _numerical_truth(
         fill = ours if ours.shape == values.shape and ours.dtype.kind == "f" else np.zeros(values.shape)
         gradients[name] = np.where(np.isnan(values), fill, values).astype(problem.params[name].dtype)
     unchecked = sum(int(np.isnan(values).sum()) for values in derivative.gradients.values())
-    notes = (f"compared with {derivative.method} of your own loss",)
+    notes = (f"compared with the derivative of your own loss, taken by {derivative.method}",)
     if unchecked:
-        notes = (f"{notes[0]}, at {derivative.entries - unchecked} of {derivative.entries} entries",)
+        notes = (f"{notes[0]} at {derivative.entries - unchecked} of {derivative.entries} entries",)
     value = float(np.real(np.asarray(loss)).reshape(()))
     return Truth(value, {"loss": value}, gradients, {"loss": gradients}, derivative.method), notes
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +17,8 @@ from gradproof import subjects
 from gradproof.codes import CODES
 
 _PLAYED = pytest.StashKey[dict[str, Path]]()
+_TOLD = pytest.StashKey[dict[frozenset[tuple[str, str]], pytest.Item]]()
+_FIXTURES = ("impl", "reference", "report")  # their values would fill the screen above the message
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -156,6 +162,9 @@ class Implementation:
         except AttributeError:
             pytest.skip(f"{self._path.name} has no {name}, which this test is about")
 
+    def __repr__(self) -> str:
+        return f"<the functions of {self._path.name}>"
+
 
 @pytest.fixture(scope="module")
 def impl(request: pytest.FixtureRequest) -> Implementation:
@@ -176,18 +185,56 @@ def reference(request: pytest.FixtureRequest) -> ModuleType:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Say how to run that one check again; keep the one-line summary of a CI log to one line."""
+    """Tell each mistake once, and how to run that one check again; leave out what only pytest would want to know."""
     error = call.excinfo.value if call.excinfo is not None else None
-    if type(error).__name__ == "GradientMismatch" and hasattr(error, "__notes__"):
-        error.__notes__.append(f"  again: pytest {_again(item)}")
+    ours = _is_mismatch(error)
+    if ours:
+        _tell(error, item)
     outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
-    crash = getattr(report.longrepr, "reprcrash", None)
-    if type(error).__name__ == "GradientMismatch" and crash is not None:
-        crash.message = crash.message.split("\n")[0]
+    if ours:
+        longrepr = outcome.get_result().longrepr  # type: ignore[attr-defined]
+        crash = getattr(longrepr, "reprcrash", None)
+        if crash is not None:
+            crash.message = crash.message.split("\n")[0]  # a CI log shows all of it in its summary
+        for entry in getattr(getattr(longrepr, "reprtraceback", None), "reprentries", []):
+            arguments = getattr(entry, "reprfuncargs", None)
+            if arguments is not None:
+                arguments.args = [one for one in arguments.args if not _known_already(item, one[0])]
+
+
+def _is_mismatch(error: BaseException | None) -> bool:
+    report = sys.modules.get("gradproof.report")  # not imported here: listing and explaining do without NumPy
+    return report is not None and isinstance(error, report.GradientMismatch)
+
+
+def _known_already(item: pytest.Item, name: str) -> bool:
+    """Whether an argument's value says nothing new: our own fixtures', and what the test's id spells out."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return name in _FIXTURES or (name in params and str(params[name]) in item.name)
+
+
+def _tell(error: Any, item: pytest.Item) -> None:
+    told = item.config.stash.setdefault(_TOLD, {})
+    first = told.setdefault(error.report.mistakes(error.name), item)
+    if first is not item:
+        error.refer_to(first.name if first.path == item.path else first.nodeid)
+    error.__notes__.append(_indented("again: ", _again(item)))
 
 
 def _again(item: pytest.Item) -> str:
+    """The command that runs this one test. With another file in its subject's place, the name alone finds it."""
     options = [f"--impl {one}" for one in item.config.option.impl]
     options += [f"--mistake {one}" for one in item.config.option.mistake]
-    return " ".join([*options, f'"{item.nodeid}"' if "[" in item.nodeid else item.nodeid])
+    path = os.path.relpath(item.path, item.config.invocation_params.dir)
+    if re.fullmatch(r"[\w\[\].-]+", item.name):
+        name = f'"{item.name}"' if "[" in item.name else item.name
+        return " ".join(["pytest", *(options or [path]), f"-k {name}"])
+    return " ".join(["pytest", *options, f'"{path}::{item.nodeid.partition("::")[2]}"'])
+
+
+def _indented(label: str, command: str) -> str:
+    """A command behind its label, or below it where the line would be too long; broken where a shell allows it."""
+    if len(command) <= 72 - 2 - len(label):
+        return f"  {label}{command}"
+    lines = textwrap.wrap(command.replace("-k ", "-k\0"), 66, break_long_words=False, break_on_hyphens=False)
+    return f"  {label.rstrip()}\n    " + " \\\n      ".join(lines).replace("\0", " ")

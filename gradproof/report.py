@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-WIDTH = 76  # 80 columns, less the "E   " that pytest puts before each line
+from gradproof.codes import STRUCTURE
+
+WIDTH = 72  # 80 columns, less the "E       " that pytest puts before each line of a failing test function
+HEADLINE = 54  # less "GradientMismatch: " as well
+SHOWN = 4  # quantities, or messages under one code, that are shown one by one
+
+# What a headline says where the trouble is not the numbers.
+AMISS = {
+    "missing-gradient": "no gradient returned",
+    "unexpected-gradient": "no parameter of that name",
+    "wrong-type": "not an array",
+    "wrong-shape": "not the parameter's shape",
+    "wrong-dtype": "not the parameter's dtype",
+    "not-finite": "NaN or infinity",
+    "input-modified": "changed by your code",
+    "not-repeatable": "not the same twice",
+}
+COUNTS = {1: "one mistake", 2: "two mistakes together", 3: "three mistakes together"}
 
 
 @dataclass(frozen=True)
@@ -32,8 +52,8 @@ class Comparison:
     """One quantity, from both sides: the candidate's array (None where there is none) and the reference's."""
 
     name: str
-    candidate: npt.NDArray[np.generic] | None
-    reference: npt.NDArray[np.generic]
+    candidate: npt.NDArray[Any] | None
+    reference: npt.NDArray[Any]
     relative_error: float
     tolerance: float
     allowed: float  # the largest difference, in absolute numbers, that passes
@@ -62,90 +82,177 @@ class Report:
     def ok(self) -> bool:
         return not self.findings
 
-    def quantity(self, name: str) -> Comparison | None:
-        """The comparison of one parameter, or of `loss` or `output` where no parameter has that name."""
-        if name in self.comparisons:
-            return self.comparisons[name]
-        if name in ("loss", "output"):
-            return self.loss if name == "loss" else self.output
-        raise KeyError(f"nothing called {name!r} was compared; there are {', '.join(self.comparisons)}")
+    def quantity(self, name: str) -> Comparison:
+        """The comparison of one parameter, or of `loss` or `output` where no parameter has that name.
+
+        Raises LookupError where nothing of that name was compared.
+        """
+        quantities = self._quantities()
+        if name not in quantities:
+            hint = "your code returned None for it; " if name == "loss" and self.subject == "gradient" else ""
+            raise LookupError(f"{name!r} was not compared: {hint}there are {', '.join(quantities)}")
+        return quantities[name]
 
     def assert_matches(self, name: str) -> None:
-        """Raise GradientMismatch, with this whole report, unless the quantity called `name` is right."""
+        """Raise GradientMismatch, with what concerns it, unless the quantity called `name` is right.
+
+        A mistake that concerns no one quantity (the code raised, it changed its data) fails every one of them.
+        Raises LookupError where nothing of that name was compared.
+        """
         __tracebackhide__ = True
-        comparison = self.quantity(name)
-        blamed = any(name in finding.parameters for finding in self.findings)
-        general = any(not finding.parameters for finding in self.findings)
-        if blamed or general or (comparison is not None and not comparison.ok):
+        if self._concerning(name) or not self.quantity(name).ok:
             raise GradientMismatch(self, name)
 
-    def headline(self, name: str | None = None) -> str:
-        """One line: what failed, and the mistakes that were found."""
-        if self.ok:
-            return f"{self.subject}: all of {', '.join(self.comparisons)} equal {self.judged_by}'s"
-        codes = ", ".join(dict.fromkeys(finding.code for finding in self.findings))
-        names = [name] if name else self._wrong()
-        what = ", ".join(names) if names else self.subject
-        return f"{what}: not {self.judged_by}'s numbers ({codes})" if names else f"{what}: {codes}"
-
-    def _wrong(self) -> list[str]:
-        named = {parameter for finding in self.findings for parameter in finding.parameters}
-        wrong = [name for name, comparison in self._quantities().items() if not comparison.ok or name in named]
-        return wrong + sorted(named - set(self._quantities()))
+    def _concerning(self, name: str | None) -> list[Finding]:
+        """The findings about one quantity, and those about none in particular; all of them where no name is given."""
+        quantities = self._quantities()
+        return [
+            finding
+            for finding in self.findings
+            if name is None or name in finding.parameters or not set(finding.parameters) & set(quantities)
+        ]
 
     def _quantities(self) -> dict[str, Comparison]:
         first = {"loss": self.loss, "output": self.output}
         return {name: value for name, value in first.items() if value is not None} | self.comparisons
 
-    def details(self, name: str | None = None) -> list[str]:
-        """The lines below the headline: where, what is right, and the mistakes."""
+    def headline(self, name: str | None = None) -> str:
+        """One line: what failed, and the codes of the mistakes that were found; or that all is right."""
+        if self.ok:
+            return self._passed()
+        findings = self._concerning(name) or list(self.findings)
+        codes = list(dict.fromkeys(finding.code for finding in findings))
+        raised = next((one for one in findings if one.code == "raised"), None)
+        if raised is not None:
+            return f"{_what_raised(raised)} (raised)"
+        if not any(finding.parameters for finding in findings) and codes[0] in STRUCTURE:
+            return f"{_amiss_as_a_whole(codes[0])} ({', '.join(codes)})"
+        names = [name] if name and any(name in one.parameters for one in findings) else self._blamed(findings)
+        names = names or [name or self.subject]
+        what = AMISS[codes[0]] if codes[0] in AMISS and len(codes) == 1 else f"not {self._theirs(names)}"
+        return _fitted(names, what, codes)
+
+    def _passed(self) -> str:
+        error = max((one.relative_error for one in self._quantities().values()), default=0.0)
+        judge = self.judged_by if self.judged_by == "torch" else f"the {self.judged_by}"
+        return f"right: {_listed(list(self._quantities()))} agree with {judge} (relative error {error:.1g})"
+
+    def _blamed(self, findings: list[Finding]) -> list[str]:
+        named = {parameter for finding in findings for parameter in finding.parameters}
+        known = [name for name in self._quantities() if name in named]
+        return known + sorted(named - set(known))
+
+    def _theirs(self, names: list[str]) -> str:
+        """What the numbers are not: "torch's gradient"."""
+        kinds = {name if name in ("loss", "output") and name not in self.comparisons else "" for name in names}
+        kind = kinds.pop() if len(kinds) == 1 else "numbers"
+        if self.judged_by != "torch" and not kind:
+            return "the derivative of your loss"
+        return f"torch's {kind or ('update' if self.subject == 'update' else 'gradient')}"
+
+    def details(self, name: str | None = None, told_by: str | None = None) -> list[str]:
+        """The lines below the headline: where, what is right, the mistakes, and where to read more.
+
+        `told_by` names a test that has told of the same mistakes: they are not explained again.
+        """
+        if self.ok:
+            return self._remarks()
+        findings = self._concerning(name) or list(self.findings)
+        if told_by is not None:
+            what = "the same mistake" if len(findings) == 1 else "the same mistakes"
+            return [*self.numbers(name), *_paragraph(f"{what} as in {told_by}, explained there", 2)]
+        codes = dict.fromkeys(finding.code for finding in findings)
+        more = [f"  read more: pytest --explain {code}" for code in codes]
+        return [*self.numbers(name), *self._told(findings), *self._others(findings), *self._remarks(), *more]
+
+    def mistakes(self, name: str | None = None) -> frozenset[tuple[str, str]]:
+        """What tells the mistakes that concern a quantity from others: the code, and the place or else the message."""
+        findings = self._concerning(name) or self.findings
+        return frozenset((finding.code, finding.site or finding.message) for finding in findings)
+
+    def numbers(self, name: str | None = None) -> list[str]:
+        """Where the numbers differ most, and what is right already."""
         lines: list[str] = []
         quantities = self._quantities()
-        wrong = [one for one in quantities.values() if not one.ok and one.candidate is not None]
-        if name is not None:
-            wrong = [one for one in wrong if one.name == name] or wrong
-        for comparison in wrong[:4]:
-            lines += _worst(comparison, self.judged_by)
-        if len(wrong) > 4:
-            lines += _paragraph(f"and {len(wrong) - 4} more: {', '.join(one.name for one in wrong[4:])}", 2)
-        right = [key for key, one in quantities.items() if one.ok]
-        if right and not self.ok:
+        amiss = {p for one in self.findings if one.code in STRUCTURE for p in one.parameters}
+        wrong = [one for one in quantities.values() if not one.ok and _comparable(one)]
+        chosen = [one for one in wrong if one.name == name] or wrong
+        for comparison in chosen[:SHOWN]:
+            lines += _worst(comparison, self.judged_by, brief=bool(lines))
+        if len(chosen) > SHOWN:
+            lines += _paragraph(f"and {len(chosen) - SHOWN} more: {', '.join(one.name for one in chosen[SHOWN:])}", 2)
+        right = [key for key, one in quantities.items() if one.ok and key not in amiss]
+        if right:
             lines += _paragraph(f"right already: {', '.join(right)}", 2, hanging=17)
-        lines += self._finding_lines()
+        return lines
+
+    def _told(self, findings: list[Finding]) -> Iterator[str]:
+        """The findings, in groups under a heading that says how sure they are."""
+        structure = [one for one in findings if one.code in STRUCTURE]
+        unknown = [one for one in findings if one.code == "unexplained"]
+        loss = [one for one in findings if one.code == "wrong-loss"]
+        exact = [one for one in findings if one not in structure + unknown + loss]
+        resembling = [one for one in exact if not one.exact]
+        if structure:
+            only = len(structure) == len(findings)
+            yield from self._group("To put right:" if only else "To put right first:", structure)
+        if exact and not resembling:
+            yield from self._group(f"Your numbers are exactly those of {_count(exact)}:", exact)
+        elif exact:
+            yield from self._group("What was found:", exact)
+        if unknown:
+            yield from self._group("No known mistake gives these numbers:", unknown)
+        if loss:
+            yield from self._group("And the loss:" if exact or unknown else "The loss:", loss)
+
+    def _group(self, heading: str, findings: list[Finding]) -> Iterator[str]:
+        yield ""
+        yield heading
+        for code in dict.fromkeys(finding.code for finding in findings):
+            same = [finding for finding in findings if finding.code == code]
+            for names in dict.fromkeys(finding.parameters for finding in same) if code not in STRUCTURE else [None]:
+                alike = [finding for finding in same if names is None or finding.parameters == names]
+                concerned = dict.fromkeys(parameter for finding in alike for parameter in finding.parameters)
+                yield from _paragraph(f"{code} ({', '.join(concerned)})" if concerned else code, 2)
+                for finding in alike[:SHOWN]:
+                    yield from self._message(finding)
+                if len(alike) > SHOWN:
+                    yield f"    and {len(alike) - SHOWN} more like these"
+                compared = [self._quantities().get(parameter) for parameter in concerned]
+                if code in ("wrong-type", "wrong-dtype") and compared and all(one and one.ok for one in compared):
+                    yield f"    The numbers in {'it' if len(concerned) == 1 else 'them'} are right."
+
+    def _message(self, finding: Finding) -> Iterator[str]:
+        message = finding.message
+        if finding.code == "unexplained" and self.judged_by != "torch":
+            message = "Compared with a reference in torch, the mistake itself may be found."
+        for part in message.split("\n"):
+            yield from _paragraph(part, 4)
+        if finding.site:
+            place, _, source = finding.site.partition("  ")
+            yield f"    at {place}"
+            yield from _paragraph(source, 6, hanging=10)
+
+    def _others(self, shown: list[Finding]) -> list[str]:
+        rest = [finding for finding in self.findings if finding not in shown]
+        if not rest:
+            return []
+        told = [f"{one.code} ({_listed(list(one.parameters))})" for one in rest]
+        return _paragraph(f"elsewhere: {', '.join(dict.fromkeys(told))}", 2, hanging=13)
+
+    def _remarks(self) -> list[str]:
+        lines = []
         for warning in self.warnings:
             lines += _paragraph(f"take care: {warning}", 2, hanging=13)
         for note in self.notes:
             lines += _paragraph(note, 2)
         return lines
 
-    def _finding_lines(self) -> list[str]:
-        if not self.findings:
-            return []
-        known = [finding for finding in self.findings if finding.code != "unexplained"]
-        lines = [""]
-        numbers = [finding for finding in known if finding.exact]
-        if numbers and len(numbers) == len(self.findings):
-            count = "one mistake" if len(known) == 1 else f"{len(known)} mistakes"
-            lines.append(f"What was found, exactly: {count}")
-        elif known:
-            lines.append("What was found:")
-        else:
-            lines.append("No known mistake gives these numbers:")
-        for finding in self.findings:
-            names = f" ({', '.join(finding.parameters)})" if finding.parameters else ""
-            lines += _paragraph(f"{finding.code}{names}", 2)
-            for part in finding.message.split("\n"):
-                lines += _paragraph(part, 4)
-            if finding.site:
-                lines += _paragraph(f"at {finding.site}", 4, hanging=7)
-        for code in dict.fromkeys(finding.code for finding in self.findings):
-            lines.append(f"  read more: pytest --explain {code}")
-        return lines
-
     def __str__(self) -> str:
         return "\n".join([self.headline(), *self.details()])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"<Report: {self.headline()}>"
 
 
 class GradientMismatch(AssertionError):
@@ -157,10 +264,15 @@ class GradientMismatch(AssertionError):
     def __init__(self, report: Report, name: str | None = None) -> None:
         super().__init__(report.headline(name))
         self.report = report
+        self.name = name
         self.__notes__ = ["\n".join(report.details(name))]
 
-    def __reduce__(self) -> tuple[type[GradientMismatch], tuple[Report]]:
-        return type(self), (self.report,)
+    def refer_to(self, test: str) -> None:
+        """Leave out what another test has told already."""
+        self.__notes__ = ["\n".join(self.report.details(self.name, told_by=test))]
+
+    def __reduce__(self) -> tuple[type[GradientMismatch], tuple[Report, str | None]]:
+        return type(self), (self.report, self.name)
 
 
 GradientMismatch.__module__ = "builtins"  # so that a traceback shows the bare name
@@ -176,25 +288,63 @@ def entry(name: str, index: tuple[int, ...]) -> str:
     return f"{name}[{', '.join(map(str, index))}]" if index else name
 
 
-def _worst(comparison: Comparison, judge: str) -> list[str]:
-    ours = comparison.candidate
+def _what_raised(finding: Finding) -> str:
+    found = re.search(r"raised (\w+)", finding.message)
+    return f"your code raised {found[1]}" if found else "your code raised an error"
+
+
+def _amiss_as_a_whole(code: str) -> str:
+    return "your code gave two answers" if code == "not-repeatable" else "not the return value asked for"
+
+
+def _fitted(names: list[str], what: str, codes: list[str]) -> str:
+    """The first wording that fits the line: names and codes give way."""
+    shown = ", ".join(names), _listed(names, 2), _listed(names, 1)
+    if codes == ["unexplained"]:
+        told = [" (unexplained)", ""]
+    else:
+        told = [f" ({', '.join(codes)})"] + [f" ({len(codes)} mistakes)"] * (len(codes) > 1)
+    lines = [f"{one}: {what}{code}" for code in told for one in shown]
+    return next((line for line in lines if len(line) <= HEADLINE), lines[-1])
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    """`W1, b1 and 3 more`."""
+    if len(names) <= most + 1 and most > 2:
+        return ", ".join(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _count(findings: list[Finding]) -> str:
+    return COUNTS.get(len(findings), f"{len(findings)} mistakes together")
+
+
+def _comparable(comparison: Comparison) -> bool:
+    ours, theirs = comparison.candidate, comparison.reference
+    if ours is None or ours.shape != theirs.shape or not ours.size or ours.dtype.kind not in "fiuc":
+        return False
+    return bool(np.all(np.isfinite(ours)))
+
+
+def _worst(comparison: Comparison, judge: str, brief: bool) -> list[str]:
+    """Where a quantity differs most. The first one says how much, the others (`brief`) take a line each."""
+    ours, theirs = comparison.candidate, comparison.reference
     assert ours is not None
-    theirs = comparison.reference
-    if ours.shape != theirs.shape:
-        return _paragraph(f"{comparison.name}: yours has shape {ours.shape}, {judge}'s {theirs.shape}", 2)
-    if not ours.size or ours.dtype == object:
-        return []
     with np.errstate(all="ignore"):
         difference = np.abs(ours - theirs)
         difference = np.where(np.isnan(difference), np.inf, difference)
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
         differing = int(np.sum(difference > comparison.allowed))
     mine, right = float(np.real(ours[index])), float(np.real(theirs[index]))
-    lines = _paragraph(
-        f"worst at {entry(comparison.name, index)}: yours {_digits(mine, right)}, {judge} {_digits(right, mine)}", 2
-    )
-    error = f"relative error {comparison.relative_error:.2g}, allowed {comparison.tolerance:.0e}"
-    return lines + _paragraph(f"{error}; {differing} of {difference.size} entries differ", 4)
+    where = f"{entry(comparison.name, index)}: yours {_digits(mine, right)}, {judge} {_digits(right, mine)}"
+    count = f"{differing} of {difference.size} entries differ" if difference.ndim else ""
+    if brief:
+        return _paragraph(f"{where}; {count.replace('entries ', '')}" if count else where, 2, hanging=4)
+    error = f"relative error {comparison.relative_error:.2g}, allowed {comparison.tolerance:.1g}"
+    if not np.isfinite(comparison.relative_error):
+        error = f"{judge}'s {'are all' if difference.ndim else 'is'} zero"
+    at = "worst at " if difference.ndim else ""
+    return _paragraph(f"{at}{where}", 2) + _paragraph(f"{error}; {count}" if count else error, 4)
 
 
 def _digits(value: float, other: float) -> str:
@@ -203,6 +353,8 @@ def _digits(value: float, other: float) -> str:
 
 
 def _paragraph(text: str, indent: int, hanging: int | None = None) -> list[str]:
+    """Text in lines of at most WIDTH; code in backticks stays on one line where it is short."""
     first, later = " " * indent, " " * (indent if hanging is None else hanging)
+    kept = re.sub(r"`[^`]{1,40}`", lambda code: code[0].replace(" ", "\0"), text)
     wrapper = textwrap.TextWrapper(WIDTH, first, later, break_long_words=False, break_on_hyphens=False)
-    return wrapper.wrap(text)
+    return [line.replace("\0", " ") for line in wrapper.wrap(kept)]

@@ -90,15 +90,33 @@ def converted(value: Any) -> Array | None:
     return array if array.dtype.kind in "fiuc" else None
 
 
+def rounding_of_dtype(value: Any, right: Array) -> float:
+    """What an array in a coarser floating dtype than the expected one has lost by it; 0.0 for any other value."""
+    array = converted(value)
+    if array is None or array.dtype.kind != "f" or array.dtype.itemsize >= right.dtype.itemsize:
+        return 0.0
+    return relative_tolerance("autograd", array.dtype) * largest(right)
+
+
 def _wrong_shape(name: str, array: Array, right: Array, label: str) -> Finding:
     message = f"{label} has shape {array.shape}, the parameter has {right.shape}"
-    if array.size == right.size:
-        message += ": the same number of entries in another arrangement"
+    if array.shape == right.shape[::-1] and _equal(array.T, right):
+        message += ": transposed, its numbers are right"
+    elif array.size == right.size and _equal(array.reshape(right.shape), right):
+        message += ": reshaped, its numbers are right"
     elif array.ndim == right.ndim + 1 and array.shape[1:] == right.shape:
-        message += f": one axis of {array.shape[0]} too many in front, as if a sum over it were missing"
+        summed = _equal(array.sum(axis=0), right)
+        message += ": summed over axis 0, its numbers are right" if summed else ": an axis too many, in front"
+    elif array.size == right.size:
+        message += ": as many entries, in another arrangement"
     elif array.ndim < right.ndim:
-        message += ": an axis has been summed away, or was lost to indexing"
+        message += ": an axis too few (was it summed away, or lost by indexing?)"
     return Finding("wrong-shape", (name,), message)
+
+
+def _equal(array: Array, right: Array) -> bool:
+    with np.errstate(all="ignore"):
+        return largest(array - right) <= relative_tolerance("autograd", right.dtype) * largest(right)
 
 
 def _in_dtype(name: str, array: Array, dtype: Any, label: str) -> tuple[Array | None, list[Finding]]:
