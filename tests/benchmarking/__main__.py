@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 EXPLANATION = """
 Every number after the second column is a ratio of times: how many times as long as the best hand-written form (**1**:
 tuned where there is one, else vectorised) this form takes for the same results on the same arrays. Above 1 the
-hand-written NumPy is ahead. torch and other libraries: median over the rounds, and in brackets the smallest. Before
-a subject is timed, all its forms are asserted to give equal results.
+hand-written NumPy is ahead. torch is eager autograd, others as named: median over the rounds, and in brackets the
+smallest. Before a subject is timed, all its forms are asserted to give equal results.
 """
 GROWTH = """
 The cost grows as size^p: the exponent p fitted over all sizes, and in brackets between the last two. Small sizes
@@ -58,14 +58,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def measure_row(contest: Contest, axis: str, size: int, options: argparse.Namespace) -> table.Row:
-    """Assert that the forms agree at this size, then time them."""
+def measure_row(contest: Contest, axis: str, size: int, options: argparse.Namespace, peers: list[str]) -> table.Row:
+    """Assert that the forms agree at this size, then time them. A peer that fails is said so, and taken off `peers`."""
     contest.check(axis, size, options.dtype, extra=True)
     contestants = contest.contestants(axis, size, options.dtype, extra=True)
-    for name in options.peer:
+    for name in peers[:]:
         try:
             contestants[name] = checked_peer(name, contest, axis, size, options.dtype)
         except Exception as error:  # a compiler that is missing, an operation that a transform does not know ...
+            peers.remove(name)
             say(f"  {name} left out: {str(error).strip().splitlines()[0]}")
     times = measure.time_rounds(contestants, options.rounds, measure.clock_for(options.threads))
     return table.Row(contest.subject, axis, size, contest.hand_written, times)
@@ -82,11 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
     rows, start = [], time.monotonic()
     with measure.pinned(options.threads):
         for name in options.subjects or found:
-            contest = load_contest(*found[name])
+            contest, peers = load_contest(*found[name]), list(options.peer)
             for axis, sizes in contest.axes.items():
                 for size in sizes:
                     say(f"[{time.monotonic() - start:4.0f} s] {name}: {size:,} {axis}")
-                    rows.append(measure_row(contest, axis, size, options))
+                    rows.append(measure_row(contest, axis, size, options, peers))
     threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
     print(f"{table.machine()}; {threads}, {options.dtype}, {options.rounds} rounds.")
     print(EXPLANATION, *table.ratio_table(rows), GROWTH, *table.growth_table(rows), sep="\n")

@@ -24,6 +24,9 @@ class Listener:
         self._reference = reference
         self.heard: tuple[dict, tuple, dict] | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reference, name)
+
     def loss(self, params: dict, *data: Any, **hyper: Any) -> Any:
         self.heard = params, data, hyper
         return self._reference.loss(params, *data, **hyper)

@@ -12,6 +12,7 @@ import threadpoolctl
 from tests.benchmarking.measure import exponent, ratio
 
 HAND_WRITTEN = ("loop", "vectorised", "tuned")
+MAIN = (*HAND_WRITTEN, "torch")
 
 
 class Timed(NamedTuple):
@@ -57,9 +58,8 @@ def growth(p: float | None) -> str:
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Each name once: the hand-written forms first, then torch, then its other forms as they came."""
-    first = (*HAND_WRITTEN, "torch")
     seen = dict.fromkeys(names)
-    return [name for name in first if name in seen] + [name for name in seen if name not in first]
+    return [name for name in MAIN if name in seen] + [name for name in seen if name not in MAIN]
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -80,27 +80,29 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def ratio_table(rows: Sequence[Row]) -> list[str]:
     """One line per subject and size: each form's time, divided by the best hand-written form's of the same round."""
-    forms = in_order(form for row in rows for form in row.times)
+    forms = main_forms(rows)
     lines = []
     for row in rows:
         cells = [f"{row.subject}, {row.size:,} {row.axis}", duration(np.min(row.times[row.hand_written]))]
-        for form in forms:
-            if form not in row.times:
-                cells.append("")
-            elif form == row.hand_written:
-                cells.append("**1**")
-            elif form in HAND_WRITTEN:
-                cells.append(figure(ratio(row.times, form, row.hand_written)[0]))
-            else:
-                median, least = ratio(row.times, form, row.hand_written)
-                cells.append(f"{figure(median)} ({figure(least)})")
-        lines.append(cells)
-    return markdown(["", "hand-written", *forms], lines)
+        cells += [ratio_cell(row, form) for form in forms]
+        others = [f"{form} {ratio_cell(row, form)}" for form in row.times if form not in MAIN]
+        lines.append([*cells, ", ".join(others)])
+    return markdown(["", "hand-written", *forms, "others"], lines)
+
+
+def ratio_cell(row: Row, form: str) -> str:
+    """A form's ratio at one size: empty where it did not race, with the smallest in brackets where it is a peer."""
+    if form not in row.times:
+        return ""
+    if form == row.hand_written:
+        return "**1**"
+    median, least = ratio(row.times, form, row.hand_written)
+    return figure(median) if form in HAND_WRITTEN else f"{figure(median)} ({figure(least)})"
 
 
 def growth_table(rows: Sequence[Row]) -> list[str]:
     """One line per subject and axis: the exponent of each form's smallest times, over all sizes and the last two."""
-    forms = in_order(form for row in rows for form in row.times)
+    forms = main_forms(rows)
     lines = []
     for subject, axis in dict.fromkeys((row.subject, row.axis) for row in rows):
         group = [row for row in rows if (row.subject, row.axis) == (subject, axis)]
@@ -111,6 +113,11 @@ def growth_table(rows: Sequence[Row]) -> list[str]:
             cells.append("" if p is None or last is None else f"{p:.2f} ({last:.2f})")
         lines.append(cells)
     return markdown(["", *forms], lines)
+
+
+def main_forms(rows: Sequence[Row]) -> list[str]:
+    """The columns of the tables: the hand-written forms and torch, as far as any of them raced."""
+    return [form for form in in_order(form for row in rows for form in row.times) if form in MAIN]
 
 
 def summary(timed: Sequence[Timed]) -> list[str]:

@@ -176,7 +176,7 @@ def test_a_peer_that_fails_is_left_out_of_the_table_and_named(toy_project, monke
     assert command.main(["--rounds", "1", "--peer", "torch.compile"]) == 0
     out, err = capsys.readouterr()
     assert "torch.compile" not in out
-    assert err.count("  torch.compile left out: no compiler\n") == 3
+    assert err.count("  torch.compile left out: no compiler\n") == 1  # and not tried again at the other sizes
 
 
 # ---------------------------------------------------------------- how the forms are timed
@@ -273,18 +273,18 @@ def rows():
 
 def test_ratio_table():
     assert table.ratio_table(rows()) == [
-        "|                 | hand-written | loop | vectorised |       torch |       jax |",
-        "| --------------- | -----------: | ---: | ---------: | ----------: | --------: |",
-        "| toy, 4 samples  |        10 us |   25 |      **1** |   3.0 (2.5) | 5.0 (5.0) |",
-        "| toy, 40 samples |       100 us |      |      **1** | 0.80 (0.70) |           |",
+        "|                 | hand-written | loop | vectorised |       torch |        others |",
+        "| --------------- | -----------: | ---: | ---------: | ----------: | ------------: |",
+        "| toy, 4 samples  |        10 us |   25 |      **1** |   3.0 (2.5) | jax 5.0 (5.0) |",
+        "| toy, 40 samples |       100 us |      |      **1** | 0.80 (0.70) |               |",
     ]
 
 
 def test_growth_table():
     assert table.growth_table(rows()) == [
-        "|                   | loop |  vectorised |       torch | jax |",
-        "| ----------------- | ---: | ----------: | ----------: | --: |",
-        "| toy: samples 4 40 |      | 1.00 (1.00) | 0.24 (0.24) |     |",
+        "|                   | loop |  vectorised |       torch |",
+        "| ----------------- | ---: | ----------: | ----------: |",
+        "| toy: samples 4 40 |      | 1.00 (1.00) | 0.24 (0.24) |",
     ]
 
 
@@ -402,7 +402,7 @@ def run_toy(toy_project, pytester, pytestconfig):
 
 def test_benchmarks_run_once_where_they_are_disabled(run_toy):
     result = run_toy("--benchmark-disable", "-v")
-    result.assert_outcomes(passed=8, skipped=1)
+    result.assert_outcomes(passed=6)  # three forms at 2 and 8 samples; the largest size is for those who time it
     result.stdout.fnmatch_lines(["*test_speed?8-torch-1thread? PASSED*"])
     assert "side by side" not in result.stdout.str()
 
