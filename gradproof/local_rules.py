@@ -14,7 +14,8 @@ Tensor = torch.Tensor
 Rule = Callable[[Sequence[Tensor], Tensor, Tensor, Sequence[Any]], Sequence[Tensor]]  # inputs, output, grad, constants
 
 
-def _unbroadcast(grad: Tensor, like: Tensor) -> Tensor:
+def unbroadcast(grad: Tensor, like: Tensor) -> Tensor:
+    """Sum a gradient over the axes along which its array was broadcast."""
     if grad.shape == like.shape:
         return grad
     extra = grad.dim() - like.dim()
@@ -25,17 +26,17 @@ def _unbroadcast(grad: Tensor, like: Tensor) -> Tensor:
 
 
 def _add(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:
-    return [_unbroadcast(g, one) for one in x]
+    return [unbroadcast(g, one) for one in x]
 
 
 def _sub(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:
-    return [_unbroadcast(g, x[0]), *(_unbroadcast(-g, one) for one in x[1:])]
+    return [unbroadcast(g, x[0]), *(unbroadcast(-g, one) for one in x[1:])]
 
 
 def _mul(x: Sequence[Tensor], y: Tensor, g: Tensor, constants: Sequence[Any]) -> Sequence[Tensor]:
     if len(x) == 1:
         return [g * constants[0]]
-    return [_unbroadcast(g * x[1], x[0]), _unbroadcast(g * x[0], x[1])]
+    return [unbroadcast(g * x[1], x[0]), unbroadcast(g * x[0], x[1])]
 
 
 def _mm(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:

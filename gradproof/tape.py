@@ -104,9 +104,10 @@ class Node:
 
 
 Gradients = list["Tensor | None"]
-NodeHook = Callable[["Tape", Node, list[Tensor | None]], Gradients]
+Totals = Mapping[int, Tensor]  # what arrived at each value that has been passed, joined
+NodeHook = Callable[["Tape", Node, list[Tensor | None], Totals], Gradients]
 # Joins what arrives at a value; it is also given what arrived at the values nearer to the loss.
-ValueHook = Callable[["Tape", list[tuple[int, Tensor]], Mapping[int, Tensor]], "Tensor | None"]
+ValueHook = Callable[["Tape", list[tuple[int, Tensor]], Totals], "Tensor | None"]
 
 
 @dataclass
@@ -230,7 +231,7 @@ class Tape:
                 continue
             hook = node_hooks.get(node.index)
             if hook is not None:
-                in_grads = hook(self, node, grads)
+                in_grads = hook(self, node, grads, totals)
             elif clean is not None and all(clean.totals.get(v) is g for v, g in zip(node.outputs, grads, strict=True)):
                 in_grads = clean.local[node.index]
             else:

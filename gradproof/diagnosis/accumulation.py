@@ -14,7 +14,7 @@ from gradproof.case import Problem
 from gradproof.diagnosis.edges import VIEWS, origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 MANY = 24  # contributions that are tried one by one; of more, the first and the last
 
@@ -54,7 +54,7 @@ def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, re
             f"(line {node.site.line}), where the contributions add up (`=` for `+=`)"
         )
 
-    def keep(_: Tape, arriving: list[tuple[int, Tensor]], __: Mapping[int, Tensor]) -> Tensor | None:
+    def keep(_: Tape, arriving: list[tuple[int, Tensor]], __: Totals) -> Tensor | None:
         return next((grad for index, grad in arriving if index == user), None)
 
     return Fault(code, message, node.site, 1.0, values={value: keep})
@@ -73,7 +73,7 @@ class _Sum:
 def _sums(tape: Tape, places: list[Place]) -> Iterator[_Sum]:
     for place in places:
         for position, value in enumerate(place.nodes[0].inputs):
-            name = _parameter(tape, value)
+            name = parameter_of(tape, value)
             axes = () if name is None else _leading_shape(tape, place.nodes[0], position)
             if name is not None and axes:
                 yield _Sum(place, position, name, axes)
@@ -105,7 +105,7 @@ def _one_summand(group: list[_Sum], axis: int, index: int, problem: Problem) -> 
     return Fault(code, message, group[0].place.site, 1.1, hooks)
 
 
-def _parameter(tape: Tape, value: int) -> str | None:
+def parameter_of(tape: Tape, value: int) -> str | None:
     for _ in range(4):
         for name, number_ in tape.parameters.items():
             if number_ == value:
@@ -141,7 +141,7 @@ def _leading_shape(tape: Tape, node: Node, position: int) -> tuple[int, ...]:
 
 
 def _only_index(positions: Mapping[int, tuple[int, ...]], axis: int, index: int) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
         for position, axes in positions.items() if grad is not None else ():
             assert grad is not None
@@ -209,7 +209,7 @@ def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
 def _windows_assigned(order: int) -> NodeHook:
     """Tap by tap over a filter, the last tap stays (order 1); window by window, the last window does (order -1)."""
 
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
         if grad is None:
             return found
@@ -256,7 +256,7 @@ def _through_tap(tape: Tape, node: Node, grad: Tensor, tap: tuple[int, ...], siz
     return grad / math.prod(size)
 
 
-def _assigned(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+def _assigned(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
     found, grad = list(tape.vjp(node, grads)), grads[0]
     if grad is not None:
         out = np.zeros(tuple(tape.values[node.inputs[0]].shape), grad.numpy().dtype)

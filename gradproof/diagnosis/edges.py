@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.report import number
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, ValueHook
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
 
 CONSTANTS = (0.0, -1.0)  # a route dropped, a sign; other constants are fitted
 
@@ -51,7 +51,7 @@ def _single_term(tape: Tape, name: str) -> Fault:
     return Fault("last-step-only", message, None, 0.9, values=values)
 
 
-def _nothing(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Mapping[int, Tensor]) -> Tensor | None:
+def _nothing(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
     return None
 
 
@@ -113,7 +113,7 @@ def _rank(words: str) -> float:
 def scale_route(position: int, constant: float) -> NodeHook:
     """A hook that multiplies what flows back to one of an operation's inputs."""
 
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found = list(tape.vjp(node, grads))
         grad = found[position]
         found[position] = None if constant == 0.0 or grad is None else constant * grad

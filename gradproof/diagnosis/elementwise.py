@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import torch
 
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, ValueHook
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
 
 # f' written in terms of y = f(z), as it is often remembered: what becomes of it when z is put in y's place.
 _BY_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
@@ -38,6 +38,9 @@ DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
+
+
 def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
     """For each elementwise function: its derivative skipped, doubled, at the wrong point, of another function.
 
@@ -52,6 +55,29 @@ def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
                 for code, message, rule, more in _rules(name, place.name if single else ""):
                     values = {region.start: in_region(region, rule) for region in chosen}
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
+
+
+def elsewhere_faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """For each elementwise function: its derivative taken at another array of the same shape."""
+    for place in places:
+        for regions in elementwise_regions(tape, place):
+            first = regions[0]
+            shape = tape.values[first.start].shape
+            for other in places:
+                values = [node.outputs[0] for node in other.nodes]
+                if len(values) != len(regions) or tape.values[values[0]].shape != shape:
+                    continue
+                same_kind = tape.values[values[0]].dtype == tape.values[first.start].dtype
+                if values[0] in (first.start, first.end) or not same_kind:
+                    continue
+                message = f"the derivative of {place} is taken at {other}"
+                pairs = zip(regions, values, strict=True)
+                hooks = {region.start: in_region(region, _at(value)) for region, value in pairs}
+                yield Fault("wrong-operand", message, place.site, 1.5, values=hooks)
+
+
+def _at(value: int) -> RegionRule:
+    return lambda tape, region, grad: region.backward(tape, grad, at=tape.values[value])
 
 
 def _is_whole(place: Place, regions: tuple[Region, ...]) -> bool:
@@ -69,14 +95,11 @@ def _subsets(place: Place, regions: tuple[Region, ...]) -> Iterator[tuple[str, t
         yield words, tuple(by_end[node.outputs[0]] for node in nodes)
 
 
-RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
-
-
 def in_region(region: Region, rule: RegionRule) -> ValueHook:
     """A hook at a region's start: what comes through the region follows the broken rule, the rest its usual way."""
     inside = {node.index for node in region.nodes}
 
-    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Mapping[int, Tensor]) -> Tensor | None:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
         others = [grad for index, grad in arriving if index not in inside]
         grad = totals.get(region.end)
         parts = others if grad is None else [*others, rule(tape, region, grad)]
@@ -142,13 +165,13 @@ def _softmax_diagonal(z: Tensor) -> Tensor:
 
 
 def _extra_factor(derivative: Callable[[Tensor], Tensor]) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         grad = grads[0]
         return tape.vjp(node, [None if grad is None else grad * derivative(tape.values[node.outputs[0]])])
 
     return hook
 
 
-def _softmax_jacobian(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+def _softmax_jacobian(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
     y, grad = torch.softmax(tape.values[node.outputs[0]], -1), grads[0]
     return tape.vjp(node, [None if grad is None else y * (grad - (grad * y).sum(-1, keepdim=True))])

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradproof.case import Problem
 from gradproof.oracles import Arrays
-from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, ValueHook, record
+from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, record
 
 Replacement = Callable[[Node, list[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # its inputs; all values
 
@@ -103,9 +103,9 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
 def _after(first: NodeHook, second: NodeHook) -> NodeHook:
     """Two broken rules at one operation: what the first changes of the gradients, the second does not undo."""
 
-    def both(tape: Tape, node: Node, grads: list[Tensor | None]) -> list[Tensor | None]:
+    def both(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> list[Tensor | None]:
         clean = tape.vjp(node, grads)
-        one, other = first(tape, node, grads), second(tape, node, grads)
+        one, other = first(tape, node, grads, totals), second(tape, node, grads, totals)
         return [
             b if a is c or (a is not None and c is not None and a.shape == c.shape and bool((a == c).all())) else a
             for a, b, c in zip(one, other, clean, strict=True)

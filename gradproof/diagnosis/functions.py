@@ -15,7 +15,7 @@ from gradproof.diagnosis.fault import Fault, Replacement
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.report import number
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, ValueHook
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z.clone(),
@@ -58,6 +58,7 @@ def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]
             yield from _other_reductions(tape, place)
         if place.name in ("add", "sub", "mul", "div"):
             yield from _other_operators(tape, place)
+    yield from _other_axis_everywhere(tape, places)
     yield from _swapped_order(tape, places)
     yield from _other_losses(tape, places)
 
@@ -126,6 +127,9 @@ def _other_reductions(tape: Tape, place: Place) -> Iterator[Fault]:
         factor, words = (1 / count, "a mean") if place.name == "sum" else (float(count), "a sum")
         message = f"{words} over {count} entries stands where the reference takes {_ARTICLE[place.name]}"
         yield _fault("wrong-reduction", message, place, 1.1, _times(factor))
+    if place.name == "mean" and count > 1:
+        message = f"{place} divides by {count - 1} instead of {count} (one degree of freedom less)"
+        yield _fault("different-function", message, place, 1.25, _times(count / (count - 1)))
     for axis in dims if len(dims) > 1 and place.name in ("sum", "mean") else ():
         length = given.shape[axis]
         factor = 1 / length if place.name == "sum" else float(length)
@@ -138,6 +142,24 @@ def _other_reductions(tape: Tape, place: Place) -> Iterator[Fault]:
             if dim != dims[0]:
                 message = f"{place} goes along axis {dim} instead of axis {dims[0]}"
                 yield _fault("wrong-axis", message, place, 1.3, _along(place.name, dim, keep))
+
+
+def _other_axis_everywhere(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """A normalisation along another axis: all its sums and means at once."""
+    groups: dict[tuple[int, int], list[Place]] = {}
+    for place in places:
+        node = place.nodes[0]
+        if place.name in ("sum", "mean", "amax", "logsumexp"):
+            dims, keep = _reduced_axes(tape.values[node.inputs[0]], tape.values[node.outputs[0]])
+            if len(dims) == 1 and keep:
+                groups.setdefault((tape.values[node.inputs[0]].dim(), dims[0]), []).append(place)
+    for (dimensions, axis), group in groups.items():
+        for dim in range(dimensions) if len(group) > 1 else ():
+            if dim != axis:
+                names = " and ".join(dict.fromkeys(str(place) for place in group))
+                message = f"{names} go along axis {dim} instead of axis {axis}"
+                forward = {node.index: _along(place.name, dim, True) for place in group for node in place.nodes}
+                yield Fault("wrong-axis", message, group[0].site, 1.35, forward=forward)
 
 
 def _swapped_order(tape: Tape, places: list[Place]) -> Iterator[Fault]:
@@ -252,6 +274,8 @@ def _other_losses(tape: Tape, places: list[Place]) -> Iterator[Fault]:
             target = tape.values[number_]
             if target.shape == tensor.shape and target.dtype == tensor.dtype and value not in seen:
                 seen.add(value)
+                if _is_multiple(tape.clean.totals.get(value), tensor - target):
+                    continue
                 yield _difference(place, value, number_, name)
         if tensor.dim() == 2:
             for name, number_ in tape.data.items():
@@ -259,6 +283,14 @@ def _other_losses(tape: Tape, places: list[Place]) -> Iterator[Fault]:
                 if labels.dtype == torch.int64 and labels.shape == tensor.shape[:1]:
                     if int(labels.min()) >= 0 and int(labels.max()) < tensor.shape[1]:
                         yield _softmax_difference(place, value, number_, name)
+
+
+def _is_multiple(one: Tensor | None, other: Tensor) -> bool:
+    """Whether two arrays differ by a constant factor only."""
+    if one is None:
+        return False
+    size = float(one.norm() * other.norm())
+    return size > 0 and abs(abs(float((one * other).sum())) / size - 1) < 1e-12
 
 
 def _difference(place: Place, value: int, target: int, name: str, constant: float = 1.0) -> Fault:
@@ -298,7 +330,7 @@ def _softmax_difference(place: Place, value: int, target: int, name: str, consta
 
 
 def _replaced_cotangent(make: Callable[[Tape], Tensor]) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         return tape.vjp(node, [make(tape), *([None] * (len(node.outputs) - 1))])
 
     return hook

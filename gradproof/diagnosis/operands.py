@@ -8,7 +8,7 @@ from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.report import number
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 
 def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
@@ -39,7 +39,7 @@ def _updated(place: Place, position: int, name: str, target: str, rate: float) -
 
 
 def _at_updated(position: int, name: str, rate: float) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         weight = tape.values[tape.parameters[name]] - rate * tape.clean.gradients[name]
         found = list(tape.vjp(node, grads))
         found[position] = tape.vjp(node, grads, at={1 - position: weight})[position]

@@ -9,7 +9,8 @@ import torch
 from gradproof.diagnosis.edges import VIEWS, origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor
+from gradproof.local_rules import unbroadcast
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 _MATRIX = ("mm", "bmm", "mv", "dot")
 _PRODUCTS = (*_MATRIX, "mul", "div", "convolution")
@@ -36,11 +37,44 @@ def _of_factor(tape: Tape, place: Place, places: list[Place], position: int) -> 
     if place.name == "convolution" and position == 0:
         message = f"in the gradient of {target}, the filters are not flipped"
         yield Fault("flipped", message, place.site, 1.1, {node.index: _flipped_filters for node in place.nodes})
+    if place.name in ("mul", "div"):
+        verb = "multiplication by" if place.name == "mul" else "division by"
+        message = f"in the gradient of {target}, the {verb} {factor} is left out"
+        if position == 0 or place.name == "mul":
+            hooks = {node.index: _without_factor(position) for node in place.nodes}
+            yield Fault("missing-derivative", message, place.site, 1.2, hooks)
+    if place.name == "div":
+        for power, words in ((1, "one division by it too few"), (-1, "one division by it too many")):
+            below = factor if position == 0 else target
+            message = f"in the gradient of {target}, the power of {below} is wrong: {words}"
+            hooks = {node.index: _other_power(position, power) for node in place.nodes}
+            yield Fault("wrong-operand", message, place.site, 1.4, hooks)
     yield from _other_operands(tape, place, places, position, target, factor)
 
 
+def _without_factor(position: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        found[position] = None if grad is None else unbroadcast(grad, tape.values[node.inputs[position]])
+        return found
+
+    return hook
+
+
+def _other_power(position: int, power: int) -> NodeHook:
+    """The gradient of one side of a quotient, with one factor of the denominator more (power 1) or less (power -1)."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        scaled = None if grad is None else grad * tape.values[node.inputs[1]] ** power
+        found[position] = tape.vjp(node, [scaled])[position]
+        return found
+
+    return hook
+
+
 def _untransposed(position: int) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
         factor = tape.values[node.inputs[1 - position]]
         if grad is not None:
@@ -53,7 +87,7 @@ def _untransposed(position: int) -> NodeHook:
     return hook
 
 
-def _flipped_filters(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+def _flipped_filters(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
     weight = tape.values[node.inputs[1]]
     flipped = weight.flip(*range(2, weight.dim()))
     found = list(tape.vjp(node, grads))
@@ -132,7 +166,7 @@ def _substituted(
 def _with_operand(position: int, value: int | None) -> NodeHook:
     """A hook that takes the rule for one factor at another value of the other; none of it where `value` is None."""
 
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found = list(tape.vjp(node, grads))
         if value is None:
             found[position] = None

@@ -10,7 +10,7 @@ from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, row_regions
-from gradproof.tape import Gradients, Node, Tape, Tensor
+from gradproof.tape import Gradients, Node, Tape, Tensor, Totals
 
 
 def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
@@ -54,7 +54,7 @@ def _named(place: Place, regions: tuple[Region, ...]) -> str:
     return str(place) if first == last else f"the function on lines {first} to {last}"
 
 
-def _skip(tape: Tape, node: Node, grads: list[Tensor | None]) -> Gradients:
+def _skip(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
     return [grads[0]]
 
 

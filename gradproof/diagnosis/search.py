@@ -16,6 +16,7 @@ from gradproof import oracles
 from gradproof.case import Case, Problem
 from gradproof.diagnosis import (
     accumulation,
+    deltas,
     edges,
     elementwise,
     functions,
@@ -42,11 +43,13 @@ Family = Callable[[Tape, list[Place], Problem], Iterator[Fault]]
 FAMILIES: tuple[Family, ...] = (
     lambda tape, places, problem: elementwise.faults(tape, places),
     lambda tape, places, problem: elementwise.extra_faults(tape, places),
+    lambda tape, places, problem: elementwise.elsewhere_faults(tape, places),
     lambda tape, places, problem: edges.faults(tape, places),
     accumulation.faults,
     lambda tape, places, problem: reductions.faults(tape, places),
     lambda tape, places, problem: products.faults(tape, places),
     lambda tape, places, problem: operands.faults(tape, places),
+    lambda tape, places, problem: deltas.faults(tape, places),
     inputs.faults,
     samples.faults,
     sequences.faults,
