@@ -179,7 +179,7 @@ def test_converges_to_least_squares(impl, error):
 
 
 def test_least_squares_line(impl):
-    end = last(impl.gradient_descent(ZERO, X_LINE, Y_LINE, learning_rate=0.01, epochs=40_000))
+    end = last(impl.gradient_descent(ZERO, X_LINE, Y_LINE, learning_rate=0.04, epochs=10_000))
     np.testing.assert_allclose(end, [3.00, 3.93], atol=0.005)
 
 
