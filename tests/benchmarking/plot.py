@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarking.table import Row, in_order
+from tests.benchmarking.table import Row, main_forms
 
 STYLE = {
     "loop": ("tab:gray", "s"),
@@ -15,20 +15,25 @@ STYLE = {
     "tuned": ("tab:green", "D"),
     "torch": ("tab:red", "^"),
 }
-OTHERS = ("tab:orange", "tab:purple", "tab:brown", "tab:pink")
+
+
+def short(size: int) -> str:
+    """A size as a label on an axis: 32, 1,024, 100k, 10M."""
+    for factor, letter in ((1_000_000, "M"), (1_000, "k")):
+        if size % factor == 0:
+            return f"{size // factor:,}{letter}"
+    return f"{size:,}"
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Write a PNG with one panel per subject and axis, one line per form through its smallest times."""
+    """Write a PNG with one panel per subject and axis: the smallest times of the hand-written forms and of torch."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     groups = list(dict.fromkeys((row.subject, row.axis) for row in rows))
-    forms = in_order(form for row in rows for form in row.times)
-    extra = [form for form in forms if form not in STYLE]
-    style = {**STYLE, **{form: (OTHERS[i % len(OTHERS)], "v") for i, form in enumerate(extra)}}
+    forms = main_forms(rows)
     columns = min(3, len(groups))
     lines = -(-len(groups) // columns)
     figure, axes = plt.subplots(
@@ -39,11 +44,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         for form in forms:
             points = [(row.size, np.min(row.times[form])) for row in group if form in row.times]
             if points:
-                colour, marker = style[form]
+                colour, marker = STYLE[form]
                 panel.loglog(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, label=form)
         panel.set(title=subject, xlabel=axis, ylabel="seconds per call")
-        panel.set_xticks([row.size for row in group], [f"{row.size:,}" for row in group])
-        panel.minorticks_off()
+        panel.set_xticks([row.size for row in group], [short(row.size) for row in group])
+        panel.xaxis.minorticks_off()
         panel.grid(alpha=0.3)
     for panel in axes.flat[len(groups) :]:
         panel.set_axis_off()

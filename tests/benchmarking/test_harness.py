@@ -317,6 +317,11 @@ def test_the_machine_is_named_with_its_blas_and_kernel():
     assert "kernel" in table.machine()
 
 
+@pytest.mark.parametrize(("size", "text"), [(64, "64"), (1_024, "1,024"), (5_000, "5k"), (10_000_000, "10M")])
+def test_sizes_on_an_axis(size, text):
+    assert plot.short(size) == text
+
+
 def test_plot_is_a_picture(tmp_path):
     plot.draw(rows(), tmp_path / "growth.png")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
