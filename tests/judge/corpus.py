@@ -14,6 +14,7 @@ import ast
 import hashlib
 import importlib
 import linecache
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.judge.innocents import STYLES, float32, rounded
+
+ALL_STYLES = {**STYLES, "float32": float32}
 MODELS = Path(__file__).parent / "models"
 NOT_THE_CANDIDATES = {"reference", "problem", "nudge"}
 ANY = "any"  # a code that the mistake does not determine: whether it is caught is measured, not how it is named
@@ -65,17 +69,21 @@ class Variant:
     origin: str  # hand, machine or right
     codes: tuple[str, ...]
     source: str
-
-    @property
-    def mistakes(self) -> int:
-        return len(self.codes)
+    style: str = ""  # one of innocents.STYLES, or float32
 
     def __str__(self) -> str:
         return f"{self.model.name}:{self.name}"
 
     @cached_property
     def candidate(self) -> Callable[..., Any]:
-        return self.model.built(self.source, self.name)
+        plain = self.model.built(self.source, self.name)
+        return ALL_STYLES[self.style](plain) if self.style else plain
+
+    def problem(self) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+        params, data = self.model.problem()
+        if self.style != "float32":
+            return params, data
+        return {name: rounded(value) for name, value in params.items()}, tuple(rounded(value) for value in data)
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ class Model:
         digest = hashlib.sha1(source.encode()).hexdigest()[:8]
         file = f"{self.name}-{name}-{digest}.py"
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        namespace: dict[str, Any] = {"np": np}
+        namespace: dict[str, Any] = {"np": np, "math": math}
         exec(compile(source, file, "exec"), namespace)
         function: Callable[..., Any] = namespace["candidate"]
         return function
@@ -155,9 +163,10 @@ class Model:
 
     @property
     def right(self) -> list[Variant]:
-        """The candidate as it stands, and the same in the other styles of the file."""
+        """The candidate as it stands, the other forms of the file, and the candidate in every style of `innocents`."""
         edits: list[Edit] = [Edit("as_it_stands", (), ()), *getattr(self.module, "RIGHT", [])]
-        return [self.edited(edit, "right") for edit in edits]
+        plain = [self.edited(edit, "right") for edit in edits]
+        return plain + [Variant(self, style, "right", (), self.source, style) for style in ALL_STYLES]
 
 
 def _together(edits: list[Edit]) -> Edit:

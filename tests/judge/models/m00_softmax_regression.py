@@ -73,7 +73,7 @@ WRONG = [
     ),
     wrong("bias_absent", "missing-gradient", '"W": dW, "b": db', '"W": dW'),
     wrong("bias_as_row", "wrong-shape", "db = dz.sum(axis=0)", "db = dz.sum(axis=0, keepdims=True)"),
-    wrong("x_scaled_in_place", "input-modified", "n = len(x)", "n = len(x)\n    x -= x.mean()"),
+    wrong("step_taken_in_place", "input-modified", "    return loss, {", "    W -= 0.1 * dW\n    return loss, {"),
 ]
 
 TOGETHER = [
@@ -95,7 +95,8 @@ RIGHT = [
     right(
         "one_hot_and_whole_jacobian",
         "dz = p.copy()\n    dz[np.arange(n), y] -= 1\n",
-        "hot = np.eye(p.shape[1])[y]\n    jacobian = np.einsum('ni,ij->nij', p, np.eye(p.shape[1])) - p[:, :, None] * p[:, None]\n"
+        "hot = np.eye(p.shape[1])[y]\n"
+        "    jacobian = np.einsum('ni,ij->nij', p, np.eye(p.shape[1])) - p[:, :, None] * p[:, None]\n"
         "    dz = np.einsum('nij,nj->ni', jacobian, -hot / p)\n",
     ),
     right(

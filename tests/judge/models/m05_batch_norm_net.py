@@ -1,7 +1,6 @@
 """Batch normalisation (fused) between two linear layers, ReLU, logistic loss on signed labels."""
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from tests.judge.corpus import right, wrong

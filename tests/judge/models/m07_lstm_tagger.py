@@ -1,4 +1,4 @@
-"""An LSTM that labels every step: the gates in one matrix (fused cell order i, f, g, o), loss averaged over all steps."""
+"""An LSTM that labels every step: the gates in one matrix, in the order i, f, g, o; loss averaged over all steps."""
 
 import numpy as np
 import torch
@@ -149,6 +149,7 @@ RIGHT = [
         "    for t in range(steps - 1, -1, -1):\n",
         "    saved = []\n    for t in range(steps - 1, -1, -1):\n",
         '    return loss, {"W"',
-        '    dU = np.tensordot(np.array([s for s, _ in saved]), np.array([d for _, d in saved]), ([0, 1], [0, 1]))\n    return loss, {"W"',
+        '    dU = np.tensordot(np.array([s for s, _ in saved]), np.array([d for _, d in saved]), ([0, 1], [0, 1]))\n'
+        '    return loss, {"W"',
     ),
 ]

@@ -95,7 +95,12 @@ WRONG = [
         "loss = -logp[np.arange(n), y].mean()",
         "loss = -np.exp(logp)[np.arange(n), y].mean()",
     ),
-    wrong("not_a_number", "not-finite", "    dlogits /= n\n", "    dlogits /= n - n\n"),
+    wrong(
+        "not_a_number",
+        "not-finite",
+        "    dlogits /= n\n",
+        "    with np.errstate(all='ignore'):\n        dlogits /= n - n\n",
+    ),
 ]
 
 TOGETHER = [
@@ -111,7 +116,8 @@ RIGHT = [
     right(
         "counts",
         LOOP,
-        "    counts = np.zeros((n, len(E)))\n    for i in range(n):\n        counts[i] = np.bincount(words[i], minlength=len(E))\n"
+        "    counts = np.zeros((n, len(E)))\n    for i in range(n):\n"
+        "        counts[i] = np.bincount(words[i], minlength=len(E))\n"
         "    dE = counts.T @ dm / length\n",
     ),
 ]

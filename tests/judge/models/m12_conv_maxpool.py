@@ -16,7 +16,7 @@ def reference(params, images, labels):
 def candidate(params, images, labels):
     K, c, W, b = params["K"], params["c"], params["W"], params["b"]
     n = len(images)
-    filters, channels, size = K.shape[0], K.shape[1], K.shape[2]
+    filters, size = K.shape[0], K.shape[2]
     rows, columns = images.shape[2] - size + 1, images.shape[3] - size + 1
     z = np.zeros((n, filters, rows, columns))
     for i in range(size):
@@ -110,7 +110,9 @@ WRONG = [
         "kernel_overwritten",
         "overwritten|one-sample-only",
         'dK[:, :, i, j] += np.einsum("nfrs,ncrs->fc", dz, images[:, :, i : i + rows, j : j + columns])',
-        'for one in range(n):\n                dK[:, :, i, j] = np.einsum("frs,crs->fc", dz[one], images[one, :, i : i + rows, j : j + columns])',
+        'for one in range(n):\n'
+        '                dK[:, :, i, j] = np.einsum("frs,crs->fc", dz[one], images[one, :, i : i + rows, j : j + '
+        'columns])',
     ),
     wrong("bias_before_the_relu", "missing-derivative|wrong-operand", "dc = dz.sum", "dc = da.sum"),
     wrong(
@@ -154,7 +156,8 @@ RIGHT = [
     right(
         "by_sample",
         'dK[:, :, i, j] += np.einsum("nfrs,ncrs->fc", dz, images[:, :, i : i + rows, j : j + columns])',
-        "for m in range(n):\n                for f in range(filters):\n                    window = images[m, :, i : i + rows, j : j + columns]\n"
+        "for m in range(n):\n                for f in range(filters):\n"
+        "                    window = images[m, :, i : i + rows, j : j + columns]\n"
         "                    dK[f, :, i, j] += (window * dz[m, f]).sum(axis=(1, 2))",
     ),
 ]

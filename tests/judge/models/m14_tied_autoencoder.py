@@ -1,7 +1,6 @@
 """An autoencoder whose decoder is the encoder's transpose; softplus units, binary cross-entropy on the inputs."""
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from tests.judge.corpus import right, wrong

@@ -120,7 +120,8 @@ RIGHT = [
     right(
         "logsumexp",
         "r = joint / total",
-        "l = np.log(joint)\n    top = l.max(axis=1, keepdims=True)\n    r = np.exp(l - top)\n    r = r / r.sum(axis=1, keepdims=True)",
+        "l = np.log(joint)\n    top = l.max(axis=1, keepdims=True)\n    r = np.exp(l - top)\n"
+        "    r = r / r.sum(axis=1, keepdims=True)",
     ),
     right(
         "heads_joined",

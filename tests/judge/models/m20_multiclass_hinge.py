@@ -103,7 +103,8 @@ RIGHT = [
     right(
         "two_loops",
         "dW = x.T @ ds + W",
-        "dW = W.copy()\n    for i in range(n):\n        for j in range(5):\n            if j != y[i] and margins[i, j] > 0:\n"
+        "dW = W.copy()\n    for i in range(n):\n        for j in range(5):\n"
+        "            if j != y[i] and margins[i, j] > 0:\n"
         "                dW[:, j] += x[i] / n\n                dW[:, y[i]] -= x[i] / n",
     ),
     right("einsum", "x.T @ ds", 'np.einsum("ni,nj->ij", x, ds)'),

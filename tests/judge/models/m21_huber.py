@@ -1,7 +1,6 @@
 """Huber regression: a hidden SiLU layer, dropout with a given mask, errors beyond delta counted linearly."""
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from tests.judge.corpus import right, wrong

@@ -1,4 +1,4 @@
-"""A radial basis function network: squared distances to learned centres, widths of their own, root mean square error."""
+"""A radial basis function network: distances to learned centres, widths of their own, root mean square error."""
 
 import numpy as np
 import torch

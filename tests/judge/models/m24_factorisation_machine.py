@@ -1,7 +1,6 @@
 """A factorisation machine: all pairs of features weighted by products of factors, in linear time; logistic loss."""
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from tests.judge.corpus import right, wrong

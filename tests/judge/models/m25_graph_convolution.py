@@ -131,7 +131,8 @@ RIGHT = [
     right(
         "neighbour_by_neighbour",
         "dR = (P @ h).T @ dk",
-        "dR = np.zeros_like(R)\n    for i in range(len(x)):\n        for j in range(len(x)):\n            dR += P[i, j] * np.outer(h[j], dk[i])",
+        "dR = np.zeros_like(R)\n    for i in range(len(x)):\n        for j in range(len(x)):\n"
+        "            dR += P[i, j] * np.outer(h[j], dk[i])",
     ),
     right("products_in_another_order", "P.T @ dk @ R.T", "P.T @ (dk @ R.T)"),
 ]

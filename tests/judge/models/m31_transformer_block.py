@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from tests.judge.corpus import right, wrong
@@ -180,7 +179,9 @@ RIGHT = [
     right(
         "norm_in_three_steps",
         "return (dhat - dhat.mean(-1, keepdims=True) - xhat * np.mean(dhat * xhat, axis=-1, keepdims=True)) / std",
-        "k = dhat.shape[-1]\n    dvar = np.sum(dhat * xhat, axis=-1, keepdims=True) * -0.5 / std**2\n    dmean = -np.sum(dhat, axis=-1, keepdims=True) / std\n    return dhat / std + 2 * dvar * xhat * std / k + dmean / k",
+        "k = dhat.shape[-1]\n    dvar = np.sum(dhat * xhat, axis=-1, keepdims=True) * -0.5 / std**2\n"
+        "    dmean = -np.sum(dhat, axis=-1, keepdims=True) / std\n"
+        "    return dhat / std + 2 * dvar * xhat * std / k + dmean / k",
     ),
     right("flat_products", 'np.einsum("bti,btj->ij", n1, dqkv)', "n1.reshape(-1, d).T @ dqkv.reshape(-1, 3 * d)"),
 ]
