@@ -253,8 +253,8 @@ class Tape:
         totals: dict[int, Tensor],
         hooks: Mapping[int, ValueHook],
     ) -> Tensor | None:
-        contributions = arriving.get(value)
-        if not contributions:
+        contributions = arriving.get(value, [])
+        if not contributions and value not in hooks:
             return None
         clean = self.__dict__.get("clean")
         if value in hooks:

@@ -59,12 +59,36 @@ class Region:
 
 
 def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
-    """The regions that end at a place and are a non-linear function entry by entry: one for each of its passages."""
+    """The regions that end at a place and are a non-linear function entry by entry: one for each of its passages.
+
+    The operation itself; and, where an expression ends here, all of its line, and all that is elementwise before it.
+    """
     roots = _roots(tape, place.nodes[0])
-    for start in sorted(roots, reverse=True):
+    alone = [start for start, nodes in roots.items() if len(nodes) == 1]
+    longer = [start for start, nodes in roots.items() if len(nodes) > 1]
+    chosen = alone[:1]
+    if longer and _ends_an_expression(tape, place):
+        on_line = [start for start in longer if all(tape.nodes[i].site.line == place.site.line for i in roots[start])]
+        chosen += [min(on_line)] if on_line else []
+        chosen += [min(longer)] if min(longer) not in chosen else []
+    for start in chosen:
         regions = _all_passages(tape, place, start, roots[start])
         if regions and any(node.name not in LINEAR for node in regions[0].nodes):
             yield regions
+
+
+def _ends_an_expression(tape: Tape, place: Place) -> bool:
+    """Whether what a place makes is used by anything else than the rest of its own line's elementwise expression."""
+    node = place.nodes[0]
+    users = [tape.nodes[index] for index in tape.consumers.get(node.outputs[0], ())]
+    return not users or any(
+        user.site.line != node.site.line or not _is_pointwise(tape, user) or len(_moving(tape, user)) > 1
+        for user in users
+    )
+
+
+def _moving(tape: Tape, node: Node) -> set[int]:
+    return {value for value in node.inputs if value in tape.differentiable}
 
 
 def _roots(tape: Tape, node: Node) -> dict[int, frozenset[int]]:

@@ -210,6 +210,6 @@ def _rows(h: Hyper) -> int:
 
 
 def _outside(step: Array, ours: Array, allowed: Array) -> bool:
-    low, high = np.nanmin(step, axis=0), np.nanmax(step, axis=0)
+    low, high = np.fmin.reduce(step, axis=0), np.fmax.reduce(step, axis=0)  # of those that are no NaN
     slack = 0.1 * (high - low) + 4 * allowed
-    return bool(np.any(ours < low - slack) or np.any(ours > high + slack))
+    return not bool(np.all((ours >= low - slack) & (ours <= high + slack)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,7 @@ def solve(
     for start in _starts(costs, [len(axis) for axis in axes]):
         found = _descend(flat, rule, h, s, names, kinds, points[start], costs[start], free_factor)
         if found is not None:
-            values = [_value(kind, np.asarray(x)) for kind, x in zip(kinds, found, strict=True)]
-            yield dict(zip(names, map(float, values), strict=True))
+            yield {name: _value(kind, x) for name, kind, x in zip(names, kinds, found, strict=True)}
 
 
 def kind_of(rule: Rule, name: str) -> str:
@@ -41,7 +41,7 @@ def _grid(kind: str, count: int) -> Array:
     return np.linspace(-9.0, 14.0, count) if kind == "unit" else np.linspace(-37.0, 9.0, count)
 
 
-def _value(kind: str, x: Array) -> Array:
+def _value(kind: str, x: Any) -> Any:
     return 1 / (1 + np.exp(-x)) if kind == "unit" else np.exp(np.minimum(x, 700.0))
 
 
@@ -116,7 +116,7 @@ def plain(
     if not holds(flat, rule, {**h, **values}, s):
         return None
     for name, value in found.items():
-        for tried in _shorter(name, value, h, kind_of(rule, name)):
+        for tried in map(np.float64, _shorter(name, value, h, kind_of(rule, name))):
             if holds(flat, rule, {**h, **values, name: tried}, s):
                 values[name] = tried
                 break
