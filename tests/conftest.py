@@ -28,11 +28,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "race" not in metafunc.fixturenames:
         return
     timing = not metafunc.config.getoption("benchmark_disable", False)
+    sizes = metafunc.module.SIZES if timing else sorted(metafunc.module.SIZES)[:-1]
     # Where the forms are not equal, nothing is timed: that failure is to be seen, not a second one about the fixture.
     unused = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
-    sizes = metafunc.module.SIZES if timing else sorted(metafunc.module.SIZES)[:-1]
     entries = [
-        pytest.param((size, form, threads), id=f"{size}-{form}-{threads}thread{'s' * (threads > 1)}", marks=unused)
+        pytest.param(
+            (size, form, threads),
+            id=f"{size}-{form}-{threads}thread{'s' * (threads > 1)}",
+            marks=[unused, pytest.mark.benchmark(timer=measure.clock_for(threads))],
+        )
         for threads in (measure.thread_counts() if timing else (1,))
         for size in sizes
         for form in metafunc.module.FORMS

@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
                 for size in sizes:
                     say(f"[{time.monotonic() - start:4.0f} s] {name}: {size:,} {axis}")
                     rows.append(measure_row(contest, axis, size, options, peers))
-    threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
+    threads = f"{options.threads} thread{'s' * (options.threads > 1)} ({measure.clock_name(options.threads)})"
     print(f"{table.machine()}; {threads}, {options.dtype}, {options.rounds} rounds.")
     print(EXPLANATION, *table.ratio_table(rows), GROWTH, *table.growth_table(rows), sep="\n")
     if options.plot:

@@ -41,8 +41,16 @@ def thread_counts() -> tuple[int, ...]:
 
 
 def clock_for(threads: int) -> Callable[[], float]:
-    """CPU time for one thread. It would add up the threads, so that two are timed by the clock on the wall."""
-    return time.process_time if threads == 1 else time.perf_counter
+    """CPU time for one thread, where it is counted finely. Two are timed on the wall: CPU time would add them up."""
+    fine = time.get_clock_info("process_time").resolution <= 1e-6
+    return time.process_time if threads == 1 and fine else time.perf_counter
+
+
+def clock_name(threads: int) -> str:
+    """What that clock counts, in words, with what a reader must know of it."""
+    if clock_for(threads) is time.process_time:
+        return "CPU time"
+    return "wall time: other work on the machine counts as well"
 
 
 def calls_per_sample(call: Callable[[], Any], clock: Callable[[], float], sample: float = SAMPLE) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import threadpoolctl
 
-from tests.benchmarking.measure import exponent, ratio
+from tests.benchmarking.measure import clock_name, exponent, ratio
 
 HAND_WRITTEN = ("loop", "vectorised", "tuned")
 MAIN = (*HAND_WRITTEN, "torch")
@@ -128,7 +128,7 @@ def summary(timed: Sequence[Timed]) -> list[str]:
         forms = in_order(entry.form for entry in group)
         seconds = {(entry.size, entry.form): entry.seconds for entry in group}
         best = "tuned" if "tuned" in forms else "vectorised"
-        lines += ["", f"{subject}, {threads} thread{'s' * (threads > 1)}"]
+        lines += ["", f"{subject}, {threads} thread{'s' * (threads > 1)} ({clock_name(threads)})"]
         lines.append(f"{unit:>12}" + "".join(f"{form:>12}" for form in forms) + f"{f'torch/{best}':>18}")
         for size in dict.fromkeys(entry.size for entry in group):
             row = [seconds.get((size, form)) for form in forms]

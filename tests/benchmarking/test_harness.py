@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -197,6 +198,11 @@ def test_times_are_per_call_and_fast_functions_are_called_often():
     assert measure.calls_per_sample(clock.contestant("fast", 1e-4), clock) == 32  # the power of two that fills 2 ms
 
 
+def test_two_threads_are_timed_on_the_wall():
+    assert measure.clock_for(2) is time.perf_counter
+    assert measure.clock_name(2) == "wall time: other work on the machine counts as well"
+
+
 def test_ratio_is_taken_within_a_round():
     times = {"torch": np.array([2.0, 40.0, 6.0]), "vectorised": np.array([1.0, 10.0, 2.0])}
     assert measure.ratio(times, "torch", "vectorised") == (3.0, 2.0)  # median and minimum of 2, 4, 3
@@ -300,7 +306,7 @@ def test_summary_of_a_run():
     ]
     assert table.summary(timed) == [
         "",
-        "toy, 1 thread",
+        f"toy, 1 thread ({measure.clock_name(1)})",
         "     samples        loop  vectorised       torch  torch/vectorised",
         "           4      100 us       10 us       40 us               4.0",
         "          40                  100 us                              ",
@@ -371,7 +377,7 @@ def test_command_prints_both_tables_and_draws(toy_project, monkeypatch, capsys):
     monkeypatch.setattr(command, "ROOT", toy_project)
     assert command.main(["--rounds", "2", "--plot", str(toy_project / "growth.png")]) == 0
     out, err = capsys.readouterr()
-    assert "1 thread, float64, 2 rounds" in out.splitlines()[0]
+    assert f"1 thread ({measure.clock_name(1)}), float64, 2 rounds" in out.splitlines()[0]
     assert [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("| toy")] == [
         "toy, 2 samples",
         "toy, 8 samples",
@@ -419,7 +425,7 @@ def test_benchmarks_end_with_the_forms_side_by_side(run_toy):
     result.stdout.fnmatch_lines(["SKIPPED*the loop form is too slow at 32 samples, and does not race there"])
     result.stdout.fnmatch_lines(
         [
-            "toy, 1 thread",
+            f"toy, 1 thread ({measure.clock_name(1)})",
             "     samples        loop  vectorised       torch  torch/vectorised",
             "          32*",
             "      growth*n^*n^*n^*",
