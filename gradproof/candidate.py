@@ -11,8 +11,9 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -20,11 +21,17 @@ from typing import Any
 import numpy as np
 
 TIME_LIMIT = float(os.environ.get("GRADPROOF_TIME_LIMIT", "60"))  # seconds that one call of a candidate may take
-_OURS = str(Path(__file__).parent)
+NOTICE = 2.0  # seconds after which a reader is told what there is to wait for
+_HERE = __file__
+_OURS = str(Path(__file__).parent) + os.sep
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+__tracebackhide__ = True  # a traceback shows the caller's code and the reference's, not ours
+
+_theirs: ContextVar[dict[str, Any] | None] = ContextVar("_theirs", default=None)
 
 
-class TookTooLong(Exception):
-    """A candidate did not answer within the time limit."""
+class TookTooLong(BaseException):
+    """A candidate did not answer within the time limit. No Exception, so that `except Exception` lets it through."""
 
 
 @dataclass
@@ -34,57 +41,82 @@ class Outcome:
     value: Any = None
     raised: str | None = None
     modified: tuple[str, ...] = ()
-    arrays: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def judging() -> Iterator[None]:
+    """NumPy's error state for our own arithmetic: silent. Candidates run under the one that the caller had."""
+    token = _theirs.set(dict(np.geterr()))
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        _theirs.reset(token)
 
 
 def copied(value: Any) -> Any:
-    """A deep copy of nested dicts, lists, tuples and arrays; anything else as it is."""
+    """A deep copy of nested dicts, lists, tuples, arrays and tensors; anything else as it is."""
     if isinstance(value, dict):
         return {key: copied(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(copied(one) for one in value)
+    if isinstance(value, tuple):
+        entries = [copied(one) for one in value]
+        return type(value)(*entries) if hasattr(value, "_fields") else tuple(entries)
+    if isinstance(value, list):
+        return [copied(one) for one in value]
     if isinstance(value, np.ndarray):
         return value.copy(order="K")
+    if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
+        return value.detach().clone()
     return value
 
 
-def call(function: Callable[..., Any], named: dict[str, Any], *arguments: Any, quiet: bool = False) -> Outcome:
-    """Call `function` on copies of `arguments`; `named` are the same arguments' arrays, by the names to report.
+def _handed(value: Any) -> Any:
+    """A copy to hand over: NumPy's scalars as arrays, so that a parameter without axes is one in every call."""
+    if isinstance(value, dict):
+        return {key: _handed(one) for key, one in value.items()}
+    return np.array(value) if isinstance(value, np.generic) else copied(value)
 
-    NumPy's error state, the warning filters and the standard output are as before afterwards, also where the function
-    changes them. `quiet` drops what it prints (a second call should not print everything twice).
+
+def call(function: Callable[..., Any], labels: Sequence[str], *arguments: Any, quiet: bool = False) -> Outcome:
+    """Call `function` on copies of `arguments`, whose names for a report are `labels`.
+
+    The entries of a dict with the label "" are called by their keys alone. NumPy's error state, the warning filters and
+    the output streams are as before afterwards, also where the function changes them. `quiet` drops what it prints (a
+    second call should not print everything twice).
     """
-    given = copied(arguments)
-    watched = dict(zip(named, _flatten(given), strict=True))
-    before = {name: value.copy() for name, value in watched.items()}
-    printed: contextlib.AbstractContextManager[Any] = (
-        contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext()
-    )
+    given = [_handed(one) for one in arguments]
+    before = {name: (array, array.copy()) for name, array in _named(labels, given)}
     outcome = Outcome()
     try:
-        with np.errstate(), _kept_filters(), printed, _time_limit(TIME_LIMIT):
-            outcome.value = copied(function(*given))
+        with guarded(quiet):
+            value = function(*given)
+        outcome.value = copied(value)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        outcome.raised = _what_was_raised(error)
-    outcome.modified = tuple(name for name, value in watched.items() if not _same(value, before[name]))
+        if type(error).__module__ == "_pytest.outcomes":  # a skip is addressed to pytest
+            raise
+        names = ", ".join(label or "params" for label in labels)
+        outcome.raised = what_was_raised(error, f"{len(given)} argument{'s' * (len(given) > 1)}: {names}")
+    after = dict(_named(labels, given))
+    changed = [
+        name
+        for name, (array, copy) in before.items()
+        if after.pop(name, None) is not array or not _same(array, copy)
+    ]
+    outcome.modified = (*changed, *after)
     return outcome
 
 
-def _flatten(value: Any) -> Iterator[np.ndarray[Any, Any]]:
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _flatten(one)
-    elif isinstance(value, np.ndarray):
-        yield value
-
-
-def arrays_in(arguments: tuple[Any, ...]) -> list[np.ndarray[Any, Any]]:
-    """All arrays in nested arguments, in the order in which `call` watches them."""
-    return list(_flatten(arguments))
+def _named(labels: Sequence[str], arguments: Sequence[Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """All arrays in nested arguments, by name."""
+    for label, value in zip(labels, arguments, strict=True):
+        if isinstance(value, np.ndarray):
+            yield label, value
+        elif isinstance(value, dict):
+            yield from _named([f"{label}[{key!r}]" if label else str(key) for key in value], list(value.values()))
+        elif isinstance(value, (list, tuple)):
+            yield from _named([f"{label}[{i}]" for i in range(len(value))], value)
 
 
 def _same(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
@@ -92,51 +124,87 @@ def _same(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _kept_filters() -> Iterator[None]:
-    kept = warnings.filters[:]
-    try:
-        yield
-    finally:
-        warnings.filters[:] = kept  # type: ignore[index]
+def guarded(quiet: bool = False) -> Iterator[None]:
+    """Run other people's code inside: what it changes around itself is put back, and it is stopped at the time limit.
+
+    Raises TookTooLong where the limit was passed, also where the code has caught that.
+    """
+    in_force: Any = warnings.filters
+    filters = in_force[:]
+    nowhere = io.StringIO()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(np.errstate(**(_theirs.get() or np.geterr())))
+        stack.callback(in_force.__setitem__, slice(None), filters)
+        if quiet:
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        with _Alarm(TIME_LIMIT):
+            yield
 
 
-@contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt after `seconds`, where the platform can; say after two seconds that there is something to wait for."""
-    notice = threading.Timer(2.0, _say, [f"gradproof: the candidate has been running for 2 s (limit {seconds:g} s)"])
-    notice.daemon = True
-    notice.start()
-    usable = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-    usable = usable and signal.getitimer(signal.ITIMER_REAL)[0] == 0.0  # somebody else's alarm goes first
-    previous = signal.signal(signal.SIGALRM, _stop) if usable else None
-    if usable:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        notice.cancel()
-        if usable:
+class _Alarm:
+    """Interrupts after a number of seconds (0: never), where the platform can, and only ever the code inside."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.rings = 0
+        self.previous: Any = None
+        usable = limit > 0 and hasattr(signal, "setitimer")
+        usable = usable and threading.current_thread() is threading.main_thread()
+        self.usable = usable and signal.getitimer(signal.ITIMER_REAL)[0] == 0.0  # somebody else's alarm goes first
+
+    def __enter__(self) -> None:
+        if self.usable:
+            self.previous = signal.signal(signal.SIGALRM, self.ring)
+            self.told = self.limit <= NOTICE
+            signal.setitimer(signal.ITIMER_REAL, self.limit if self.told else NOTICE)
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if self.usable:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
-            signal.signal(signal.SIGALRM, previous)
+            signal.signal(signal.SIGALRM, self.previous)
+        if self.rings and kind is None:
+            raise TookTooLong(self.limit)
+
+    def ring(self, signum: int, frame: FrameType | None) -> None:
+        if not self.told:
+            self.told = True
+            print(f"gradproof: waiting for the code under test (up to {self.limit:g} s)", file=sys.__stderr__)
+            signal.setitimer(signal.ITIMER_REAL, self.limit - NOTICE)
+            return
+        self.rings += 1
+        # Code that catches everything is given time to clean up, and then no peace until it lets go.
+        signal.setitimer(signal.ITIMER_REAL, min(self.limit, 1.0) if self.rings == 1 else 1e-4)
+        if frame is not None and frame.f_code.co_filename not in (_HERE, contextlib.__file__):
+            raise TookTooLong(self.limit)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.__stderr__, flush=True)
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise TookTooLong(f"no answer within {TIME_LIMIT:g} s (GRADPROOF_TIME_LIMIT=600 allows ten minutes)")
-
-
-def _what_was_raised(error: BaseException) -> str:
+def what_was_raised(error: BaseException, called_with: str = "") -> str:
+    """The text of an exception, the line of its author's that it came from, and the shape of every array on it."""
     frame, line_number = _last_frame_of_theirs(error.__traceback__)
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = _in_words(error)
     if frame is None:
-        return f"it raised {what}"
+        return f"{text}\nit was called with {called_with}" if called_with and isinstance(error, TypeError) else text
     file = frame.f_code.co_filename
     source, shapes = _statement(file, line_number, frame)
-    text = f"it raised {what}\nat {_short(file)}:{line_number}: {source}"
+    text += f"\nat {_short(file)}:{line_number}" + (f"\n  {source}" if source else "")
     return text + (f"\nwhere {'; '.join(shapes)}" if shapes else "")
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, TookTooLong):
+        return f"it did not finish within {error.args[0]:g} s (GRADPROOF_TIME_LIMIT=600 would allow ten minutes)"
+    name = type(error).__name__
+    try:
+        said = " ".join(str(error).split())
+    except Exception:
+        said = ""
+    text = f"it raised {name}" + (f": {said[:500]}{' ...' * (len(said) > 500)}" if said else "")
+    if isinstance(error, Warning):
+        text += " (a warning, which the filters in force turn into an error)"
+    if isinstance(error, SystemExit):
+        text += " (exit ends the whole program: return in its place)"
+    return text
 
 
 def _last_frame_of_theirs(traceback: TracebackType | None) -> tuple[FrameType | None, int]:
@@ -145,9 +213,8 @@ def _last_frame_of_theirs(traceback: TracebackType | None) -> tuple[FrameType | 
     line = 0
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
-        library = "site-packages" in file or "dist-packages" in file or file.startswith(("<__array", _OURS))
-        standard = file.startswith(os.path.dirname(os.__file__)) and not library
-        if not library and not standard:
+        library = "site-packages" in file or "dist-packages" in file or file.startswith(("<__array", "<frozen"))
+        if not library and not file.startswith((_OURS, _STANDARD)):
             found, line = traceback.tb_frame, traceback.tb_lineno
         traceback = traceback.tb_next
     return found, line
@@ -164,21 +231,22 @@ def _statement(file: str, line: int, frame: FrameType) -> tuple[str, list[str]]:
     text = linecache.getline(file, line).strip()
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
+    except (SyntaxError, ValueError):
         return text, []
     around = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and _covers(node, line)]
     if not around:
         return text, []
     statement = max(around, key=lambda node: node.lineno)
-    if not hasattr(statement, "body"):
+    compound = hasattr(statement, "body")  # of `for`, `if` and the like only the first line is meant
+    if not compound:
         text = " ".join(ast.unparse(statement).split())
     shapes = {}
     for node in ast.walk(statement):
-        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
-            name = ast.unparse(node)
+        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) and not (compound and node.lineno != line):
             value = _look_up(node, frame)
-            if isinstance(value, np.ndarray) or type(value).__module__.startswith("torch"):
-                shapes[name] = f"{name} has shape {tuple(value.shape)}"
+            if isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "torch":
+                with contextlib.suppress(Exception):
+                    shapes[ast.unparse(node)] = f"{ast.unparse(node)} has shape {tuple(value.shape)}"
     return text, list(shapes.values())
 
 
@@ -187,11 +255,13 @@ def _covers(node: ast.stmt, line: int) -> bool:
 
 
 def _look_up(node: ast.expr, frame: FrameType) -> Any:
-    """The value of a name, or of an entry under a constant or a name; None where it is anything else."""
+    """The value of a name, of an entry under a constant or a name, or of an attribute; None where it is another."""
     if isinstance(node, ast.Name):
         return frame.f_locals.get(node.id, frame.f_globals.get(node.id))
     if isinstance(node, ast.Constant):
         return node.value
+    if isinstance(node, ast.Attribute):
+        return getattr(_look_up(node.value, frame), "__dict__", {}).get(node.attr)
     if isinstance(node, ast.Subscript):
         holder, key = _look_up(node.value, frame), _look_up(node.slice, frame)
         if isinstance(holder, (dict, list, tuple)) and isinstance(key, (str, int)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from gradproof.diagnosis.update_rules import diagnose_updates
 from gradproof.oracles import Array, Arrays, Truth
 from gradproof.report import Comparison, Finding, GradientMismatch, Report
 from gradproof.tolerances import largest
+
+__tracebackhide__ = True  # a traceback shows the caller's code and the reference's, not ours
 
 Candidate = Callable[..., Any]
 Reference = Callable[..., Any]
@@ -71,10 +74,14 @@ def compare_gradients(
     Raises:
         TypeError, ValueError: `params` is no dict of floating arrays, or the reference returns no scalar tensor.
     """
+    _check_functions(candidate=candidate, **({} if reference is None else {"reference": reference}))
+    _check_tolerances(rtol, atol)
     names = _data_names(candidate, params, data) or _data_names(reference, params, data)
     rate = candidate.learning_rate if isinstance(candidate, _UpdateGradient) else None
     problem = Problem(_checked_params(params), tuple(_as_input(one) for one in data), batch_axis, names, rate)
-    return _compare(candidate, reference, problem, rtol, atol, diagnose)
+    _check_batch_axis(problem)
+    with candidates.judging():
+        return _compare(candidate, reference, problem, rtol, atol, diagnose)
 
 
 def _compare(
@@ -89,30 +96,34 @@ def _compare(
     warnings = quality.of_inputs(problem)
     answer = _ask(candidate, problem)
     if isinstance(answer, Finding):
-        return _unanswered(answer, problem, warnings)
+        return _unanswered((answer,), problem, warnings)
     loss_given, grads_given, findings = answer
     notes: tuple[str, ...] = ()
     if reference is None:
-        truth, notes = _numerical_truth(candidate, problem, grads_given, loss_given)
+        own = _numerical_truth(candidate, problem, grads_given, loss_given)
+        if isinstance(own, Finding):
+            return _unanswered((own, *findings), problem, warnings)
+        truth, notes = own
     else:
-        truth = oracles.autograd(reference, problem.params, problem.data)
+        truth = oracles.autograd(reference, problem.params, problem.data, strict=True)
     gradients, found = structure.check_arrays(grads_given, truth.gradients, "grads")
     loss, loss_found = structure.check_loss(loss_given, truth.loss)
     second = _ask(candidate, problem, quiet=True)
-    repeated = None if isinstance(second, Finding) else second[1]
-    findings = [*found, *loss_found, *findings, *_repeatable(gradients, loss, repeated, second)]
+    findings = [*found, *loss_found, *findings, *_repeatable(gradients, loss, second)]
     floors = candidate.rounding(problem.params) if isinstance(candidate, _UpdateGradient) else {}
-    if truth.oracle == "central differences":
-        floors = {name: 1e-9 * abs(truth.loss) for name in truth.gradients}
     for name, right in truth.gradients.items():
-        coarser = structure.rounding_of_dtype(grads_given.get(name), right)
-        floors[name] = max(floors.get(name, 0.0), coarser)
+        unavoidable = structure.rounding_of_dtype(grads_given.get(name), right)
+        if truth.oracle == "central differences":
+            unavoidable = max(unavoidable, 1e-9 * abs(truth.loss))
+        floors[name] = max(floors.get(name, 0.0), unavoidable)
 
     def ask(other: Problem) -> tuple[float | None, Arrays] | None:
         return _usable_answer(candidate, other)
 
     case = Case(problem, reference, ask, truth, loss, gradients, rtol, atol, floors)
     if case.wrong or not case.loss_is_right:
+        if reference is not None:
+            _check_that_it_repeats(reference, problem, truth)
         findings += explain(case, diagnose)
     findings = _without_echoes(findings)
     return Report(
@@ -131,18 +142,19 @@ Answer = tuple[Any, dict[Any, Any], list[Finding]]
 
 def _ask(candidate: Candidate, problem: Problem, quiet: bool = False) -> Finding | Answer:
     """The loss and the gradients as the candidate returned them; or the finding that says why there are none."""
-    watched = dict.fromkeys([*problem.params, *problem.named_data])
-    outcome = candidates.call(candidate, watched, problem.params, *problem.data, quiet=quiet)
+    data_names = [*problem.data_names, *(f"data[{i}]" for i in range(len(problem.data_names), len(problem.data)))]
+    outcome = candidates.call(candidate, ["", *data_names], problem.params, *problem.data, quiet=quiet)
     if outcome.raised is not None:
         return Finding("raised", (), outcome.raised)
-    expected = "the candidate must return (loss, grads), grads a dict of arrays by parameter"
     value = outcome.value
+    expected = "your code must return (loss, grads), grads a dict of arrays by parameter"
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         hint = "; return (None, grads) where there is no loss" if isinstance(value, dict) else ""
-        return Finding("wrong-type", (), f"{expected}; it returned {_described(value)}{hint}")
+        return Finding("wrong-type", (), f"{expected}; it returned {structure.described(value)}{hint}")
     loss, grads = value
     if not isinstance(grads, dict):
-        return Finding("wrong-type", (), f"{expected}; its second part is {_described(grads)}")
+        expected = getattr(candidate, "expected", f"{expected}; its second part is")
+        return Finding("wrong-type", (), f"{expected} {structure.described(grads)}")
     return loss, grads, structure.check_inputs(outcome.modified)
 
 
@@ -152,31 +164,31 @@ def _usable_answer(candidate: Candidate, problem: Problem) -> tuple[float | None
     if isinstance(answer, Finding):
         return None
     gradients, _ = structure.check_arrays(answer[1], problem.params, "grads")
-    return structure.check_loss(answer[0], 0.0)[0], gradients
+    return structure.check_loss(answer[0])[0], gradients
 
 
-def _described(value: Any) -> str:
-    if value is None:
-        return "None (is a return statement missing?)"
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
+def _check_that_it_repeats(reference: Reference, problem: Problem, truth: Truth) -> None:
+    """Raise ValueError where the reference's own numbers change from call to call: nobody could match them."""
+    again = oracles.autograd(reference, problem.params, problem.data)
+    pairs = [(again.gradients[name], value) for name, value in truth.gradients.items()]
+    for one, other in [*pairs, (np.asarray(again.loss), np.asarray(truth.loss))]:
+        if largest(one - other) > 1e-6 * largest(other):
+            raise ValueError(
+                "the reference gives other numbers when it is called again: it must not draw random numbers or keep"
+                " anything between calls (dropout off, a torch.Generator with a fixed seed made inside)"
+            )
 
 
-def _repeatable(gradients: Arrays, loss: float | None, repeated: dict[Any, Any] | None, second: Any) -> list[Finding]:
-    first = dict(gradients) | ({} if loss is None else {"loss": np.asarray(loss)})
-    if repeated is None:
-        return structure.check_repeatable(first, None)
+def _repeatable(gradients: Arrays, loss: float | None, second: Finding | Answer) -> list[Finding]:
+    if isinstance(second, Finding):
+        return structure.check_repeatable({}, second.message)
+    first = {} if loss is None else {"loss": np.asarray(loss)}
     again: Arrays = {}
-    for name, value in first.items():
-        other = second[0] if name == "loss" and name not in gradients else repeated.get(name)
-        array, _ = structure.check_array(name, other, value, "grads")
-        if name == "loss" and name not in gradients:
-            number, _ = structure.check_loss(other, 0.0)
-            array = None if number is None else np.asarray(number)
-        if array is not None:
-            again[name] = array
-    return structure.check_repeatable(first, again)
+    number, _ = structure.check_loss(second[0])
+    if number is not None:
+        again["loss"] = np.asarray(number)
+    usable, _ = structure.check_arrays(second[1], gradients, "grads")
+    return structure.check_repeatable(first | gradients, again | usable)
 
 
 def _without_echoes(findings: list[Finding]) -> list[Finding]:
@@ -186,56 +198,120 @@ def _without_echoes(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.code != "unexplained"]
 
 
-def _unanswered(finding: Finding, problem: Problem, warnings: tuple[str, ...]) -> Report:
-    """The report of a candidate from which nothing came back."""
+def _unanswered(findings: tuple[Finding, ...], problem: Problem, warnings: tuple[str, ...]) -> Report:
+    """The report of a candidate from which nothing came back that could be compared."""
     missing = {
         name: Comparison(name, None, np.full(value.shape, np.nan), float("inf"), 0.0, 0.0, False)
         for name, value in problem.params.items()
     }
-    return Report((finding,), missing, warnings=warnings)
+    return Report(findings, missing, warnings=warnings)
+
+
+class _Raised(Exception):
+    """What a candidate raised while its loss was differentiated, in words."""
 
 
 def _numerical_truth(
     candidate: Candidate, problem: Problem, grads: dict[Any, Any], loss: Any
-) -> tuple[Truth, tuple[str, ...]]:
-    if loss is None:
-        raise ValueError("without a reference the candidate's own loss is differentiated, but it returned None for it")
+) -> Finding | tuple[Truth, tuple[str, ...]]:
+    """The derivative of the candidate's own loss; or the finding that says why there is none."""
+    value, findings = structure.check_loss(loss)
+    if value is None:
+        nothing = "the loss is None, and without a reference there is nothing else to differentiate: return the loss"
+        return findings[0] if findings else Finding("wrong-type", ("loss",), nothing)
 
     def own_loss(params: Arrays) -> Any:
-        return candidate(params, *candidates.copied(problem.data))[0]
+        try:
+            with candidates.guarded(quiet=True):
+                answer = structure.converted(candidate(params, *candidates.copied(problem.data))[0])
+        except (KeyboardInterrupt, candidates.TookTooLong):
+            raise
+        except BaseException as error:
+            raise _Raised(candidates.what_was_raised(error)) from None
+        if answer is None or answer.size != 1:
+            raise _Raised("it returned no number for the loss")
+        return answer
 
-    derivative = oracles.numerical_gradients(own_loss, problem.params, np.random.default_rng(0))
+    try:
+        derivative = oracles.numerical_gradients(own_loss, problem.params, np.random.default_rng(0))
+    except candidates.TookTooLong as error:
+        return Finding("raised", (), candidates.what_was_raised(error))
+    except _Raised as error:
+        return Finding("raised", (), f"at parameters moved a little, for a numerical derivative, {error}")
     gradients = {}
     for name, values in derivative.gradients.items():
-        ours = np.asarray(grads.get(name, 0.0))
-        fill = ours if ours.shape == values.shape and ours.dtype.kind == "f" else np.zeros(values.shape)
-        gradients[name] = np.where(np.isnan(values), fill, values).astype(problem.params[name].dtype)
+        ours = structure.converted(grads.get(name))
+        if ours is None or ours.shape != values.shape or ours.dtype.kind != "f":
+            ours = np.zeros(values.shape)
+        gradients[name] = np.where(np.isnan(values), ours, values).astype(problem.params[name].dtype)
     unchecked = sum(int(np.isnan(values).sum()) for values in derivative.gradients.values())
     notes = (f"compared with the derivative of your own loss, taken by {derivative.method}",)
     if unchecked:
         notes = (f"{notes[0]} at {derivative.entries - unchecked} of {derivative.entries} entries",)
-    value = float(np.real(np.asarray(loss)).reshape(()))
     return Truth(value, {"loss": value}, gradients, {"loss": gradients}, derivative.method), notes
 
 
-def _checked_params(params: Any) -> Arrays:
+def _check_functions(**functions: Any) -> None:
+    for role, function in functions.items():
+        if not callable(function):
+            given = structure.described(function)
+            raise TypeError(f"{role} must be a function; it is {given} (give the function itself, not its result)")
+
+
+def _check_tolerances(rtol: float | None, atol: float | None) -> None:
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value is not None and not (isinstance(value, (int, float, np.number)) and 0 <= value < np.inf):
+            raise ValueError(f"{name} must be a number of at least 0, or None for the table's; it is {value!r}")
+
+
+def _checked_params(params: Any, what: str = "params") -> Arrays:
     if not isinstance(params, dict) or not params:
-        raise TypeError(f"params must be a dict of arrays by name, with at least one; it is {_described(params)}")
+        given = "empty" if isinstance(params, dict) else structure.described(params)
+        raise TypeError(f"{what} must be a dict of arrays by name, with at least one; it is {given}")
     checked = {}
     for name, value in params.items():
-        array = np.asarray(value)
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"the keys of {what} must be names, such as 'W1'; one is {name!r}")
+        array = structure.converted(value)
+        if array is None:
+            raise TypeError(f"{what}[{name!r}] must be an array of numbers; it is {structure.described(value)}")
         if array.dtype.kind != "f":
-            raise TypeError(f"params[{name!r}] must be a floating-point array; its dtype is {array.dtype}")
+            hint = "np.asarray(..., dtype=float) makes it one"
+            raise TypeError(f"{what}[{name!r}] must be a floating-point array; its dtype is {array.dtype} ({hint})")
         if not array.size:
-            raise ValueError(f"params[{name!r}] has no entries (shape {array.shape})")
-        checked[name] = array
+            raise ValueError(f"{what}[{name!r}] has no entries (shape {array.shape})")
+        checked[name] = _as_torch_can(array, f"{what}[{name!r}]")
     return checked
 
 
+def _as_torch_can(array: Array, label: str) -> Array:
+    """An array in the machine's own byte order, of a precision that torch has."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        raise TypeError(f"{label} is of dtype {array.dtype}, which torch does not have; use float64")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 def _as_input(value: Any) -> Any:
-    """Lists and numbers as arrays, so that both sides are given the same; anything that is no number as it is."""
-    array = np.asarray(value) if isinstance(value, (list, tuple, float, int, np.generic)) else value
-    return value if isinstance(array, np.ndarray) and array.dtype == object else array
+    """Lists, numbers and tensors as arrays, so that both sides are given the same; what is no number as it is."""
+    if isinstance(value, (list, tuple, float, int, np.generic)) or type(value).__module__.startswith("torch"):
+        try:
+            array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+        except (ValueError, TypeError):  # rows of unequal length, for example
+            return value
+        value = array if array.dtype.kind in "fiucb" else value
+    return _as_torch_can(value, "a data array") if isinstance(value, np.ndarray) else value
+
+
+def _check_batch_axis(problem: Problem) -> None:
+    axis = problem.batch_axis
+    if axis is None:
+        return
+    if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+        raise TypeError(f"batch_axis must be an axis of the data arrays, or None where there is none; it is {axis!r}")
+    shapes = {name: value.shape for name, value in problem.named_data.items() if value.ndim}
+    if shapes and not any(-len(shape) <= axis < len(shape) for shape in shapes.values()):
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"batch_axis={axis} is no axis of any data array ({listed}); None says that there is none")
 
 
 def _data_names(function: Any, params: Any, data: tuple[Any, ...]) -> tuple[str, ...]:
@@ -251,8 +327,7 @@ def _data_names(function: Any, params: Any, data: tuple[Any, ...]) -> tuple[str,
 
 def _raw(grads: dict[Any, Any], name: str) -> Array | None:
     value = grads.get(name)
-    array = structure.converted(value) if value is not None else None
-    return array
+    return None if value is None or np.ma.is_masked(value) else structure.converted(value)
 
 
 def _require(report: Report) -> None:
@@ -264,19 +339,28 @@ def _require(report: Report) -> None:
 class _UpdateGradient:
     """A candidate made of an update: its gradient is the step taken, over the learning rate."""
 
+    expected = "the update must return the new parameters as a dict; it returned"
+
     def __init__(self, update: Callable[..., Any], learning_rate: float) -> None:
         self.update = update
         self.learning_rate = learning_rate
 
-    def __call__(self, params: Arrays, *data: Any) -> tuple[None, Any]:
+    def __call__(self, params: Arrays, *data: Any) -> Any:
         before = candidates.copied(params)
         after = self.update(params, *data)
         if not isinstance(after, dict):
-            raise TypeError(f"the update must return the new parameters as a dict; it returned {_described(after)}")
-        return None, {
-            name: (before[name] - value) / self.learning_rate if name in before else value
-            for name, value in after.items()
-        }
+            return None, after
+        return None, {name: self._gradient(before.get(name), value) for name, value in after.items()}
+
+    def _gradient(self, before: Any, after: Any) -> Any:
+        """The step over the learning rate, in the kind that `after` is of; `after` itself where it does not fit."""
+        array = structure.converted(after)
+        if before is None or array is None or array.shape != before.shape:
+            return after
+        gradient = (before - array) / self.learning_rate
+        if isinstance(after, list):
+            return gradient.tolist()
+        return after.new_tensor(gradient) if hasattr(after, "new_tensor") else np.asarray(gradient)
 
     def rounding(self, params: Arrays) -> dict[str, float]:
         """What the subtraction loses: the parameter's own rounding, over the learning rate."""
@@ -291,8 +375,9 @@ def gradients_of_update(update: Callable[..., Any], learning_rate: float) -> Can
 
     The parameters' rounding, divided by the learning rate, is allowed for: the smaller the rate, the less can be seen.
     """
-    if not np.isfinite(learning_rate) or learning_rate == 0:
-        raise ValueError(f"learning_rate must be a finite number other than 0; it is {learning_rate}")
+    _check_functions(update=update)
+    if not isinstance(learning_rate, (int, float, np.number)) or not np.isfinite(learning_rate) or learning_rate == 0:
+        raise ValueError(f"learning_rate must be a finite number other than 0; it is {learning_rate!r}")
     return _UpdateGradient(update, float(learning_rate))
 
 
@@ -336,65 +421,64 @@ def compare_layers(
     Raises:
         TypeError, ValueError: `inputs` holds no floating array, or the reference returns no tensor.
     """
-    arrays = {name: np.asarray(value) for name, value in inputs.items()}
-    floating = _checked_params({name: value for name, value in arrays.items() if value.dtype.kind == "f"})
-    fixed = {name: value for name, value in arrays.items() if name not in floating}
-    right = oracles.layer_output(reference, arrays)
-    output_grad = np.random.default_rng(20).standard_normal(right.shape).astype(right.dtype)
-    layer = _Layer(forward, backward, fixed)
-    problem = Problem(floating, (output_grad,), batch_axis, ("output_grad",))
-    outcome = candidates.call(forward, dict.fromkeys(arrays), arrays)
-    findings, comparison = _check_output(outcome, right, arrays)
-    if comparison is None:
-        report = _unanswered(findings[0], problem, quality.of_inputs(problem))
-        return Report(tuple(findings), report.comparisons, warnings=report.warnings, subject="layer")
+    _check_functions(forward=forward, backward=backward, reference=reference)
+    _check_tolerances(rtol, atol)
+    if not isinstance(inputs, dict):
+        raise TypeError(f"inputs must be a dict of arrays by name; it is {structure.described(inputs)}")
+    arrays = {name: _as_input(value) for name, value in inputs.items()}
+    fixed = {name: value for name, value in arrays.items() if getattr(value, "dtype", np.dtype(int)).kind != "f"}
+    floating = _checked_params({name: value for name, value in arrays.items() if name not in fixed}, "inputs")
+    with candidates.judging():
+        right = oracles.layer_output(reference, arrays)
+        output_grad = np.random.default_rng(20).standard_normal(right.shape).astype(right.dtype)
+        layer = _Layer(forward, backward, tuple(fixed))
+        problem = Problem(floating, (output_grad, *fixed.values()), batch_axis, ("output_grad", *fixed))
+        _check_batch_axis(problem)
+        findings, comparison = _compare_output(forward, right, arrays)
+        if comparison is None:
+            report = _unanswered(tuple(findings), problem, quality.of_inputs(problem))
+            return replace(report, subject="layer")
 
-    def loss(params: dict[str, Any], direction: Any) -> Any:
-        tensors = {name: oracles.as_tensor(value) for name, value in fixed.items()}
-        return (reference({**tensors, **params}) * direction).sum()
+        def loss(params: dict[str, Any], direction: Any, *others: Any) -> Any:
+            return (reference({**dict(zip(fixed, others, strict=True)), **params}) * direction).sum()
 
-    report = _compare(layer, loss, problem, rtol, atol, diagnose, output=comparison)
-    return Report(
-        (*findings, *report.findings),
-        report.comparisons,
-        output=comparison,
-        warnings=report.warnings,
-        subject="layer",
-        notes=report.notes,
-    )
+        report = _compare(layer, loss, problem, rtol, atol, diagnose, output=comparison)
+    new = [one for one in report.findings if one not in findings]
+    return replace(report, findings=(*findings, *new), output=comparison, subject="layer")
 
 
 class _Layer:
     """A layer as a candidate: no loss, and the gradients that its backward pass gives for an output gradient."""
 
-    def __init__(self, forward: Any, backward: Any, fixed: Arrays) -> None:
+    expected = "backward must return grads, a dict of arrays by input; it returned"
+
+    def __init__(self, forward: Any, backward: Any, fixed: tuple[str, ...]) -> None:
         self.forward, self.backward, self.fixed = forward, backward, fixed
 
-    def __call__(self, params: Arrays, output_grad: Array) -> tuple[None, Any]:
-        _, cache = self.forward({**candidates.copied(self.fixed), **params})
+    def __call__(self, params: Arrays, output_grad: Array, *others: Any) -> tuple[None, Any]:
+        _, cache = self.forward({**dict(zip(self.fixed, others, strict=True)), **params})
         grads = self.backward(output_grad, cache)
         if isinstance(grads, dict):
             grads = {name: value for name, value in grads.items() if name not in self.fixed}
         return None, grads
 
 
-def _check_output(
-    outcome: candidates.Outcome, right: Array, inputs: Arrays
-) -> tuple[list[Finding], Comparison | None]:
+def _compare_output(forward: Any, right: Array, inputs: Arrays) -> tuple[list[Finding], Comparison | None]:
     """The output's findings and its comparison; no comparison where there is no output to compare."""
+    outcome = candidates.call(forward, [""], inputs)
     if outcome.raised is not None:
-        return [Finding("raised", (), f"forward: {outcome.raised}")], None
+        return [Finding("raised", (), f"in forward {outcome.raised}")], None
     if not isinstance(outcome.value, (tuple, list)) or len(outcome.value) != 2:
-        message = f"forward must return (output, cache); it returned {_described(outcome.value)}"
+        message = f"forward must return (output, cache); it returned {structure.described(outcome.value)}"
         return [Finding("wrong-type", (), message)], None
-    output, findings = structure.check_arrays({"output": outcome.value[0]}, {"output": right}, "forward's result")
+    given = outcome.value[0]
+    output, findings = structure.check_arrays({"output": given}, {"output": right}, "output")
     findings += structure.check_inputs(outcome.modified)
-    ours = output.get("output")
-    raw = structure.converted(outcome.value[0])
-    case = Case(
-        Problem({"output": right}, (), None), None, lambda _: None, Truth(0.0, {}, {"output": right}, {}), None, output
-    )
-    if ours is not None and case.wrong:
+    raw = None if given is None or np.ma.is_masked(given) else structure.converted(given)
+    truth = Truth(0.0, {}, {"output": right}, {})
+    floors = {"output": structure.rounding_of_dtype(given, right)}
+    case = Case(Problem({"output": right}, (), None), None, lambda _: None, truth, None, output, floors=floors)
+    if case.wrong:
         findings += explain(case)
     return findings, case.comparison("output", raw)
 
@@ -441,15 +525,32 @@ def compare_updates(
         TypeError, ValueError: `params` is no dict of floating arrays, `gradients` is empty or lacks a parameter, or
             `reference` makes no optimizer.
     """
+    _check_functions(step=step, reference=reference)
+    _check_tolerances(rtol, atol)
     params = _checked_params(params)
     gradients = _checked_gradients(params, gradients)
+    with candidates.judging():
+        return _compare_updates(step, reference, params, gradients, rtol, atol, diagnose)
+
+
+def _compare_updates(
+    step: Callable[..., Any],
+    reference: Callable[[Any], Any],
+    params: Arrays,
+    gradients: list[Arrays],
+    rtol: float | None,
+    atol: float | None,
+    diagnose: bool,
+) -> Report:
     right = updates.run_reference(reference, params, gradients)
     run = updates.run_candidate(step, params, gradients, right)
     findings = list(run.findings)
     if len(run.steps) == len(right):
         again = updates.run_candidate(step, params, gradients, right, quiet=True)
-        last = again.steps[-1] if len(again.steps) == len(right) else None
-        findings += structure.check_repeatable(run.steps[-1], last)
+        answered = len(again.steps) == len(right)
+        findings += structure.check_repeatable(
+            run.steps[-1], again.steps[-1] if answered else again.findings[0].message
+        )
     comparisons = updates.compare_trajectories(params, run.steps, right, rtol, atol)
     if any(not one.ok and one.candidate is not None for one in comparisons.values()):
         findings += diagnose_updates(reference, params, gradients, run.steps, comparisons, search=diagnose)
@@ -458,12 +559,19 @@ def compare_updates(
 
 
 def _checked_gradients(params: Arrays, gradients: Sequence[Arrays]) -> list[Arrays]:
+    if isinstance(gradients, dict) or not isinstance(gradients, Iterable):
+        given = structure.described(gradients)
+        raise TypeError(f"gradients must be a list of dicts of arrays, one for each step; it is {given}")
+    gradients = list(gradients)
     if not gradients:
         raise ValueError("gradients is empty: give one dict of arrays for each step")
     checked = []
     for count, grads in enumerate(gradients, start=1):
+        if not isinstance(grads, dict):
+            raise TypeError(f"gradients of step {count} must be a dict of arrays; it is {structure.described(grads)}")
         if set(grads) != set(params):
-            raise ValueError(f"gradients of step {count} have the keys {sorted(grads)}, params have {sorted(params)}")
+            keys, names = ", ".join(map(str, grads)) or "none", ", ".join(params)
+            raise ValueError(f"gradients of step {count} have other keys ({keys}) than params ({names})")
         arrays = {name: np.asarray(grads[name], dtype=params[name].dtype) for name in params}
         for name, value in arrays.items():
             if value.shape != params[name].shape:

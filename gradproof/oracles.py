@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ Arrays = dict[str, Array]
 
 LARGEST_CHECKED = 4000  # entries that a numerical derivative is taken at; beyond, a random choice of them
 COMPLEX_STEP = 1e-30  # no difference is taken, so the step may be as small as floating point allows
+__tracebackhide__ = True  # a traceback shows the caller's code and the reference's, not ours
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,15 @@ class Truth:
 
 
 def as_tensor(value: Any, requires_grad: bool = False) -> Any:
-    """An array as a tensor of its own memory: floating arrays keep their dtype, integers become int64."""
-    if not isinstance(value, np.ndarray):
+    """An array as a tensor of its own memory: floating arrays keep their dtype, integers become int64.
+
+    Arrays in a dict, list or tuple likewise; anything that holds no numbers stays as it is.
+    """
+    if isinstance(value, dict):
+        return {key: as_tensor(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(as_tensor(one) for one in value)
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiucb":
         return value
     if value.dtype.kind in "iu":
         value = value.astype(np.int64)
@@ -40,28 +49,91 @@ def as_tensor(value: Any, requires_grad: bool = False) -> Any:
 
 
 def reference_terms(reference: Callable[..., Any], tensors: Any, data: tuple[Any, ...]) -> dict[str, torch.Tensor]:
-    """Run the reference; its loss as named scalar terms ("loss" where it has only one). Raises ValueError otherwise."""
-    value = reference(tensors, *data)
+    """Run the reference; its loss as named scalar terms ("loss" where it has only one).
+
+    Raises TypeError or ValueError where it returns something else; what it raises itself comes with a note.
+    """
+    with blamed_on_reference(tensors, data):
+        value = reference(tensors, *data)
     terms = value if isinstance(value, dict) else {"loss": value}
     if not terms:
-        raise ValueError("the reference returned an empty dict; it must return its loss's terms by name")
+        raise ValueError("the reference returned an empty dict: it must return the terms of its loss by name")
     for name, term in terms.items():
+        which = f"its term {name!r}" if isinstance(value, dict) else "its result"
+        if term is None:
+            raise TypeError(f"the reference must return a scalar tensor; {which} is None (is a return missing?)")
         if not isinstance(term, torch.Tensor):
-            raise ValueError(f"the reference must return a scalar tensor; {name!r} is a {type(term).__name__}")
+            raise TypeError(
+                f"the reference must return a scalar tensor, so that torch can differentiate it; {which} is a"
+                f" {type(term).__name__} (leave out .item(), float() and NumPy functions)"
+            )
         if term.numel() != 1:
-            raise ValueError(f"the reference must return a scalar tensor; {name!r} has shape {tuple(term.shape)}")
+            shape = tuple(term.shape)
+            raise ValueError(f"the reference must return a scalar tensor; {which} has shape {shape}: sum or average it")
+        if not term.dtype.is_floating_point:
+            raise TypeError(f"the reference must return a floating-point tensor; {which} is of dtype {term.dtype}")
     return {name: term.reshape(()) if term.dim() else term for name, term in terms.items()}
 
 
-def autograd(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]) -> Truth:
-    """The reference's loss and gradients, by torch's autograd, in the parameters' own dtype."""
-    tensors = {name: as_tensor(value, requires_grad=True) for name, value in params.items()}
-    with torch.enable_grad():
+@contextlib.contextmanager
+def blamed_on_reference(*given: Any) -> Iterator[None]:
+    """Note on whatever is raised inside that the reference raised it, and what it was called with."""
+    try:
+        yield
+    except Exception as error:
+        kinds = "; ".join(_kinds(one) for one in given)
+        notes = [*getattr(error, "__notes__", []), f"gradproof: raised by the reference, which was given {kinds}"]
+        error.__notes__ = list(dict.fromkeys(notes))
+        raise
+
+
+def _kinds(value: Any) -> str:
+    """`W (3, 4) float64, b (4,) float64`: what stands in nested arguments."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_kinds(one)}" for key, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_kinds(one) for one in value) or "no data"
+    if isinstance(value, torch.Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
+
+
+def _check_reference(terms: dict[str, torch.Tensor], params: Arrays) -> None:
+    """Raise ValueError where the numbers are worth nothing: cut off from the parameters, too coarse, or no numbers."""
+    if not any(term.requires_grad for term in terms.values()):
+        raise ValueError(
+            "the reference's loss does not depend on params: compute it with torch functions from the tensors that it"
+            " is given (.detach(), .numpy() and torch.tensor(...) cut the connection)"
+        )
+    needed = {str(value.dtype) for value in params.values()}
+    for name, term in terms.items():
+        dtype = str(term.dtype).removeprefix("torch.")
+        if len(needed) == 1 and term.requires_grad and np.dtype(next(iter(needed))).itemsize > term.element_size():
+            raise ValueError(
+                f"the reference computes in {dtype}, params are {next(iter(needed))}: its {name!r} would be too coarse"
+                " to compare with (is there a .float(), or a tensor made without dtype=?)"
+            )
+        if not torch.isfinite(term):
+            raise ValueError(f"the reference's {name!r} is {term.item()} here: choose inputs at which it is finite")
+
+
+def autograd(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...], strict: bool = False) -> Truth:
+    """The reference's loss and gradients, by torch's autograd, in the parameters' own dtype.
+
+    With `strict`, raises ValueError where its numbers are nothing to compare with.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        tensors = {name: as_tensor(value, requires_grad=True) for name, value in params.items()}
         terms = reference_terms(reference, dict(tensors), tuple(as_tensor(value) for value in data))
+        if strict:
+            _check_reference(terms, params)
         by_term = {}
         for position, (name, term) in enumerate(terms.items()):
             by_term[name] = _gradients(term, tensors, retain=position < len(terms) - 1)
     total = {name: sum((one[name] for one in by_term.values()), np.zeros_like(params[name])) for name in params}
+    for name, value in total.items():
+        if strict and not np.all(np.isfinite(value)):
+            raise ValueError(f"torch's gradient of {name} is not finite here: choose inputs at which it is")
     values = {name: float(term.detach()) for name, term in terms.items()}
     return Truth(sum(values.values()), values, total, by_term)
 
@@ -81,12 +153,19 @@ def _numpy_dtype(tensor: torch.Tensor) -> Any:
 
 
 def layer_output(reference: Callable[..., Any], inputs: Arrays) -> Array:
-    """The output of a layer's reference. Raises ValueError where it is no tensor."""
-    with torch.no_grad():
-        value = reference({name: as_tensor(one) for name, one in inputs.items()})
+    """The output of a layer's reference. Raises TypeError where it is no tensor."""
+    tensors = {name: as_tensor(one) for name, one in inputs.items()}
+    with torch.no_grad(), blamed_on_reference(tensors):
+        value = reference(tensors)
     if not isinstance(value, torch.Tensor):
-        raise ValueError(f"the reference must return a tensor; it returned a {type(value).__name__}")
-    return value.numpy().copy()
+        kind = "None (is a return missing?)" if value is None else f"a {type(value).__name__}"
+        raise TypeError(f"the reference must return the layer's output, a tensor; it returned {kind}")
+    output = value.numpy().copy()
+    if output.dtype.kind != "f":
+        raise TypeError(f"the reference's output must be of floating point; it is of dtype {output.dtype}")
+    if not np.all(np.isfinite(output)):
+        raise ValueError("the reference's output is not finite here: choose inputs at which it is")
+    return output
 
 
 def nudged(arrays: Any, rng: np.random.Generator) -> Any:

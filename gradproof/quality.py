@@ -52,7 +52,8 @@ def of_updates(params: Arrays, gradients: Sequence[Arrays]) -> tuple[str, ...]:
     """Steps under which an optimizer's state, or its epsilon, goes unseen."""
     found = []
     if len(gradients) < 3:
-        found.append(f"{len(gradients)} steps: what is kept from step to step needs at least three to show")
+        count = "one step" if len(gradients) == 1 else f"{len(gradients)} steps"
+        found.append(f"{count}: what is kept from step to step needs at least three to show")
     for name in params:
         if all(largest(grads[name]) == 0.0 for grads in gradients):
             found.append(f"all gradients of {name} are zero: any rule that keeps it where it is passes")

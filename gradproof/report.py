@@ -130,6 +130,8 @@ class Report:
         names = [name] if name and any(name in one.parameters for one in findings) else self._blamed(findings)
         names = names or [name or self.subject]
         what = AMISS[codes[0]] if codes[0] in AMISS and len(codes) == 1 else f"not {self._theirs(names)}"
+        if names == ["loss"] and codes == ["wrong-type"]:
+            what = "not a number"
         return _fitted(names, what, codes)
 
     def _passed(self) -> str:
@@ -227,7 +229,8 @@ class Report:
         if finding.code == "unexplained" and self.judged_by != "torch":
             message = "Compared with a reference in torch, the mistake itself may be found."
         for part in message.split("\n"):
-            yield from _paragraph(part, 4)
+            code = part.startswith("  ")
+            yield from _paragraph(part.strip(), 6 if code else 4, hanging=10 if code else None)
         if finding.site:
             place, _, source = finding.site.partition("  ")
             yield f"    at {place}"

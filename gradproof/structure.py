@@ -21,14 +21,19 @@ def check_arrays(
     """
     usable: Arrays = {}
     findings: list[Finding] = []
-    missing = [name for name in expected if name not in given]
+    missing = [name for name in expected if given.get(name) is None]
     surplus = [key for key in given if key not in expected and key not in optional]
+    holder = "the new params" if what == "params" else what
+    have = "have" if what == "params" else "has"
     for name in missing:
-        findings.append(Finding("missing-gradient", (name,), _missing(name, what, expected, surplus, given)))
+        message = f"{holder} {have} no key {name!r}{_meant(name, expected, surplus, given)}"
+        message = f"{what}[{name!r}] is None" if name in given else message
+        findings.append(Finding("missing-gradient", (name,), message))
     for key in surplus:
-        findings.append(Finding("unexpected-gradient", (str(key),), f"{what} has a key {key!r} that is no parameter"))
+        message = f"{holder} {have} a key {key!r}, and there is no such parameter"
+        findings.append(Finding("unexpected-gradient", (str(key),), message))
     for name, right in expected.items():
-        if name in given:
+        if name not in missing:
             array, found = check_array(name, given[name], right, what)
             findings += found
             if array is not None:
@@ -36,23 +41,28 @@ def check_arrays(
     return usable, findings
 
 
-def _missing(name: str, what: str, expected: Arrays, surplus: list[Any], given: Mapping[Any, Any]) -> str:
-    message = f"{what} has no key {name!r}"
+def _meant(name: str, expected: Arrays, surplus: list[Any], given: Mapping[Any, Any]) -> str:
+    """A hint at a surplus key that seems to be meant for a missing one: by its name, or by its shape."""
+    similar = [key for key in surplus if isinstance(key, str) and _letters(name) in _letters(key)]
     fitting = [key for key in surplus if getattr(given[key], "shape", None) == expected[name].shape]
-    if len(fitting) == 1:
-        message += f"; did you mean {fitting[0]!r} for it? Keys are the parameters' own names"
-    return message
+    meant = similar if len(similar) == 1 else fitting
+    return f" (is {meant[0]!r} meant for it? a gradient has its parameter's own name)" if len(meant) == 1 else ""
+
+
+def _letters(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 def check_array(name: str, value: Any, right: Array, what: str) -> tuple[Array | None, list[Finding]]:
     """One array: itself in the expected dtype where its numbers can be compared, and what is amiss with it."""
-    label = f"{what}[{name!r}]"
+    label = {"output": "the output", "params": f"the new {name}"}.get(what, f"{what}[{name!r}]")
+    whose = "torch's" if what == "output" else name
     array, findings = _as_array(name, value, right, label)
     if array is None:
         return None, findings
     if array.shape != right.shape:
-        return None, [*findings, _wrong_shape(name, array, right, label)]
-    array, found = _in_dtype(name, array, right.dtype, label)
+        return None, [*findings, _wrong_shape(name, array, right, f"{label} has shape {array.shape}, {whose} has")]
+    array, found = _in_dtype(name, array, right.dtype, f"{label} is of dtype {array.dtype}, {whose} of")
     findings += found
     if array is None:
         return None, findings
@@ -62,29 +72,45 @@ def check_array(name: str, value: Any, right: Array, what: str) -> tuple[Array |
 
 
 def _as_array(name: str, value: Any, right: Array, label: str) -> tuple[Array | None, list[Finding]]:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and not np.ma.is_masked(value):
         return np.asarray(value), []
-    if isinstance(value, (np.generic, float, int, complex)) and not isinstance(value, bool) and right.ndim == 0:
+    scalar = isinstance(value, (np.generic, float, int)) and not isinstance(value, (bool, np.bool_))
+    if scalar and right.ndim == 0:
         return np.asarray(value, dtype=None if isinstance(value, np.generic) else right.dtype), []
-    kind = type(value)
-    called = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    message = f"{label} is a {called}, not a NumPy array"
+    message = f"{label} is {described(value)}, not a NumPy array"
+    if isinstance(value, np.ma.MaskedArray):
+        masked = int(np.ma.getmaskarray(value).sum())
+        message = f"{label} is a masked array without numbers at {masked} of {value.size} entries"
+        return None, [Finding("wrong-type", (name,), message)]
     array = converted(value)
     if array is None or array.shape != right.shape:
         return None, [Finding("wrong-type", (name,), message)]
-    if called.startswith("torch."):
+    if _is_tensor(value):
         message += "; .detach().numpy() makes it one"
-    elif isinstance(value, (list, tuple)):
-        message += "; np.array(...) makes it one"
+    else:
+        message += "; np.asarray(...) makes it one"
     return array, [Finding("wrong-type", (name,), message)]
+
+
+def described(value: Any) -> str:
+    """What something is, for a message: `a list of 3`, `None (is a return statement missing?)`."""
+    if value is None:
+        return "None (is a return statement missing?)"
+    kind = type(value)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}.{kind.__name__}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return f"a {name} of {len(value)}" if isinstance(value, (list, tuple, dict)) else f"a {name}"
+
+
+def _is_tensor(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach")
 
 
 def converted(value: Any) -> Array | None:
     """The numbers in something that is no array, where it has any (a list, a tensor of torch)."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
     try:
-        array = np.asarray(value)
+        array = np.asarray(value.detach().cpu() if _is_tensor(value) else value)
     except Exception:
         return None
     return array if array.dtype.kind in "fiuc" else None
@@ -98,8 +124,8 @@ def rounding_of_dtype(value: Any, right: Array) -> float:
     return relative_tolerance("autograd", array.dtype) * largest(right)
 
 
-def _wrong_shape(name: str, array: Array, right: Array, label: str) -> Finding:
-    message = f"{label} has shape {array.shape}, the parameter has {right.shape}"
+def _wrong_shape(name: str, array: Array, right: Array, text: str) -> Finding:
+    message = f"{text} {right.shape}"
     if array.shape == right.shape[::-1] and _equal(array.T, right):
         message += ": transposed, its numbers are right"
     elif array.size == right.size and _equal(array.reshape(right.shape), right):
@@ -115,59 +141,67 @@ def _wrong_shape(name: str, array: Array, right: Array, label: str) -> Finding:
 
 
 def _equal(array: Array, right: Array) -> bool:
-    with np.errstate(all="ignore"):
-        return largest(array - right) <= relative_tolerance("autograd", right.dtype) * largest(right)
+    if array.dtype.kind not in "fiuc" or not largest(right):
+        return False
+    return largest(array - right) <= relative_tolerance("autograd", right.dtype) * largest(right)
 
 
-def _in_dtype(name: str, array: Array, dtype: Any, label: str) -> tuple[Array | None, list[Finding]]:
+def _in_dtype(name: str, array: Array, dtype: Any, text: str) -> tuple[Array | None, list[Finding]]:
     """The array in the expected dtype. A wider float passes: nothing is lost by it."""
-    if array.dtype == dtype:
-        return array, []
     if array.dtype.kind == "f" and array.dtype.itemsize >= np.dtype(dtype).itemsize:
         return array.astype(dtype), []
-    finding = Finding("wrong-dtype", (name,), f"{label} is of dtype {array.dtype}, the parameter of {dtype}")
-    try:
-        with np.errstate(all="ignore"):
-            return (array.real if array.dtype.kind == "c" else array).astype(dtype), [finding]
-    except (TypeError, ValueError):
+    message = f"{text} {dtype}"
+    if array.dtype.kind in "iub":
+        message += ": whatever stood behind the decimal point is lost"
+    if array.dtype.kind == "O":
+        message += ": it holds Python objects in place of numbers"
+    finding = Finding("wrong-dtype", (name,), message)
+    if array.dtype.kind not in "fc":
         return None, [finding]
+    return array.real.astype(dtype), [finding]
 
 
 def _not_finite(name: str, array: Array, label: str) -> Finding:
     bad = ~np.isfinite(array)
     first = tuple(int(i) for i in np.argwhere(bad)[0])
     where = f"{name}[{', '.join(map(str, first))}]" if first else name
-    message = f"{label} is {array[first]} at {where} ({int(bad.sum())} of {array.size} entries); torch's are all finite"
+    count = f" ({int(bad.sum())} of {array.size} entries)" if first else ""
+    message = f"{label} is {array[first]}{f' at {where}' if first else ''}{count}; the right one is finite everywhere"
     return Finding("not-finite", (name,), message)
 
 
-def check_loss(value: Any, right: float) -> tuple[float | None, list[Finding]]:
+def check_loss(value: Any, right: float | None = None) -> tuple[float | None, list[Finding]]:
     """The candidate's loss as a number; None where it computes none, or where what it returned is no finite number."""
     if value is None:
         return None, []
     array = converted(value)
-    if array is None:
-        return None, [Finding("wrong-type", ("loss",), f"the loss is a {type(value).__name__}, not a number")]
+    if array is None or array.dtype.kind == "c" or isinstance(value, (list, tuple)):
+        return None, [Finding("wrong-type", ("loss",), f"the loss is {described(value)}, not a number")]
     if array.size != 1:
         return None, [Finding("wrong-shape", ("loss",), f"the loss has shape {array.shape}; it must be one number")]
-    loss = float(np.real(array).reshape(()))
-    if not np.isfinite(loss) and np.isfinite(right):
-        return None, [Finding("not-finite", ("loss",), f"the loss is {loss}; torch's is {right:.6g}")]
-    return loss, []
+    findings = []
+    if _is_tensor(value):
+        findings.append(Finding("wrong-type", ("loss",), "the loss is a tensor of torch; .item() makes it a number"))
+    loss = float(array.reshape(()))
+    if not np.isfinite(loss):
+        beside = "" if right is None else f"; torch's is {right:.6g}"
+        return None, [*findings, Finding("not-finite", ("loss",), f"the loss is {loss}{beside}")]
+    return loss, findings
 
 
 def check_inputs(modified: tuple[str, ...]) -> list[Finding]:
     """A finding where a call changed its inputs."""
     if not modified:
         return []
-    message = f"the call changed {', '.join(modified)} in place: its caller's arrays are different afterwards"
-    return [Finding("input-modified", modified, message + " (`a -= b` writes into a; `a = a - b` does not)")]
+    message = f"the call changed {', '.join(modified)}: its caller finds other numbers there afterwards"
+    return [Finding("input-modified", modified, message + " (`a -= b` writes into a, `a = a - b` does not)")]
 
 
-def check_repeatable(first: Arrays, second: Arrays | None) -> list[Finding]:
-    """A finding where a second call with equal inputs came to something else."""
-    if second is None:
-        return [Finding("not-repeatable", (), "the first call returned, a second one with equal inputs did not")]
+def check_repeatable(first: Arrays, second: Arrays | str) -> list[Finding]:
+    """A finding where a second call with equal inputs came to something else, or (as a text) to nothing."""
+    if isinstance(second, str):
+        message = f"a second call with equal inputs gave no answer as the first one did: {second}"
+        return [Finding("not-repeatable", (), message)]
     differing = tuple(name for name, value in first.items() if not _same_numbers(value, second.get(name)))
     if not differing:
         return []

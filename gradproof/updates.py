@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from gradproof import candidate as candidates
 from gradproof import oracles, structure
@@ -28,16 +30,34 @@ class Run:
 def run_reference(reference: Callable[[Any], Any], params: Arrays, gradients: Sequence[Arrays]) -> Trajectory:
     """torch's parameters after each step. Raises TypeError where `reference` makes no optimizer."""
     tensors = {name: oracles.as_tensor(value, requires_grad=True) for name, value in params.items()}
-    optimizer = reference(list(tensors.values()))
-    if not hasattr(optimizer, "step") or not hasattr(optimizer, "param_groups"):
-        raise TypeError(f"the reference must make a torch.optim.Optimizer; it made a {type(optimizer).__name__}")
     steps = []
-    for grads in gradients:
-        for name, tensor in tensors.items():
-            tensor.grad = oracles.as_tensor(grads[name]) if name in grads else None
-        optimizer.step()
-        steps.append({name: tensor.detach().numpy().copy() for name, tensor in tensors.items()})
+    with _numbers_as_precise_as(params):
+        with oracles.blamed_on_reference(list(tensors.values())):
+            optimizer = reference(list(tensors.values()))
+        if not hasattr(optimizer, "step") or not hasattr(optimizer, "param_groups"):
+            raise TypeError(f"the reference must make a torch.optim.Optimizer; it made a {type(optimizer).__name__}")
+        for grads in gradients:
+            for name, tensor in tensors.items():
+                tensor.grad = oracles.as_tensor(grads[name]) if name in grads else None
+            optimizer.step()
+            steps.append({name: tensor.detach().numpy().copy() for name, tensor in tensors.items()})
     return steps
+
+
+@contextmanager
+def _numbers_as_precise_as(params: Arrays) -> Iterator[None]:
+    """Let an optimizer keep its own numbers in float64 where all parameters are.
+
+    NAdam keeps the product of its momenta as a tensor of torch's default dtype, float32: its steps would be right to
+    1e-7 only, and a right candidate would differ from them.
+    """
+    before = torch.get_default_dtype()
+    if all(value.dtype == np.float64 for value in params.values()):
+        torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def run_candidate(
@@ -49,8 +69,9 @@ def run_candidate(
     current = params
     modified: tuple[str, ...] = ()
     for count, grads in enumerate(gradients, start=1):
-        names = dict.fromkeys([*current, *(f"grads[{name!r}]" for name in grads)])
-        outcome = candidates.call(lambda p, g: step(p, g, state), names, current, grads, quiet=quiet or count > 1)
+        outcome = candidates.call(
+            lambda p, g: step(p, g, state), ["", "grads"], current, grads, quiet=quiet or count > 1
+        )
         modified = modified or outcome.modified
         after, findings = _result(outcome, right[count - 1], count)
         if findings:
@@ -64,7 +85,7 @@ def _result(outcome: candidates.Outcome, right: Arrays, count: int) -> tuple[Arr
     if outcome.raised is not None:
         return {}, [Finding("raised", (), f"at step {count} {outcome.raised}")]
     if not isinstance(outcome.value, dict):
-        kind = "None (is a return statement missing?)" if outcome.value is None else f"a {type(outcome.value).__name__}"
+        kind = structure.described(outcome.value)
         return {}, [Finding("wrong-type", (), f"step must return the new parameters as a dict; it returned {kind}")]
     return structure.check_arrays(outcome.value, right, "params")
 
