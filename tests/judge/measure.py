@@ -301,11 +301,13 @@ def main(given: list[str] | None = None) -> int:
     if options.jobs > 1:
         with ProcessPoolExecutor(options.jobs) as pool:
             tasks = [pool.submit(measured, name, origins, options.machine, options.case) for name in chosen]
-            for task in tasks:
+            for name, task in zip(chosen, tasks, strict=True):
                 results += task.result()
+                print(f"{name}: {len(results)} candidates so far", file=sys.stderr, flush=True)
     else:
         for name in chosen:
             results += measured(name, origins, options.machine, options.case)
+            print(f"{name}: {len(results)} candidates so far", file=sys.stderr, flush=True)
     if "right" in origins and options.model is None and options.part is None:
         results += measured_innocents(options.case)
     for kind in options.show:

@@ -19,7 +19,7 @@ from tests.judge.corpus import ANY, Model, Variant
 SCALE = "wrong-scale|wrong-reduction|wrong-term-weight"
 SLOPE = "missing-derivative"
 SHIFT = "shifted-in-time|wrong-operand"
-TERM = "missing-path|wrong-term-weight|truncated-in-time|wrong-part-penalised"
+TERM = "missing-path|wrong-term-weight|truncated-in-time|wrong-part-penalised|diagonal-jacobian"
 LOST = "overwritten|last-step-only|one-sample-only|missing-path|truncated-in-time"
 
 
@@ -43,10 +43,16 @@ def mutants(model: Model) -> list[Variant]:
 
 
 def sample(variants: list[Variant], size: int) -> list[Variant]:
-    """`size` of them, evenly spread over the source."""
-    if len(variants) <= size:
-        return variants
-    return [variants[int(i)] for i in np.linspace(0, len(variants) - 1, size)]
+    """`size` of them: of each expected code in turn, so that the frequent ones do not crowd out the others."""
+    waiting: dict[tuple[str, ...], list[Variant]] = {}
+    for variant in variants:
+        waiting.setdefault(variant.codes, []).append(variant)
+    chosen: list[Variant] = []
+    while len(chosen) < min(size, len(variants)):
+        for codes in list(waiting):
+            if waiting[codes] and len(chosen) < size:
+                chosen.append(waiting[codes].pop(len(waiting[codes]) // 2))
+    return chosen
 
 
 def _numbers(model: Model, source: str, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
@@ -162,7 +168,7 @@ def _of_operations(node: ast.BinOp) -> Iterator[tuple[str, str, Any]]:
         if _is_slope(node) and isinstance(node.right, ast.BinOp):
             yield "other_slope", "different-function", _sigmoid_slope
         if not isinstance(node.left, ast.Constant):
-            yield "right_term_dropped", ANY, lambda one: one.left
+            yield "right_term_dropped", TERM, lambda one: one.left
         yield "turned_round", "wrong-sign", lambda one: ast.BinOp(one.right, ast.Sub(), one.left)
         yield "added", ANY, lambda one: ast.BinOp(one.left, ast.Add(), one.right)
 
@@ -210,4 +216,7 @@ def _of_indices(node: ast.Subscript) -> Iterator[tuple[str, str, Any]]:
                 index = ast.Tuple(elements, ast.Load()) if isinstance(one.slice, ast.Tuple) else elements[0]
                 return ast.Subscript(one.value, index, one.ctx)
 
-            yield what, SHIFT, shifted
+            wraps = what == "index_before" and isinstance(
+                part, ast.Name
+            )  # the first step meets the last: nobody's mistake
+            yield what, ANY if wraps else SHIFT, shifted
