@@ -191,10 +191,7 @@ class Tape:
         result: Gradients = [None] * len(node.inputs)
         if not pairs:
             return result
-        outs, out_grads = zip(*pairs, strict=True)
-        found = torch.autograd.grad(
-            outs, [leaves[i] for i in wanted], out_grads, retain_graph=True, allow_unused=True
-        )
+        found = pulled_back(pairs, [leaves[i] for i in wanted])
         for i, grad in zip(wanted, found, strict=True):
             result[i] = grad
         return result
@@ -328,6 +325,16 @@ class Backward:
 
     def arrays(self) -> Arrays:
         return {name: grad.detach().numpy() for name, grad in self.gradients.items()}
+
+
+def pulled_back(pairs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """The gradients of the leaves, from results and what arrives at each.
+
+    Through a sum of products: asked for vector-Jacobian products, torch first loads a computer algebra system (0.7 s).
+    """
+    with torch.enable_grad():
+        total = sum((out * grad).sum() for out, grad in pairs)
+    return torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
 
 
 def _same_contributions(ours: list[tuple[int, Tensor]], clean: list[tuple[int, Tensor]]) -> bool:

@@ -15,7 +15,7 @@ from gradproof.diagnosis.fault import Fault, Replacement
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.report import number
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, pulled_back
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z.clone(),
@@ -89,8 +89,9 @@ def _through(region: Region, function: Callable[[Tensor], Tensor]) -> ValueHook:
     def rule(tape: Tape, region: Region, grad: Tensor) -> Tensor:
         x = tape.values[region.start].detach().requires_grad_()
         with torch.enable_grad():
-            (found,) = torch.autograd.grad(function(x), x, grad)
-        return found
+            y = function(x)
+        (found,) = pulled_back([(y, grad)], [x])
+        return torch.zeros_like(x) if found is None else found
 
     return in_region(region, rule)
 

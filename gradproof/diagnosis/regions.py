@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradproof.diagnosis.places import Place
-from gradproof.tape import Node, Tape, Tensor
+from gradproof.tape import Node, Tape, Tensor, pulled_back
 
 LONGEST = 16  # operations in one region
 LINEAR = ("neg", "mul", "div", "add", "sub", "to", "_to_copy", "clone", "alias", "t", "view", "_unsafe_view", "expand")
@@ -41,8 +41,7 @@ class Region:
         x = (tape.values[self.start] if at is None else at).detach().requires_grad_()
         with torch.enable_grad():
             y = self.function(tape)(x)
-            (found,) = torch.autograd.grad(y, x, grad)
-        return found
+        return _only(pulled_back([(y, grad)], [x]))
 
     def jacobian_diagonal(self, tape: Tape) -> Tensor:
         """The derivative of each entry of the end by the entry of the start in the same place (last axis coupled)."""
@@ -53,9 +52,15 @@ class Region:
         for k in range(y.shape[-1]):
             direction = torch.zeros_like(y)
             direction[..., k] = 1
-            (found,) = torch.autograd.grad(y, x, direction, retain_graph=True)
-            diagonal[..., k] = found[..., k]
+            diagonal[..., k] = _only(pulled_back([(y, direction)], [x]))[..., k]
         return diagonal
+
+
+def _only(found: tuple[Tensor | None, ...]) -> Tensor:
+    """The one gradient. Raises ValueError where the result does not depend on the start."""
+    if found[0] is None:
+        raise ValueError("the end does not depend on the start")
+    return found[0]
 
 
 def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
