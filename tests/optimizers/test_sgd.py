@@ -13,6 +13,7 @@ FORMS = ("step", "step_per_element")
 OPTIONS = [
     {},
     {"weight_decay": 0.3},
+    {"dampening": 0.4},
     {"momentum": 0.9},
     {"momentum": 0.9, "dampening": 0.4},
     {"momentum": 0.8, "nesterov": True, "weight_decay": 0.3},
