@@ -131,6 +131,14 @@ def test_targets_of_another_shape(impl, form):
             getattr(impl, form)(params, x, targets)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_layer_is_missing(impl, form):
+    params, x, y = problem(SIZES, 7)
+    del params["W2"]
+    with pytest.raises(KeyError, match="W2"):
+        getattr(impl, form)(params, x, y)
+
+
 # Cross-entropy at outputs that have rounded to 0 and 1.
 
 
