@@ -17,11 +17,11 @@ WEIGHTS = {"content_weight": 2.0, "style_weight": 5.0, "variation_weight": 0.7, 
 
 
 def problem(dtype=np.float64):
-    """An image of 13 by 17 pixels, two scales of 6 filters of 4 by 5, and targets that it has not reached."""
+    """An image of 13 by 17 pixels, two scales of 8 filters of 4 by 7, and targets that it has not reached."""
     rng = np.random.default_rng(0)
     params = {"image": rng.uniform(-0.5, 0.5, (13, 17, 3)).astype(dtype)}
-    W, b = rng.normal(size=(2, 4, 5, 3, 6)), rng.normal(size=(2, 6))
-    P, F = rng.uniform(size=(6, 7, 6)), rng.uniform(size=(2, 40, 6))  # the coarse scale has 6 by 7 positions
+    W, b = rng.normal(size=(2, 4, 7, 3, 8)), rng.normal(size=(2, 8))
+    P, F = rng.uniform(size=(6, 5, 8)), rng.uniform(size=(2, 40, 8))  # the coarse scale has 6 by 5 positions
     A = F.transpose(0, 2, 1) @ F / 40
     return params, *(value.astype(dtype) for value in (W, b, P, A))
 
@@ -57,7 +57,7 @@ def test_reference_is_torch_nn(reference):
     x, style = image.permute(2, 0, 1)[None], 0
     for s in range(2):
         x = torch.nn.AvgPool2d(4, stride=2)(x) if s else x
-        layer = torch.nn.Conv2d(3, 6, (4, 5), padding=2, dtype=torch.float64)
+        layer = torch.nn.Conv2d(3, 8, (4, 7), padding=2, dtype=torch.float64)
         layer.load_state_dict({"weight": W[s].permute(3, 2, 0, 1), "bias": b[s]})
         F = torch.nn.ReLU()(layer(x))[0]
         G = torch.einsum("nij,mij->nm", F, F) / F[0].numel()
@@ -97,10 +97,20 @@ def test_each_term_alone(impl, reference, form, alone):
 @pytest.mark.parametrize("form", FORMS)
 def test_content_at_the_finest_scale(impl, reference, form):
     params, W, b, _, A = problem()
-    P = np.random.default_rng(1).uniform(size=(14, 17, 6))
+    P = np.random.default_rng(1).uniform(size=(14, 15, 8))
     candidate = weighted(getattr(impl, form), content_scale=0)
     torch_loss = weighted(reference.loss, content_scale=0)
     assert_gradients_match(candidate, torch_loss, params, W, b, P, A, batch_axis=None)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_relu_at_zero(impl, reference, form):
+    """A black image without biases gives z = 0 everywhere, where torch takes ReLU's derivative as 0."""
+    params, W, b, P, A = problem()
+    params["image"], b = np.zeros((13, 17, 3)), np.zeros_like(b)
+    _, grads = weighted(getattr(impl, form))(params, W, b, P, A)
+    np.testing.assert_array_equal(grads["image"], 0)
+    assert_gradients_match(weighted(getattr(impl, form)), weighted(reference.loss), params, W, b, P, A, batch_axis=None)
 
 
 def test_numerical_derivative(impl):
