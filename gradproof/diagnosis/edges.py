@@ -106,8 +106,9 @@ def _scaled_route(
 
 
 def _rank(words: str) -> float:
-    partly = words and not (" all " in words and " but " not in words)
-    return 1.3 if partly else 1.1 if words else 1.0
+    if not words:
+        return 1.0
+    return 1.1 if words.startswith(", each") else 1.3
 
 
 def scale_route(position: int, constant: float) -> NodeHook:

@@ -153,8 +153,8 @@ def extra_faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
             extra |= {"softmax (its diagonal)": _extra_factor(_softmax_diagonal), "softmax": _softmax_jacobian}
         for words, nodes in place.subsets():
             for name, hook in extra.items():
-                where = f"the derivative of {name} is applied at {place}{words}"
-                message = f"{where}, where the reference has none (a loss may have cancelled it: dz = a - y)"
+                where = f"the derivative of {name} is applied to what arrives at {place}{words}"
+                message = f"{where}. The reference has none there: the loss has cancelled it, as in dz = a - y"
                 rank = 1.3 if nodes == place.nodes else 1.35
                 yield Fault("extra-derivative", message, place.site, rank, {node.index: hook for node in nodes})
 

@@ -32,16 +32,16 @@ class Place:
     def subsets(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
         """The passages that may be broken together, with the words for them: all, the last, all but the last, ..."""
         count = len(self.nodes)
-        yield "" if count == 1 else f" in all {count} passages", self.nodes
+        yield "" if count == 1 else f", each of the {count} times that it runs", self.nodes
         if count > 1:
-            yield " in the last passage only", self.nodes[-1:]
-            yield " in the first passage only", self.nodes[:1]
+            yield f", the last of the {count} times that it runs", self.nodes[-1:]
+            yield f", the first of the {count} times that it runs", self.nodes[:1]
         if count > 2:
-            yield " in all passages but the last", self.nodes[:-1]
-            yield " in all passages but the first", self.nodes[1:]
+            yield f", all but the last of the {count} times that it runs", self.nodes[:-1]
+            yield f", all but the first of the {count} times that it runs", self.nodes[1:]
         if 2 < count <= EACH:
             for k in range(1, count - 1):
-                yield f" in passage {k + 1} of {count} only", self.nodes[k : k + 1]
+                yield f", only number {k + 1} of the {count} times that it runs", self.nodes[k : k + 1]
 
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")

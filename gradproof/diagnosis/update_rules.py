@@ -99,7 +99,7 @@ def _of_group(runs: Runs, right: Arrays, names: list[str], rule: Rule | None, h:
         return together or [update_pattern.unexplained(runs, right, names, tried)]
     findings: list[Finding] = []
     for name in names:
-        one, tried = _explained(runs, right, [name], rule, h)
+        one, _ = _explained(runs, right, [name], rule, h, pairs=False)
         findings += one or [update_pattern.unexplained(runs, right, [name], tried)]
     if all(finding.code == "unexplained" for finding in findings):
         return [update_pattern.unexplained(runs, right, names, tried)]
@@ -107,13 +107,13 @@ def _of_group(runs: Runs, right: Arrays, names: list[str], rule: Rule | None, h:
 
 
 def _explained(
-    runs: Runs, right: Arrays, names: list[str], rule: Rule, h: Hyper
+    runs: Runs, right: Arrays, names: list[str], rule: Rule, h: Hyper, pairs: bool = True
 ) -> tuple[list[Finding], str]:
     """The findings that explain all of `names` at once, or none; and what was tried."""
     chosen = chosen_entries(runs, names, right)
     sample = flatten(runs, names, chosen, steps=_enough(runs, right, names))
     search = Search(runs, sample, rule, h, _sizes(runs, names), _information(sample.g))
-    found = search.explanations()
+    found = search.explanations(pairs)
     tried = f"Tried: {rule.name} with {search.tried} mistakes, alone and in pairs"
     tried += "; the time for searching ran out before all were tried." if search.cut else "."
     if found:

@@ -49,10 +49,10 @@ class Search:
     _ends: float = field(default_factory=lambda: time.monotonic() + BUDGET)
     _scaled: list[Explanation] = field(default_factory=list)  # what fits with a factor: one mistake more
 
-    def explanations(self) -> list[Explanation]:
+    def explanations(self, pairs: bool = True) -> list[Explanation]:
         """The simplest that hold on the sample, the least far-fetched first; empty where none does."""
         with np.errstate(all="ignore"):
-            for level in (self._alone, self._in_pairs, self._scaled_pairs):
+            for level in (self._alone, self._in_pairs, self._scaled_pairs) if pairs else (self._alone,):
                 found = list(level())
                 if found:
                     return sorted(found, key=lambda one: one.rank)[:MOST]
@@ -65,7 +65,11 @@ class Search:
     def _alone(self) -> Iterator[Explanation]:
         factor = self._try(())
         if factor is not None and factor != 1.0:
-            yield from self._by_factor((), factor, unnamed=True)
+            for one in self._by_factor((), factor, unnamed=True):
+                if one.factor == -1.0 or one.factor > 0:
+                    yield one
+                else:  # a sign and a scale are two mistakes
+                    self._scaled.append(one)
         self.single = [*self.rule.mistakes(self.h), *values(self.rule, self.h), *flags(self.rule, self.h)]
         self.others = list(other_rules(self.rule, self.h))
         for mistake in (*self.single, *self.others):
@@ -186,9 +190,9 @@ def switched(rule: Rule, h: Hyper, mistakes: tuple[Mistake, ...]) -> tuple[Rule,
         rule = mistake.rule or rule
         changed.update(mistake.values)
         switches.update(mistake.switches)
-    for name, value in changed.items():
-        if isinstance(value, float):
-            changed[name] = np.float64(value)  # which divides by zero without raising
+        for name, value in mistake.values.items():
+            if type(value) is float:
+                changed[name] = np.float64(value)  # which divides by zero without raising
     return rule, changed, switches
 
 

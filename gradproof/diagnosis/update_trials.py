@@ -150,12 +150,10 @@ def screen(flat: Flat, rule: Rule, h: Hyper, s: Mapping[str, str]) -> float | No
     for now, ours in zip(flat.nows, flat.moves, strict=True):
         step = rule.step(now, kept, h, s) - now.theta
         if factor is None or factor == 1.0:
-            ratio = np.max(np.abs(step - ours) / flat.allowed)
+            ratio = (np.abs(step - ours) / flat.allowed).max()
             if ratio <= 2:
-                if factor is None and np.any(np.abs(ours) > flat.allowed):
+                if factor is None and (np.abs(ours) > flat.allowed).any():
                     factor = 1.0
-                above += float(np.sum((step / flat.allowed) ** 2))
-                below = above
                 continue
             if factor == 1.0 or not ratio < np.inf:
                 return None
