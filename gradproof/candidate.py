@@ -94,7 +94,7 @@ def call(function: Callable[..., Any], labels: Sequence[str], *arguments: Any, q
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        if type(error).__module__ == "_pytest.outcomes":  # a skip is addressed to pytest
+        if _is_for_pytest(error):
             raise
         names = ", ".join(label or "params" for label in labels)
         outcome.raised = what_was_raised(error, f"{len(given)} argument{'s' * (len(given) > 1)}: {names}")
@@ -106,6 +106,12 @@ def call(function: Callable[..., Any], labels: Sequence[str], *arguments: Any, q
     ]
     outcome.modified = (*changed, *after)
     return outcome
+
+
+def _is_for_pytest(error: BaseException) -> bool:
+    """Whether it is a skip, or a stop of the whole run."""
+    outcomes = sys.modules.get("_pytest.outcomes")
+    return outcomes is not None and isinstance(error, (outcomes.OutcomeException, outcomes.Exit))
 
 
 def _named(labels: Sequence[str], arguments: Sequence[Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
@@ -233,16 +239,16 @@ def _statement(file: str, line: int, frame: FrameType) -> tuple[str, list[str]]:
         tree = ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
         return text, []
-    around = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and _covers(node, line)]
-    if not around:
+    statement = _innermost(tree, line)
+    if statement is None:
         return text, []
-    statement = max(around, key=lambda node: node.lineno)
     compound = hasattr(statement, "body")  # of `for`, `if` and the like only the first line is meant
     if not compound:
         text = " ".join(ast.unparse(statement).split())
     shapes = {}
-    for node in ast.walk(statement):
-        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) and not (compound and node.lineno != line):
+    names = [node for node in ast.walk(statement) if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute))]
+    for node in sorted(names, key=lambda node: (node.lineno, node.col_offset)):
+        if not compound or node.lineno == line:
             value = _look_up(node, frame)
             if isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "torch":
                 with contextlib.suppress(Exception):
@@ -250,8 +256,14 @@ def _statement(file: str, line: int, frame: FrameType) -> tuple[str, list[str]]:
     return text, list(shapes.values())
 
 
-def _covers(node: ast.stmt, line: int) -> bool:
-    return node.lineno <= line <= (node.end_lineno or node.lineno)
+def _innermost(node: ast.AST, line: int) -> ast.stmt | None:
+    """The innermost statement that a line belongs to."""
+    found = None
+    for child in ast.iter_child_nodes(node):
+        first = getattr(child, "lineno", None)  # some nodes are nowhere: a case, a list of arguments
+        if first is None or first <= line <= (getattr(child, "end_lineno", None) or first):
+            found = _innermost(child, line) or (child if isinstance(child, ast.stmt) else found)
+    return found
 
 
 def _look_up(node: ast.expr, frame: FrameType) -> Any:

@@ -124,7 +124,8 @@ def _compare(
     if case.wrong or not case.loss_is_right:
         if reference is not None:
             _check_that_it_repeats(reference, problem, truth)
-        findings += explain(case, diagnose)
+        repeats = all(finding.code != "not-repeatable" for finding in findings)
+        findings += explain(case, diagnose and repeats)  # of numbers that change nothing can be found out
     findings = _without_echoes(findings)
     return Report(
         findings=tuple(findings),
@@ -192,10 +193,12 @@ def _repeatable(gradients: Arrays, loss: float | None, second: Finding | Answer)
 
 
 def _without_echoes(findings: list[Finding]) -> list[Finding]:
-    """Drop `unexplained` numbers of a candidate whose results change from call to call: nothing can be said of them."""
-    if not any(finding.code == "not-repeatable" for finding in findings):
-        return findings
-    return [finding for finding in findings if finding.code != "unexplained"]
+    """Drop what cannot be said of a candidate whose results change from call to call."""
+    changing = [finding.parameters for finding in findings if finding.code == "not-repeatable"]
+    echoes = {"unexplained"} if changing else set()
+    if any("loss" in names or not names for names in changing):
+        echoes.add("wrong-loss")
+    return [finding for finding in findings if finding.code not in echoes]
 
 
 def _unanswered(findings: tuple[Finding, ...], problem: Problem, warnings: tuple[str, ...]) -> Report:

@@ -292,8 +292,8 @@ def entry(name: str, index: tuple[int, ...]) -> str:
 
 
 def _what_raised(finding: Finding) -> str:
-    found = re.search(r"raised (\w+)", finding.message)
-    return f"your code raised {found[1]}" if found else "your code raised an error"
+    found = re.search(r"\braised (\w+)", finding.message)
+    return f"your code raised {found[1]}" if found else "your code did not finish"
 
 
 def _amiss_as_a_whole(code: str) -> str:

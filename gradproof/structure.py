@@ -63,7 +63,7 @@ def check_array(name: str, value: Any, right: Array, what: str) -> tuple[Array |
     if array.shape != right.shape:
         return None, [*findings, _wrong_shape(name, array, right, f"{label} has shape {array.shape}, {whose} has")]
     array, found = _in_dtype(name, array, right.dtype, f"{label} is of dtype {array.dtype}, {whose} of")
-    findings += found
+    findings = findings or found
     if array is None:
         return None, findings
     if not np.all(np.isfinite(array)) and np.all(np.isfinite(right)):

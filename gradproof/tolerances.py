@@ -7,6 +7,8 @@ when its inputs are moved by one unit in the last place, and no implementation, 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +30,7 @@ TOLERANCES = {
 ROUNDING_MARGIN = 32.0
 
 
+@functools.cache
 def relative_tolerance(oracle: str, dtype: np.dtype[np.generic] | str) -> float:
     """The row of the table for an oracle and a dtype; the coarser of both where an oracle is coarser than the dtype."""
     own = TOLERANCES.get(("autograd", str(dtype)), TOLERANCES[("autograd", "float64")])
