@@ -93,7 +93,7 @@ def _kinds(value: Any) -> str:
         return ", ".join(f"{key} {_kinds(one)}" for key, one in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(_kinds(one) for one in value) or "no data"
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, (torch.Tensor, np.ndarray)):
         return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
     return type(value).__name__
 
@@ -129,7 +129,8 @@ def autograd(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...
             _check_reference(terms, params)
         by_term = {}
         for position, (name, term) in enumerate(terms.items()):
-            by_term[name] = _gradients(term, tensors, retain=position < len(terms) - 1)
+            with blamed_on_reference(tensors, data):
+                by_term[name] = _gradients(term, tensors, retain=position < len(terms) - 1)
     total = {name: sum((one[name] for one in by_term.values()), np.zeros_like(params[name])) for name in params}
     for name, value in total.items():
         if strict and not np.all(np.isfinite(value)):

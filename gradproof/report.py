@@ -28,6 +28,7 @@ AMISS = {
     "input-modified": "changed by your code",
     "not-repeatable": "not the same twice",
 }
+__tracebackhide__ = True  # a traceback shows the caller's code, not ours
 COUNTS = {1: "one mistake", 2: "two mistakes together", 3: "three mistakes together"}
 
 
@@ -99,7 +100,6 @@ class Report:
         A mistake that concerns no one quantity (the code raised, it changed its data) fails every one of them.
         Raises LookupError where nothing of that name was compared.
         """
-        __tracebackhide__ = True
         if self._concerning(name) or not self.quantity(name).ok:
             raise GradientMismatch(self, name)
 

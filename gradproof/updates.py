@@ -16,6 +16,8 @@ from gradproof.oracles import Array, Arrays
 from gradproof.report import Comparison, Finding
 from gradproof.tolerances import largest, relative_tolerance
 
+__tracebackhide__ = True  # a traceback shows the caller's code and the reference's, not ours
+
 Trajectory = list[Arrays]
 
 
@@ -39,7 +41,8 @@ def run_reference(reference: Callable[[Any], Any], params: Arrays, gradients: Se
         for grads in gradients:
             for name, tensor in tensors.items():
                 tensor.grad = oracles.as_tensor(grads[name]) if name in grads else None
-            optimizer.step()
+            with oracles.blamed_on_reference(list(tensors.values())):
+                optimizer.step()
             steps.append({name: tensor.detach().numpy().copy() for name, tensor in tensors.items()})
     return steps
 
