@@ -47,13 +47,14 @@ def compare_centered(impl, reference):
     return compare(impl, reference, centered=True, alpha=0.9)
 
 
-def test_reference_is_torch_optim(impl, reference):
+@pytest.mark.parametrize("form", FORMS)
+def test_reference_is_torch_optim(impl, reference, form):
     tensor = torch.zeros(2, requires_grad=True)
     optimizer = reference.optimizer([tensor])
     assert type(optimizer) is torch.optim.RMSprop
     assert optimizer.defaults == torch.optim.RMSprop([tensor], foreach=False).defaults
     torchs = optimizer.defaults
-    for name, parameter in inspect.signature(impl.step).parameters.items():
+    for name, parameter in inspect.signature(getattr(impl, form)).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
             assert parameter.default == torchs[name], name
 
