@@ -115,8 +115,7 @@ class Case:
         if difference <= allowed:
             return bool(np.isfinite(difference))
         strict = self.rtol is not None or self.atol is not None
-        far = difference > 1e-3 * largest(desired) and largest(desired) > 0  # no rounding comes to so much
-        if strict or far or not np.isfinite(difference):
+        if strict or not np.isfinite(difference):
             return False
         return difference <= allowed + self.rounding.get(name, 0.0)
 

@@ -75,7 +75,7 @@ def _part(case: Case, name: str, known: float | None) -> tuple[str, float] | Non
     scale = float(np.max(np.abs(case.truth.gradients[name]), initial=0.0)) + float(np.max(np.abs(difference)))
     tolerance = max(case.tolerance(name) * scale, case.rounding.get(name, 0.0))
     differs = _differs(case, name)
-    if np.any(value[differs] == 0):
+    if not differs.any() or np.any(value[differs] == 0):
         return None
     found = float(np.vdot(value[differs], difference[differs]) / np.vdot(value[differs], value[differs]))
     if np.max(np.abs(difference[differs] - found * value[differs])) > 4 * tolerance:
