@@ -41,6 +41,8 @@ def _line(runs: Runs, right: Arrays, name: str) -> str:
         return "the first step is right, the second is not: look at what is kept from step to step"
     if first > 2:
         return f"the first {first - 1} steps are right, step {first} is not: look at what is kept from step to step"
+    if not np.any(ours):
+        return "nothing moves at any step"
     differs = np.abs(ours[0] - theirs[0]) > allowed
     factors = _factors(ours, theirs, allowed)
     if factors is None:
