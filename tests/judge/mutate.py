@@ -19,7 +19,8 @@ from tests.judge.corpus import ANY, Model, Variant
 SCALE = "wrong-scale|wrong-reduction|wrong-term-weight"
 SLOPE = "missing-derivative"
 SHIFT = "shifted-in-time|wrong-operand"
-TERM = "missing-path|wrong-term-weight|truncated-in-time|wrong-part-penalised|diagonal-jacobian"
+TERM = "missing-path|overwritten|wrong-term-weight|truncated-in-time|wrong-part-penalised|diagonal-jacobian"
+SUBTRACTED = TERM + "|different-function|wrong-operand"  # of p - y, the target
 LOST = "overwritten|last-step-only|one-sample-only|missing-path|truncated-in-time"
 
 
@@ -163,12 +164,12 @@ def _of_operations(node: ast.BinOp) -> Iterator[tuple[str, str, Any]]:
     elif isinstance(node.op, ast.Add):
         yield "left_term_dropped", TERM, lambda one: one.right
         yield "right_term_dropped", TERM, lambda one: one.left
-        yield "subtracted", "wrong-sign", lambda one: ast.BinOp(one.left, ast.Sub(), one.right)
+        yield "subtracted", "wrong-sign|wrong-term-weight", lambda one: ast.BinOp(one.left, ast.Sub(), one.right)
     elif isinstance(node.op, ast.Sub):
         if _is_slope(node) and isinstance(node.right, ast.BinOp):
             yield "other_slope", "different-function", _sigmoid_slope
         if not isinstance(node.left, ast.Constant):
-            yield "right_term_dropped", TERM, lambda one: one.left
+            yield "right_term_dropped", SUBTRACTED, lambda one: one.left
         yield "turned_round", "wrong-sign", lambda one: ast.BinOp(one.right, ast.Sub(), one.left)
         yield "added", ANY, lambda one: ast.BinOp(one.left, ast.Add(), one.right)
 

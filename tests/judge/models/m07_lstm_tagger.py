@@ -149,7 +149,7 @@ RIGHT = [
         "    for t in range(steps - 1, -1, -1):\n",
         "    saved = []\n    for t in range(steps - 1, -1, -1):\n",
         '    return loss, {"W"',
-        '    dU = np.tensordot(np.array([s for s, _ in saved]), np.array([d for _, d in saved]), ([0, 1], [0, 1]))\n'
+        "    dU = np.tensordot(np.array([s for s, _ in saved]), np.array([d for _, d in saved]), ([0, 1], [0, 1]))\n"
         '    return loss, {"W"',
     ),
 ]

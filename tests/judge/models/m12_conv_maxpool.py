@@ -110,9 +110,9 @@ WRONG = [
         "kernel_overwritten",
         "overwritten|one-sample-only",
         'dK[:, :, i, j] += np.einsum("nfrs,ncrs->fc", dz, images[:, :, i : i + rows, j : j + columns])',
-        'for one in range(n):\n'
+        "for one in range(n):\n"
         '                dK[:, :, i, j] = np.einsum("frs,crs->fc", dz[one], images[one, :, i : i + rows, j : j + '
-        'columns])',
+        "columns])",
     ),
     wrong("bias_before_the_relu", "missing-derivative|wrong-operand", "dc = dz.sum", "dc = da.sum"),
     wrong(

@@ -67,7 +67,7 @@ WRONG = [
     wrong("views_swapped", "wrong-operand", "da = ds @ b / t", "da = ds @ a / t"),
     wrong("not_averaged", "wrong-scale|wrong-reduction", "ds = (p - np.eye(n)) / n", "ds = p - np.eye(n)"),
     wrong("positives_forgotten", "missing-path", "ds = (p - np.eye(n)) / n", "ds = p / n"),
-    wrong("negatives_forgotten", "missing-path", "ds = (p - np.eye(n)) / n", "ds = -np.eye(n) / n"),
+    wrong("negatives_forgotten", "missing-path|missing-derivative", "ds = (p - np.eye(n)) / n", "ds = -np.eye(n) / n"),
     wrong("data_of_the_views_swapped", "wrong-operand", "left.T @ dza + right.T @ dzb", "right.T @ dza + left.T @ dzb"),
     wrong(
         "softmax_over_columns",

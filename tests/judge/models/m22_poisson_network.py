@@ -50,7 +50,7 @@ WRONG = [
     wrong("counts_forgotten_in_gradient", "missing-path", "deta = (rate - counts) / n", "deta = rate / n"),
     wrong(
         "logarithm_for_the_rate",
-        "missing-derivative|wrong-operand|different-function",
+        "missing-derivative|wrong-operand|different-function|derivative-at-wrong-point",
         "deta = (rate - counts) / n",
         "deta = (eta - counts) / n",
     ),

@@ -48,7 +48,7 @@ WRONG = [
     wrong("x_not_squared", "missing-derivative|wrong-operand|different-function", "((x**2).T @ dz)", "(x.T @ dz)"),
     wrong(
         "factors_squared",
-        "wrong-operand|missing-derivative|different-function",
+        "wrong-operand|missing-derivative|different-function|derivative-at-wrong-point",
         "[:, None] * V\n    return",
         "[:, None] * V**2\n    return",
     ),

@@ -48,7 +48,7 @@ def problem(rng):
 
 
 WRONG = [
-    wrong("gain_route_forgotten", "missing-path", "dv = v[t] / n + ds @ G.T", "dv = v[t] / n"),
+    wrong("gain_route_forgotten", "missing-path|truncated-in-time", "dv = v[t] / n + ds @ G.T", "dv = v[t] / n"),
     wrong("observation_route_forgotten", "missing-path|truncated-in-time", "ds = ds @ A.T - dv @ C.T", "ds = ds @ A.T"),
     wrong("transition_route_forgotten", "missing-path|truncated-in-time", "ds = ds @ A.T - dv @ C.T", "ds = -dv @ C.T"),
     wrong("prediction_sign_forgotten", "wrong-sign", "ds = ds @ A.T - dv @ C.T", "ds = ds @ A.T + dv @ C.T"),
