@@ -19,7 +19,7 @@ OPTIONS = [
 SHARED_STATE = {"activation": "sigmoid", "loss_at": "last", "output_loss": "cross_entropy"}
 
 
-def problem(rng, n=3, steps=4, inputs=2, hidden=5, outputs=6, loss_at="every", shared_state=False, dtype=np.float64):
+def problem(rng, n=4, steps=3, inputs=2, hidden=5, outputs=6, loss_at="every", shared_state=False, dtype=np.float64):
     """Parameters, inputs and targets, all sizes distinct; the first state is not zero."""
     shapes = {
         "W_xh": (inputs, hidden),
@@ -155,11 +155,11 @@ def test_shapes_that_do_not_fit(impl, rng, form):
     """One output: a target without its last axis would broadcast (n,) against (n, 1) and give (n, n)."""
     loss_and_grads = getattr(impl, form)
     params, x, target = problem(rng, outputs=1)
-    with pytest.raises(ValueError, match=r"target has shape \(3, 4\).*must be \(3, 4, 1\)"):
+    with pytest.raises(ValueError, match=r"target has shape \(4, 3\).*must be \(4, 3, 1\)"):
         loss_and_grads(params, x, target[..., 0], loss_at="every")
-    with pytest.raises(ValueError, match=r"target has shape \(3, 4, 1\).*must be \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"target has shape \(4, 3, 1\).*must be \(4, 1\)"):
         loss_and_grads(params, x, target)
-    with pytest.raises(ValueError, match="first states of 1 samples, the batch has 3"):
+    with pytest.raises(ValueError, match="first states of 1 samples, the batch has 4"):
         loss_and_grads(params | {"h_0": params["h_0"][:1]}, x, target, loss_at="every")
 
 

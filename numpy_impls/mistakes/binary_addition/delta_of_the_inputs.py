@@ -4,7 +4,7 @@ Symptom: the question's own: W_hh is 16 x 16, the delta 1 x 2, and their product
 Why: a step passes two gradients back, dz W_xh' to its inputs and dz W_hh' to the state before it. The inputs are data,
     so the first goes nowhere; the second is the one that the step before needs. What is kept has to be dz itself, one
     entry for each hidden unit.
-Fix: delta = dz
+Fix: delta = dz, which delta @ W_hh.T then takes back to the state
 """
 
 import numpy as np

@@ -5,7 +5,7 @@ Symptom: every gradient is too small by the same factor, the number of steps T; 
     gradients' size, so that training shows nothing; gradient descent would be nine times slower.
 Why: the loss is a mean over samples and a sum over steps, and its gradient is as well: either both are divided by the
     number of steps or neither is.
-Fix: return loss, grads
+Fix: return loss, grads, neither of them divided
 """
 
 from numpy_impls.models import binary_addition

@@ -1,6 +1,6 @@
 """The output's delta is multiplied by the sigmoid's derivative, which the cross-entropy has cancelled already.
 
-Symptom: every gradient is 78 to 80 percent too small at the start. Adding is still learned, since Adam divides by the
+Symptom: every gradient is 73 to 76 percent too small at the start. Adding is still learned, since Adam divides by the
     gradients' size; the longer it trains, the less a wrong bit counts.
 Why: the cross-entropy's derivative by y is (y - target) / (y (1 - y)), the sigmoid's is y (1 - y): their product is
     y - target. With half the squared error in the cross-entropy's place, y (1 - y) would belong there.

@@ -1,6 +1,6 @@
 """The last step, in which the carry comes out, is left out of the loss.
 
-Symptom: the loss and every gradient are too small, W_xh is off by 41 percent; training still ends with a network
+Symptom: the loss is too small, and every gradient is off, by 45 to 470 percent; training still ends with a network
     that adds, since the step that it learns for one digit serves the next one too.
 Why: the sum of two numbers of n bits has n + 1 bits, so that there are n + 1 terms in the loss. Without the last one,
     the network is trained on the sum modulo 2^n.

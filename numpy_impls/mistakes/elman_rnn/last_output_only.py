@@ -1,6 +1,6 @@
 """The loss adds up the errors of all steps, but the way back starts at the last step's output only.
 
-Symptom: every gradient is off, by 62 to 110 percent, and training gets nowhere: of the sums of 8-bit numbers 0.4
+Symptom: every gradient is off, by 66 to 130 percent, and training gets nowhere: of the sums of 8-bit numbers 0.4
     percent are right in the end.
 Why: each output has an error of its own, and the gradient of their sum is the sum of their gradients. Below the loop
     only the last pass's `do` is left.
