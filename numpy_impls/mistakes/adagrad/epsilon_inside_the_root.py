@@ -3,7 +3,7 @@
 Symptom: entries whose gradients are below 1e-5 hardly move at the default eps of 1e-10.
 Why: sqrt(G + eps) is sqrt(eps) = 1e-5 where G vanishes. The paper has its constant outside the root, and so has
     torch.
-Fix: np.sqrt(G) + eps
+Fix: theta - lr_t * g / (np.sqrt(G) + eps), the root first
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 Symptom: entries with gradients below 1e-4 hardly move, where Adam would move them as far as all others.
 Why: sqrt(v + eps) is sqrt(eps) = 1e-4 where v vanishes, ten thousand times what eps itself is: the same number in
     another place is another threshold.
-Fix: np.sqrt(v_hat) + eps
+Fix: theta - lr * m_hat / (np.sqrt(v_hat) + eps), the root first
 """
 
 import numpy as np

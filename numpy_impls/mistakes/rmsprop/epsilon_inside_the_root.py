@@ -3,7 +3,7 @@
 Symptom: the figures of a paper that used TensorFlow come out, but torch's do not.
 Why: sqrt(v + eps) and sqrt(v) + eps are the same for large v only; where v vanishes they are 1e-4 and 1e-8. Graves
     and TensorFlow have it inside, torch outside.
-Fix: np.sqrt(v) + eps
+Fix: d = g / (np.sqrt(v) + eps), the root first
 """
 
 import numpy as np
