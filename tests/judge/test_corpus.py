@@ -18,18 +18,18 @@ EACH = pytest.mark.parametrize("model", MODELS, ids=[model.name for model in MOD
 
 # One mistake for each code that the open models have; the whole corpus is for `python -m tests.judge.measure`.
 SAMPLE = {
-    "broadcast": "m24_factorisation_machine:targets_as_column_in_cost",
+    "broadcast": "m32_decay_curve:targets_as_row",
     "derivative-at-wrong-point": "m22_poisson_network:sigmoid_derivative_at_activation",
     "diagonal-jacobian": "m08_causal_attention:softmax_diagonal",
-    "different-function": "m22_poisson_network:tanh_slope_for_sigmoid",
+    "different-function": "m14_tied_autoencoder:relu_slope_for_softplus",
     "extra-derivative": "m24_factorisation_machine:sigmoid_derivative_not_cancelled",
     "flipped": "m12_conv_maxpool:kernel_gradient_turned_round",
-    "input-modified": "m00_softmax_regression:x_scaled_in_place",
+    "input-modified": "m00_softmax_regression:step_taken_in_place",
     "last-step-only": "m08_causal_attention:last_position_only",
     "missing-derivative": "m22_poisson_network:sigmoid_derivative_forgotten",
     "missing-gradient": "m00_softmax_regression:bias_absent",
     "missing-path": "m16_gaussian_nll:variance_head_forgotten",
-    "not-finite": "m10_embedding_mean:not_a_number",
+    "not-finite": "m10_embedding_mean:divided_by_zero",
     "not-transposed": "m22_poisson_network:W2_not_transposed",
     "one-sample-only": "m24_factorisation_machine:intercept_of_last_sample",
     "overwritten": "m10_embedding_mean:repeated_words_overwritten",
