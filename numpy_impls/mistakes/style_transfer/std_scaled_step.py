@@ -5,7 +5,7 @@ Symptom: the loss falls faster than with Adam for 15 steps, and then swings betw
 Why: the scaled gradient has the same size at every step, so that the image cannot settle, and one number scales all of
     its pixels. Adam keeps a mean of the gradients, in which what changes its sign from step to step averages out, and a
     mean square for each pixel.
-Fix: numpy_impls.optimizers.adam.step
+Fix: Adam's step, numpy_impls.optimizers.adam.step, with the same lr
 """
 
 from numpy_impls.mistakes.adam.std_scaled_step import step
