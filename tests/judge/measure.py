@@ -1,13 +1,16 @@
 """Measure the judge on the corpus: `python -m tests.judge.measure --help`.
 
-Each candidate of `tests/judge/models/` is compared with its torch reference once, and what the report says is held
-against what the mistake was. Outcomes:
+Each candidate of `tests/judge/models/` is compared with its torch reference,
+and what the report says is held against what the mistake was. Outcomes:
 
-    named       every mistake is named by one of its codes, and nothing else is
-    tie         another name was told first, and the right one beside it as giving the same numbers
-    misnamed    a finding has a code that none of the mistakes has, or one of them is not told
-    unexplained the judge said that it knows no mistake that gives these numbers
-    missed      the comparison passed
+    named        every mistake is named by one of its codes, and nothing else is
+    tie          another name is told first, the right one as equally good
+    misnamed     a finding's code is none of the mistakes', or one is not told
+    unexplained  the judge says that it knows no mistake with these numbers
+    missed       the comparison passed
+
+Mutants whose code the mutation does not determine ("any name") count as named
+where the judge explains them at all.
 """
 
 from __future__ import annotations
