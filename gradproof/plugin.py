@@ -18,7 +18,8 @@ from gradproof.codes import CODES
 
 _PLAYED = pytest.StashKey[dict[str, Path]]()
 _TOLD = pytest.StashKey[dict[frozenset[tuple[str, str]], pytest.Item]]()
-_FIXTURES = ("impl", "reference", "report")  # their values would fill the screen above the message
+COLUMNS = 80
+_FIXTURES = ("self", "impl", "reference", "report")  # their values would fill the screen above the message
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     try:
-        if config.option.explain:
+        if config.option.explain is not None:
             print(explanation(config.option.explain))
         elif config.option.list_subjects:
             print("\n".join(_subject_lines(config.rootpath)))
@@ -68,35 +69,45 @@ def _subject_lines(root: Path) -> list[str]:
     found = subjects.find_subjects(root)
     if not found:
         return [f"no subjects here: there is no numpy_impls folder with files in {root}"]
-    width = max(map(len, found))
-    lines = [f"{name:{width}}  {subjects.first_line(subject.path)}" for name, subject in found.items()]
+    lines = []
+    for name, subject in sorted(found.items()):
+        lines += [name, *_below(subjects.first_line(subject.path))]
     return [*lines, "", "your own file in a subject's place: pytest --impl SUBJECT=FILE"]
 
 
 def _mistake_lines(root: Path) -> list[str]:
     lines = []
-    for subject in subjects.find_subjects(root).values():
+    for subject in sorted(subjects.find_subjects(root).values(), key=lambda one: one.name):
         for name, path in subject.mistakes.items():
-            lines += [f"{subject.name}/{name}", f"    {subjects.first_line(path)}"]
+            lines += [f"{subject.name}/{name}", *_below(subjects.first_line(path))]
     if not lines:
         return [f"no mistakes here: there is no numpy_impls/mistakes folder with files in {root}"]
     return [*lines, "", "see one fail: pytest --mistake SUBJECT/NAME"]
 
 
+def _below(text: str) -> list[str]:
+    return textwrap.wrap(text, COLUMNS, initial_indent="    ", subsequent_indent="    ")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    played: dict[str, Path] = {}
     try:
-        config.stash[_PLAYED] = dict([*_own_files(config), *_mistakes(config)])
+        for name, path in [*_own_files(config), *_mistakes(config)]:
+            if name in played:
+                raise pytest.UsageError(f"only one file can take the place of {name}: --impl or --mistake, and once")
+            played[name] = path
     except subjects.UnknownName as error:
         raise pytest.UsageError(str(error)) from None
+    config.stash[_PLAYED] = played
 
 
 def _own_files(config: pytest.Config) -> Iterator[tuple[str, Path]]:
     for option in config.option.impl:
         name, equals, file = option.partition("=")
-        if not equals or not file:
+        if not name or not equals or not file:
             raise pytest.UsageError(f"--impl {option}: give SUBJECT=FILE, for example --impl mlp=my_mlp.py")
         subject = subjects.pick_subject(config.rootpath, name)
-        path = (config.invocation_params.dir / file).resolve()
+        path = (config.invocation_params.dir / Path(file).expanduser()).resolve()
         if not path.is_file():
             raise pytest.UsageError(f"--impl {option}: there is no file {path}")
         _check_functions(subject, path, option)
@@ -105,13 +116,11 @@ def _own_files(config: pytest.Config) -> Iterator[tuple[str, Path]]:
 
 def _check_functions(subject: subjects.Subject, path: Path, option: str) -> None:
     """Stop, before any test runs, where a file does not load or lacks what its subject cannot do without."""
-    kind, required = subjects.kind_of(subject.path)
     try:
-        module = subjects.load_module(path)
-    except SyntaxError as error:
-        raise pytest.UsageError(f"--impl {option}: {path.name}:{error.lineno}: {error.msg}") from None
-    except Exception as error:
-        raise pytest.UsageError(f"--impl {option}: {path.name} does not load: {error!r}") from error
+        kind, required = subjects.kind_of(subject.path)
+    except LookupError as error:
+        raise pytest.UsageError(f"--impl {option}: {error}") from None
+    module = _loaded(path, option)
     missing = [name for name in required if not callable(getattr(module, name, None))]
     if missing:
         near = [name for name in dir(module) if not name.startswith("_") and callable(getattr(module, name))]
@@ -119,6 +128,25 @@ def _check_functions(subject: subjects.Subject, path: Path, option: str) -> None
             f"--impl {option}: {path.name} has no function {' and no function '.join(missing)}, which a {kind} needs;"
             f" it has {', '.join(near) or 'no function at all'}"
         )
+
+
+def _loaded(path: Path, option: str) -> ModuleType:
+    """Somebody's file as a module. What it changes around itself on being imported is put back."""
+    from gradproof.candidate import guarded, what_was_raised  # with NumPy, which listing does without
+
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # for the files beside it that it imports
+    try:
+        with guarded():
+            return subjects.load_module(path)
+    except KeyboardInterrupt:
+        raise
+    except SyntaxError as error:
+        where = f"{Path(error.filename or path).name}:{error.lineno}"
+        source = f"\n  {error.text.strip()}" if error.text else ""
+        raise pytest.UsageError(f"--impl {option}: {where}: {error.msg}{source}") from None
+    except BaseException as error:
+        raise pytest.UsageError(f"--impl {option}: {path.name} does not load: {what_was_raised(error)}") from None
 
 
 def _mistakes(config: pytest.Config) -> Iterator[tuple[str, Path]]:
@@ -157,10 +185,11 @@ class Implementation:
         self._path = path
 
     def __getattr__(self, name: str) -> Any:
-        try:
+        if hasattr(self._module, name):
             return getattr(self._module, name)
-        except AttributeError:
-            pytest.skip(f"{self._path.name} has no {name}, which this test is about")
+        if name.startswith("__"):  # Python itself is asking
+            raise AttributeError(name)
+        pytest.skip(f"{self._path.name} has no {name}, which this test is about")
 
     def __repr__(self) -> str:
         return f"<the functions of {self._path.name}>"
@@ -171,8 +200,11 @@ def impl(request: pytest.FixtureRequest) -> Implementation:
     """The hand-written implementation under test: the repository's own, or the file given by --impl or --mistake."""
     root = request.config.rootpath
     name = subject_of(request.module.__name__)
-    path = request.config.stash[_PLAYED].get(name) or subjects.pick_subject(root, name).path
-    return Implementation(subjects.load_module(path, root), path)
+    path = request.config.stash[_PLAYED].get(name)
+    if path is None:
+        path = subjects.pick_subject(root, name).path
+    theirs = any(one.startswith(f"{name}=") for one in request.config.option.impl)
+    return Implementation(subjects.load_module(path, None if theirs else root), path)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +266,8 @@ def _again(item: pytest.Item) -> str:
 
 def _indented(label: str, command: str) -> str:
     """A command behind its label, or below it where the line would be too long; broken where a shell allows it."""
-    if len(command) <= 72 - 2 - len(label):
+    width = COLUMNS - 8  # pytest's "E       " stands before it
+    if len(command) <= width - 2 - len(label):
         return f"  {label}{command}"
-    lines = textwrap.wrap(command.replace("-k ", "-k\0"), 66, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(command.replace("-k ", "-k\0"), width - 8, break_long_words=False, break_on_hyphens=False)
     return f"  {label.rstrip()}\n    " + " \\\n      ".join(lines).replace("\0", " ")

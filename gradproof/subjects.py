@@ -21,9 +21,13 @@ class UnknownName(LookupError):
     """A subject, mistake or code that does not exist; the message names the near ones."""
 
     def __init__(self, what: str, name: str, known: list[str]) -> None:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known) or 'none'}"
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        hint = f"did you mean {_either(near)}?" if near else f"there are: {', '.join(known) or 'none'}"
         super().__init__(f"no {what} named {name!r}; {hint}")
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,16 @@ def pick_mistake(root: Path, name: str) -> tuple[Subject, Path]:
 
 
 def load_module(path: Path, root: Path | None = None) -> ModuleType:
-    """Import the file at `path`; under its dotted name when it lies below `root`, so that it is imported only once."""
+    """Import the file at `path`, once: under its dotted name where it lies below `root`, else under one of its own."""
+    name = f"gradproof_candidate_{path.stem}_{abs(hash(path))}"
     if root is not None and path.is_relative_to(root):
         name = ".".join(path.relative_to(root).with_suffix("").parts)
-        if name in sys.modules:
-            return sys.modules[name]
-    else:
-        name = f"gradproof_candidate_{path.stem}_{abs(hash(path))}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and Path(loaded.__file__ or "") == path:
+        return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
+        raise ImportError(f"{path.name} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -115,7 +119,8 @@ def kind_of(path: Path) -> tuple[str, tuple[str, ...]]:
     for kind, required in KINDS.items():
         if set(required) <= names:
             return kind, required
-    raise ValueError(f"{path} holds no subject: it defines none of {', '.join(' + '.join(r) for r in KINDS.values())}")
+    kinds = ", ".join(f"{' and '.join(required)} (a {kind})" for kind, required in KINDS.items())
+    raise LookupError(f"{path.name} holds no subject; one defines {kinds}")
 
 
 def first_line(path: Path) -> str:

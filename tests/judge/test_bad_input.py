@@ -356,7 +356,7 @@ GRADIENTS = [{name: np.ones_like(value) * k for name, value in PARAMS.items()} f
     [
         ([X], GRADIENTS, sgd, TypeError, "params must be a dict of arrays by name"),
         (PARAMS, [], sgd, ValueError, "gradients is empty: give one dict of arrays for each step"),
-        (PARAMS, GRADIENTS[0], sgd, TypeError, "gradients must be a list of dicts of arrays, one for each step; it is a"),
+        (PARAMS, GRADIENTS[0], sgd, TypeError, "must be a list of dicts of arrays, one for each step; it is a dict"),
         (PARAMS, None, sgd, TypeError, "gradients must be a list of dicts of arrays, one for each step; it is None"),
         (PARAMS, [X], sgd, TypeError, "gradients of step 1 must be a dict of arrays; it is an array of shape (7, 3)"),
         (
