@@ -169,19 +169,22 @@ def layer_output(reference: Callable[..., Any], inputs: Arrays) -> Array:
     return output
 
 
-def nudged(arrays: Any, rng: np.random.Generator) -> Any:
+def nudged(arrays: Any, rng: np.random.Generator, labels: bool = True) -> Any:
     """Floating arrays moved by at most one unit in the last place, at random; anything else as it is.
 
-    Numbers move towards zero, so that a probability stays one; whole numbers stay, since they may be labels.
+    Numbers move towards zero, so that a probability stays one; whole numbers stay where they may be `labels`.
     """
     if isinstance(arrays, dict):
-        return {name: nudged(value, rng) for name, value in arrays.items()}
+        return {name: nudged(value, rng, labels=False) for name, value in arrays.items()}
     if isinstance(arrays, tuple):
         return tuple(nudged(value, rng) for value in arrays)
     if not isinstance(arrays, np.ndarray) or arrays.dtype.kind != "f":
         return arrays
     shrink = np.finfo(arrays.dtype).eps * rng.integers(0, 2, arrays.shape)
-    return np.where(arrays == np.round(arrays), arrays, arrays * (1 - shrink)).astype(arrays.dtype)
+    moved = np.where(arrays == 0, shrink, arrays * (1 - shrink))
+    if labels:
+        moved = np.where(arrays == np.round(arrays), arrays, moved)
+    return np.asarray(moved, dtype=arrays.dtype)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from gradproof.diagnosis import (
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.places import Place, find_places
+from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.transforms import Transform, find_transform
 from gradproof.oracles import Arrays
 from gradproof.tape import Tape
@@ -189,13 +190,14 @@ def _broken_rules(case: Case, model: Model, nothing: Explanation, clock: Clock) 
     places = find_places(model.tape)
     faults = [fault for family in FAMILIES for fault in family(model.tape, places, model.problem)]
     faults.sort(key=lambda fault: fault.rank + (0.0 if case.loss_is_right == _keeps_loss(fault) else 5.0))
-    singles = list(_singles(case, model, faults, (), clock, order))
+    shadows = cast(case, model.tape)
+    singles = list(_singles(case, model, faults, (), clock, order, shadows))
     complete = [one for one in singles if one.complete]
     if complete and min(one.cost for one in complete) < 2:
         return complete, len(faults)
-    complete += _outwards(case, model, nothing, singles, order, clock)
+    complete += _outwards(case, model, nothing, faults, singles, order, clock, shadows)
     if not complete and not clock.over():
-        complete = _pairs(case, model, singles, order, clock)
+        complete = _pairs(case, model, faults, order, clock, shadows)
     return complete, len(faults)
 
 
@@ -205,7 +207,14 @@ def _keeps_loss(fault: Fault) -> bool:
 
 
 def _outwards(
-    case: Case, model: Model, nothing: Explanation, singles: list[Explanation], order: list[str], clock: Clock
+    case: Case,
+    model: Model,
+    nothing: Explanation,
+    faults: list[Fault],
+    singles: list[Explanation],
+    order: list[str],
+    clock: Clock,
+    shadows: Shadows | None,
 ) -> list[Explanation]:
     """Explain what is nearest to the loss, keep what explains it, and go on from there."""
     changes = {one.faults[0]: _changed(case, one) for one in singles if len(one.faults) == 1}
@@ -216,8 +225,9 @@ def _outwards(
         states = []
         for state in frontier:
             left = [name for name in order if name not in state.matched]
-            useful = [fault for fault, changed in changes.items() if set(left) & changed]
-            states += _singles(case, model, useful, state.faults, clock, left)
+            useful = [fault for fault in faults if fault not in changes or set(left) & changes[fault]]
+            above = None if shadows is None else shadows.after(state.faults)
+            states += _singles(case, model, useful, state.faults, clock, left, above)
         complete += [one for one in states if one.complete]
         if complete or clock.over():
             break
@@ -237,26 +247,38 @@ def _nearest_first(case: Case, tape: Tape) -> list[str]:
 
 
 def _singles(
-    case: Case, model: Model, faults: list[Fault], before: tuple[Fault, ...], clock: Clock, order: list[str]
+    case: Case,
+    model: Model,
+    faults: list[Fault],
+    before: tuple[Fault, ...],
+    clock: Clock,
+    order: list[str],
+    shadows: Shadows | None,
 ) -> Iterator[Explanation]:
-    """Each fault on top of those before; where a fault has a constant, also the one that fits."""
+    """Each fault on top of those before, where it is promising; with a constant, also the one that fits."""
     simplest = np.inf
     for fault in faults:
         if clock.over() or fault.rank > simplest + TIE:
             return
         if fault in before:
             continue
-        one = evaluate(case, model, (*before, fault))
+        one = evaluate(case, model, (*before, fault)) if shadows is None or shadows.promising(fault) else None
         if one is not None:
             yield one
             if one.complete and one.cost < len(before) + 2:
                 simplest = min(simplest, fault.rank)
-        if fault.scaled is not None:
+        if fault.scaled is not None and _may_fit(fault, shadows):
             fitted = _fit(case, model, fault, before, order)
             if fitted is not None:
                 yield fitted
                 if fitted.complete and fitted.cost < len(before) + 2:
                     simplest = min(simplest, fault.rank)
+
+
+def _may_fit(fault: Fault, shadows: Shadows | None) -> bool:
+    assert fault.scaled is not None
+    zero, one = fault.scaled(0.0), fault.scaled(1.0)
+    return zero is not None and one is not None and (shadows is None or shadows.fits_a_constant(zero, one))
 
 
 def _fit(
@@ -305,23 +327,21 @@ def _progress(states: list[Explanation], before: list[Explanation]) -> list[Expl
 
 
 def _pairs(
-    case: Case, model: Model, singles: list[Explanation], order: list[str], clock: Clock
+    case: Case, model: Model, faults: list[Fault], order: list[str], clock: Clock, shadows: Shadows | None
 ) -> list[Explanation]:
-    """Two rules at once, among those that change the parameter nearest to the loss; more, outward, where it fits."""
-    if not order:
+    """Two rules at once, the first of them one that changes the parameter nearest to the loss."""
+    if not order or shadows is None:
         return []
     nearest = order[0]
-    right = case.truth.gradients[nearest]
-    touching: dict[bytes, Fault] = {}
-    for one in sorted(singles, key=lambda single: single.faults[0].rank):
-        if len(one.faults) == 1 and not case.agrees(nearest, one.predicted[nearest], right):
-            touching.setdefault(np.round(one.predicted[nearest], 12).tobytes(), one.faults[0])
-    chosen = list(touching.values())
-    complete = []
-    for i, first in enumerate(chosen):
-        for second in chosen[i + 1 :]:
-            if clock.over():
+    touching = [fault for fault in faults if _keeps_loss(fault) and nearest in shadows.changes(fault)]
+    complete: list[Explanation] = []
+    for first in touching:
+        above = shadows.after((first,))
+        for second in touching if above is not None else ():
+            if clock.over() or (complete and first.rank > complete[0].faults[0].rank + 2 * TIE):
                 return complete
+            if second is first or above is None or above.of_none(second) or not above.promising(second):
+                continue
             both = evaluate(case, model, (first, second))
             if both is not None and both.complete:
                 complete.append(both)

@@ -13,7 +13,7 @@ import numpy as np
 from gradproof.diagnosis.update_trials import Flat, Runs, holds, interleaved, screen
 from gradproof.diagnosis.update_values import exact_factor, factor_words, plain, solve, told
 from gradproof.report import number
-from gradproof.rules import Hyper, Mistake, Rule, other_rules
+from gradproof.rules import Hyper, Mistake, Rule, other_rules, variants
 
 BUDGET = 4.0  # seconds
 MOST = 8  # explanations of equal simplicity that are verified
@@ -51,8 +51,9 @@ class Search:
 
     def explanations(self, pairs: bool = True) -> list[Explanation]:
         """The simplest that hold on the sample, the least far-fetched first; empty where none does."""
+        levels = (self._alone, self._by_formula, self._in_pairs, self._scaled_pairs)
         with np.errstate(all="ignore"):
-            for level in (self._alone, self._in_pairs, self._scaled_pairs) if pairs else (self._alone,):
+            for level in levels[: 4 if pairs else 2]:
                 found = list(level())
                 if found:
                     return sorted(found, key=lambda one: one.rank)[:MOST]
@@ -86,6 +87,11 @@ class Search:
                 message = f"all parameters share one entry of the state{words}: each overwrites what another has kept"
                 right = "one entry of the state for each parameter"
                 yield Explanation((Mistake("state-not-kept", message, right),), given=True)
+
+    def _by_formula(self) -> Iterator[Explanation]:
+        """One slip in the formula, of a kind that has no name."""
+        for mistake in variants(self.rule, self.h):
+            yield from self._judged((mistake,))
 
     # Two mistakes.
 
