@@ -90,7 +90,7 @@ WRONG = [
     wrong("label_sign_forgotten", "wrong-sign", "dscore = -y /", "dscore = y /"),
     wrong("not_averaged", "wrong-scale|wrong-reduction", "np.exp(y * score)) / m", "np.exp(y * score))"),
     wrong("beta_averaged", "wrong-scale|wrong-reduction", "dbeta = np.sum(", "dbeta = np.mean("),
-    wrong("intercept_of_last_sample", "one-sample-only", "dc = dscore.sum()", "dc = dscore[-1]"),
+    wrong("intercept_of_last_sample", "one-sample-only|last-step-only", "dc = dscore.sum()", "dc = dscore[-1]"),
     wrong(
         "unbiased_variance",
         "different-function|wrong-reduction|wrong-scale",

@@ -100,7 +100,7 @@ WRONG = [
     wrong("penalty_too_heavy_in_cost", "wrong-loss", "+ 0.01 * (np", "+ 0.02 * (np"),
     wrong(
         "users_moved_first",
-        "wrong-operand",
+        "wrong-operand|wrong-scale",
         "    dQ = 0.02 * Q\n",
         "    dQ = 0.02 * Q\n    after = P - 0.1 * dP\n",
         "de[k] * P[users[k]]",
