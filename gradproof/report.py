@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -270,12 +271,22 @@ class GradientMismatch(AssertionError):
         self.name = name
         self.__notes__ = ["\n".join(report.details(name))]
 
+    def __str__(self) -> str:
+        """One line; and the notes where nothing else shows them (Python 3.10, and nobody there who teaches it)."""
+        shown = sys.version_info >= (3, 11) or "exceptiongroup" in sys.modules
+        return super().__str__() if shown else "\n".join([super().__str__(), *self.__notes__])
+
     def refer_to(self, test: str) -> None:
         """Leave out what another test has told already."""
         self.__notes__ = ["\n".join(self.report.details(self.name, told_by=test))]
 
-    def __reduce__(self) -> tuple[type[GradientMismatch], tuple[Report, str | None]]:
-        return type(self), (self.report, self.name)
+    def __reduce__(self) -> Any:
+        return _mismatch, (self.report, self.name)
+
+
+def _mismatch(report: Report, name: str | None) -> GradientMismatch:
+    """What a pickle makes it anew with: under the module's name below, pickle would not find the class."""
+    return GradientMismatch(report, name)
 
 
 GradientMismatch.__module__ = "builtins"  # so that a traceback shows the bare name
