@@ -21,8 +21,8 @@ def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
         for name in tape.terms:
             yield _single_term(tape, name)
     for place in places:
-        for position in range(len(place.nodes[0].inputs)):
-            if _is_junction(tape, place.nodes[0], position):
+        for position in range(len(place.model.inputs)):
+            if _is_junction(tape, place.model, position):
                 yield from _of_route(tape, place, position)
 
 
@@ -65,7 +65,7 @@ def _is_junction(tape: Tape, node: Node, position: int) -> bool:
 
 
 def _of_route(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
-    in_time = is_recurrent(tape, place, position)
+    in_time = is_recurrent(tape, place, position) and _only_recurrent_route(tape, place, position)
     source = origin(tape, place.nodes[-1], position)
     for words, nodes in _passages(place, in_time):
         for constant in CONSTANTS:
@@ -127,6 +127,12 @@ def is_recurrent(tape: Tape, place: Place, position: int) -> bool:
     """Whether an input of a place comes, at each passage, from the passage before."""
     pairs = list(zip(place.nodes, place.nodes[1:], strict=False))
     return bool(pairs) and all(tape.depends(later.inputs[position], earlier) for earlier, later in pairs)
+
+
+def _only_recurrent_route(tape: Tape, place: Place, position: int) -> bool:
+    """Whether a state acts on the next one through this input alone: a gated cell has other routes besides."""
+    before, after = (node.inputs[position] for node in place.nodes[-2:])
+    return sum(tape.depends(after, tape.nodes[user]) for user in tape.consumers.get(before, ())) <= 1
 
 
 def origin(tape: Tape, node: Node, position: int) -> str:

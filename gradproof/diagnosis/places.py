@@ -21,6 +21,11 @@ class Place:
     same_on_line: int
     nodes: tuple[Node, ...]
 
+    @property
+    def model(self) -> Node:
+        """The passage to look at: the last, since the first of a loop may start from constants."""
+        return self.nodes[-1]
+
     def __str__(self) -> str:
         """The operation in a reader's words: its own source where that is known, or which one of the line it is."""
         if self.site.expression and self.same_on_line == 1 and len(self.site.expression) <= 40:

@@ -19,9 +19,9 @@ _PRODUCTS = (*_MATRIX, "mul", "div", "convolution")
 def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
     """For each product, and each factor of it: the other factor's transpose forgotten, another array in its place."""
     for place in places:
-        if place.name in _PRODUCTS and len(place.nodes[0].inputs) >= 2:
+        if place.name in _PRODUCTS and len(place.model.inputs) >= 2:
             for position in (0, 1):
-                if place.nodes[0].inputs[position] in tape.differentiable:
+                if place.model.inputs[position] in tape.differentiable:
                     yield from _of_factor(tape, place, places, position)
 
 
@@ -100,7 +100,7 @@ def _other_operands(
 ) -> Iterator[Fault]:
     """The rule for one factor, with another array of the same shape as the other factor."""
     other = 1 - position
-    first = place.nodes[0]
+    first = place.model
     shape, kind = tape.values[first.inputs[other]].shape, tape.values[first.inputs[other]].dtype
     if len(place.nodes) > 1:
         yield from _shifted(tape, place, position, target, factor)

@@ -68,7 +68,7 @@ def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]
 
     The operation itself; and, where an expression ends here, all of its line, and all that is elementwise before it.
     """
-    roots = _roots(tape, place.nodes[0])
+    roots = _roots(tape, place.model)
     alone = [start for start, nodes in roots.items() if len(nodes) == 1]
     longer = [start for start, nodes in roots.items() if len(nodes) > 1]
     chosen = alone[:1]
@@ -84,7 +84,7 @@ def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]
 
 def _ends_an_expression(tape: Tape, place: Place) -> bool:
     """Whether what a place makes is used by anything else than the rest of its own line's elementwise expression."""
-    node = place.nodes[0]
+    node = place.model
     users = [tape.nodes[index] for index in tape.consumers.get(node.outputs[0], ())]
     return not users or any(
         user.site.line != node.site.line or not _is_pointwise(tape, user) or len(_moving(tape, user)) > 1
@@ -124,8 +124,8 @@ def _is_pointwise(tape: Tape, node: Node) -> bool:
 
 
 def _all_passages(tape: Tape, place: Place, start: int, nodes: frozenset[int]) -> tuple[Region, ...]:
-    """The region of the first passage, found again in all others; empty where it is not."""
-    first = place.nodes[0]
+    """The region of one passage, found again in all others; empty where it is not."""
+    first = place.model
     producer = tape.producer.get(start)
     regions = []
     for node in place.nodes:
@@ -137,7 +137,7 @@ def _all_passages(tape: Tape, place: Place, start: int, nodes: frozenset[int]) -
         else:
             begin = start if start in node.inputs else None
         indices = sorted(index + shift for index in nodes)
-        if begin is None or indices[-1] >= len(tape.nodes):
+        if begin is None or indices[-1] >= len(tape.nodes) or indices[0] < 0:
             return ()
         there = tuple(tape.nodes[index] for index in indices)
         same = [one.name for one in there] == [tape.nodes[index].name for index in sorted(nodes)]
@@ -149,7 +149,7 @@ def _all_passages(tape: Tape, place: Place, start: int, nodes: frozenset[int]) -
 
 def row_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
     """The regions that end at a place, of the shape they start with, with a sum or a maximum over a row on the way."""
-    first = place.nodes[0]
+    first = place.model
     end = first.outputs[0]
     shape = tape.values[end].shape
     if not shape or not 1 < shape[-1] <= 256:

@@ -37,26 +37,34 @@ def first_difference(runs: Runs, right: Arrays, name: str) -> int:
 def _line(runs: Runs, right: Arrays, name: str) -> str:
     first, allowed = first_difference(runs, right, name), runs.allowed(name)
     ours, theirs = (_moves(runs, paths, name) for paths in (runs.paths, right))
+    if not np.any(ours):
+        return "nothing moves at any step"
+    factors = _factors(ours, theirs, allowed)
+    if factors is not None:
+        return _ratios(factors)
     if first == 2:
         return "the first step is right, the second is not: look at what is kept from step to step"
     if first > 2:
         return f"the first {first - 1} steps are right, step {first} is not: look at what is kept from step to step"
-    if not np.any(ours):
-        return "nothing moves at any step"
     differs = np.abs(ours[0] - theirs[0]) > allowed
-    factors = _factors(ours, theirs, allowed)
-    if factors is None:
-        text = f"the first step is wrong already, {_direction(ours[0], theirs[0])}"
-    elif np.ptp(factors) <= 1e-6 * abs(factors[0]):
-        text = f"every step is the right one times {number(factors[0])}"
-    else:
-        shown = ", ".join(map(number, factors[:4])) + (" ..." if len(factors) > 4 else "")
-        return (
-            f"each step is the right one times a constant of its own, {shown}: look at what depends on the step's "
-            "number, such as a correction or a rate that falls"
-        )
+    text = f"the first step is wrong already, {_direction(ours[0], theirs[0])}"
     share = "" if differs.all() else f"; {int(differs.sum())} of {differs.size} entries differ"
     return text + share + _sizes(runs.gradients[0][name].reshape(-1), differs)
+
+
+def _ratios(factors: Array) -> str:
+    """Steps that are torch's but for their length."""
+    if np.ptp(factors) <= 1e-6 * abs(factors[0]):
+        return f"every step is the right one times {number(factors[0])}"
+    shown = ", ".join(map(number, factors[:4])) + (" ..." if len(factors) > 4 else "")
+    t = np.arange(1, len(factors) + 1)
+    for words, fall in (("1/t", 1 / t), ("1/sqrt(t)", t**-0.5)):
+        if np.allclose(factors, fall, rtol=1e-6, atol=0.0):
+            return f"each step is the right one times {words}, {shown}: the learning rate falls, and torch's does not"
+    return (
+        f"each step is the right one times a constant of its own, {shown}: look at what depends on the step's "
+        "number, such as a correction or a rate that falls"
+    )
 
 
 def _moves(runs: Runs, paths: Arrays, name: str) -> Array:

@@ -139,7 +139,7 @@ def _sizes(runs: Runs, names: Sequence[str]) -> dict[int, str]:
         for axis, length in enumerate(array.shape):
             sizes.setdefault(length, f"the length of axis {axis} of {names[0]}")
         sizes[array.size] = f"the number of entries of {names[0]}"
-    return {size: words for size, words in sizes.items() if size > 1}
+    return {size: words for size, words in sizes.items() if size > 2}
 
 
 def _information(g: np.ndarray) -> int:

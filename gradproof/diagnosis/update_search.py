@@ -210,7 +210,7 @@ def wrong_value(rule: Rule, name: str, value: float, h: Hyper) -> Mistake:
     """A hyperparameter of another value, as a mistake."""
     right = rule.where(name, h)
     if name not in ("start_of_v", "decoupled_decay"):
-        right += f", with {name} = {number(h[name])}"
+        right = f"{name} = {number(h[name])}, in\n{right}"
     rank = 1.3 if name in ("decoupled_decay", "start_of_v") else 1.2
     if value == -h[name]:
         what = "weight decay" if name == "weight_decay" else name
@@ -226,6 +226,8 @@ def values(rule: Rule, h: Hyper) -> Iterator[Mistake]:
     for name in rule.solved:
         if h[name] and name != "eps":
             yield wrong_value(rule, name, 0.0, h)
+        if name in ("momentum", "dampening") and h["momentum"]:
+            yield wrong_value(rule, name, 1.0, h)
         if h[name] and name in ("weight_decay", "momentum"):
             yield wrong_value(rule, name, -h[name], h)
     if h.get("beta1") and h.get("beta2"):

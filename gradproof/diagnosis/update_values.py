@@ -174,25 +174,25 @@ def digits(value: float, other: float) -> str:
 
 def factor_words(factor: float, h: Hyper, sizes: Mapping[int, str]) -> str | None:
     """A factor on every step in words; None where it is no constant that code could have got wrong."""
-    named: list[tuple[float, str]] = [(2.0, "2"), (0.5, "1/2")]
+    named: list[tuple[float, str]] = []
     rate = abs(h["lr"])
     if rate:
-        named += [(rate, "lr: the learning rate is applied twice"), (1 / rate, "1/lr: the learning rate is left out")]
+        named += [(rate, "lr, applied twice"), (1 / rate, "1/lr: the learning rate is left out")]
     for name in ("momentum", "dampening", "beta1", "beta2", "alpha", "rho"):
         value = h.get(name)
         if value and 0 < value < 1:
             named += [(1 - value, f"1 - {name}"), (1 / (1 - value), f"1/(1 - {name})")]
             named += [(value, name), (1 / value, f"1/{name}")]
             named += [((1 - value) ** 0.5, f"sqrt(1 - {name})"), ((1 - value) ** -0.5, f"1/sqrt(1 - {name})")]
-    named += [(1.0 * size, f"{size}, {words}") for size, words in sizes.items()]
-    named += [(1 / size, f"1/{size}, one over {words}") for size, words in sizes.items()]
-    named += [(size**0.5, f"the root of {size}, {words}") for size, words in sizes.items()]
-    named += [(size**-0.5, f"one over the root of {size}, {words}") for size, words in sizes.items()]
-    if rate:
-        named += [(rate**0.5, "sqrt(lr)"), (rate**-0.5, "1/sqrt(lr)")]
-    for value, words in named:
-        if abs(factor - value) <= 1e-9 * value:
-            return words
+    named += [(1.0 * size, words) for size, words in sizes.items()]
+    named += [(1 / size, f"one over {words}") for size, words in sizes.items()]
+    named += [(size**0.5, f"the root of {words}") for size, words in sizes.items()]
+    named += [(size**-0.5, f"one over the root of {words}") for size, words in sizes.items()]
+    if h.get("beta1") and h.get("beta2"):
+        named.append(((1 - h["beta2"]) / (1 - h["beta1"]), "(1 - beta2)/(1 - beta1)"))
+    known = [words for value, words in named if abs(factor - value) <= 1e-9 * abs(value)]
+    if known:
+        return f"{digits(factor, 1.0)}, which is {' or '.join(known[:3])}"
     for round_number in (float(f"{factor:.2g}"), float(f"{factor * rate:.2g}") / rate if rate else 0.0):
         if abs(factor - round_number) <= 1e-9 * factor and 1e-6 <= factor <= 1e6:
             return digits(round_number, 1.0)
