@@ -43,7 +43,7 @@ def _binary_cross_entropy_with_logits(
 
 def _nll_loss(
     x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
-) -> tuple[Tensor, Tensor]:
+) -> Any:
     if weight is not None or x.dim() > 2 or bool((target == ignore_index).any()):
         return NotImplemented
     total = torch.tensor(float(target.numel()), dtype=x.dtype)
@@ -103,7 +103,7 @@ def _batch_norm(
     training: bool,
     momentum: float,
     eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Any:
     shape = [1, -1] + [1] * (x.dim() - 2)
     if training:
         normal, mean, rstd = _normalised(x, [0, *range(2, x.dim())], eps)
@@ -118,7 +118,7 @@ def _batch_norm(
 
 def _batch_norm_without_statistics(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Any:
     return _batch_norm(x, weight, bias, None, None, training, momentum, eps)
 
 
@@ -149,7 +149,7 @@ def _baddbmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: floa
     return product if beta == 0 else product + (bias if beta == 1 else bias * beta)
 
 
-def _vector_norm(x: Tensor, order: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def _vector_norm(x: Tensor, order: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     if order != 2 or dtype is not None:
         return NotImplemented
     dims = list(range(x.dim())) if dim is None else dim

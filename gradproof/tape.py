@@ -333,7 +333,7 @@ def pulled_back(pairs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]
     Through a sum of products: asked for vector-Jacobian products, torch first loads a computer algebra system (0.7 s).
     """
     with torch.enable_grad():
-        total = sum((out * grad).sum() for out, grad in pairs)
+        total = torch.stack([(out * grad).sum() for out, grad in pairs]).sum()
     return torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
 
 
@@ -343,13 +343,13 @@ def _same_contributions(ours: list[tuple[int, Tensor]], clean: list[tuple[int, T
     )
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # otherwise torch loads its compiler (1.5 s) to keep it away from this mode
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.values: list[Tensor] = []
         self.numbers: dict[int, int] = {}

@@ -251,7 +251,7 @@ def _each(value: list[int], dims: int) -> list[int]:
 
 def _through_tap(tape: Tape, node: Node, grad: Tensor, tap: tuple[int, ...], size: list[int]) -> Tensor:
     if node.name == "convolution":
-        weight = tape.values[node.inputs[1]][(slice(None), slice(None), *tap)]  # (out, in)
+        weight = tape.values[node.inputs[1]].permute(*range(2, 2 + len(tap)), 0, 1)[tap]  # (out, in)
         return torch.einsum("bo...,oi->bi...", grad, weight)
     return grad / math.prod(size)
 

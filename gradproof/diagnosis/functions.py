@@ -244,10 +244,10 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
         constant = float(node.constants[0])
         message = f"the constant {number(constant)} is left out of {place}"
         yield _fault("different-function", message, place, 1.2, _only_input(0))
-        for other in (constant - 1, constant + 1):
-            if constant == int(constant) and other > 0:
-                message = f"the constant of {place} is {number(other)} instead of {number(constant)}"
-                yield _fault("different-function", message, place, 1.4, _with_constant(0, other))
+        for neighbour in (constant - 1, constant + 1):
+            if constant == int(constant) and neighbour > 0:
+                message = f"the constant of {place} is {number(neighbour)} instead of {number(constant)}"
+                yield _fault("different-function", message, place, 1.4, _with_constant(0, neighbour))
 
 
 def _operand(tape: Tape, value: int) -> str:

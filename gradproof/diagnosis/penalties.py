@@ -44,7 +44,7 @@ def _is_whole_penalty(case: Case, strength: float) -> bool:
 def _differs(case: Case, name: str) -> Array:
     difference = case.gradients[name] - case.truth.gradients[name]
     scale = float(np.max(np.abs(case.truth.gradients[name]), initial=0.0)) + float(np.max(np.abs(difference)))
-    return np.abs(difference) > max(case.tolerance(name) * scale, case.rounding.get(name, 0.0))
+    return np.asarray(np.abs(difference) > max(case.tolerance(name) * scale, case.rounding.get(name, 0.0)))
 
 
 def coefficient(case: Case) -> float | None:

@@ -184,7 +184,8 @@ def _dominators(tape: Tape, node: Node) -> list[int]:
 
 def _between(tape: Tape, start: int, node: Node) -> set[int]:
     """The operations from a value to a node."""
-    found, frontier = set(), [node.index]
+    found: set[int] = set()
+    frontier = [node.index]
     while frontier:
         index = frontier.pop()
         if index in found or len(found) > 2 * LONGEST:

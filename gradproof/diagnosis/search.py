@@ -149,7 +149,7 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
 
 def _weighted_loss(case: Case, faults: Sequence[Fault]) -> bool:
     """Whether the loss has the same term weights as the gradient."""
-    weights = {fault.term: fault.constant for fault in faults if fault.term is not None}
+    weights = {fault.term: fault.constant or 0.0 for fault in faults if fault.term is not None}
     if not weights:
         return False
     total = sum(value * weights.get(name, 1.0) for name, value in case.truth.terms.items())

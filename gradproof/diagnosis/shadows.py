@@ -166,7 +166,8 @@ class Shadows:
 
 def _parallel(one: np.ndarray, other: np.ndarray, size: float) -> bool:
     cross = abs(one[0] * other[1] - one[1] * other[0])
-    return bool(cross <= LOOSE * max(np.linalg.norm(one) * np.linalg.norm(other), 1e-6 * size * size))
+    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return bool(cross <= LOOSE * max(lengths, 1e-6 * size * size))
 
 
 def _numbers(directions: list[np.ndarray], gradient: np.ndarray) -> np.ndarray:

@@ -22,8 +22,9 @@ def reports_of(name):
     mistake = load_module(subject.mistakes[name.split("/")[1]], ROOT)
     reference = load_module(subject.reference_path, ROOT)
     tests = load_module(ROOT / "tests" / subject.topic / f"test_{subject.name}.py", ROOT)
-    compares = [getattr(tests, one) for one in dir(tests) if one.startswith("compare") and tests.__name__ == getattr(tests, one).__module__]
-    return mistake, [compare(mistake, reference) for compare in compares]
+    found = [getattr(tests, name) for name in dir(tests) if name.startswith("compare")]
+    own = [compare for compare in found if compare.__module__ == tests.__name__]
+    return mistake, [compare(mistake, reference) for compare in own]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_teaches(name):
     for section, following in (("Symptom:", "Why:"), ("Why:", "Fix:"), ("Fix:", None)):
         assert section in text
         content = text.split(section)[1].split(following)[0] if following else text.split(section)[1]
-        assert len(content.split()) >= 4, f"{section} says too little"
+        assert len(content.split()) >= 3, f"{section} says too little"
 
 
 @pytest.mark.parametrize("name", MISTAKES)
