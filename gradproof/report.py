@@ -181,7 +181,7 @@ class Report:
         wrong = [one for one in quantities.values() if not one.ok and _comparable(one)]
         chosen = [one for one in wrong if one.name == name] or wrong
         for comparison in chosen[:SHOWN]:
-            lines += _worst(comparison, self.judged_by, brief=bool(lines))
+            lines += _worst(comparison, self.judged_by, brief=bool(lines), steps=self.subject == "update")
         if len(chosen) > SHOWN:
             lines += _paragraph(f"and {len(chosen) - SHOWN} more: {', '.join(one.name for one in chosen[SHOWN:])}", 2)
         right = [key for key, one in quantities.items() if one.ok and key not in amiss]
@@ -340,25 +340,32 @@ def _comparable(comparison: Comparison) -> bool:
     return bool(np.all(np.isfinite(ours)))
 
 
-def _worst(comparison: Comparison, judge: str, brief: bool) -> list[str]:
-    """Where a quantity differs most. The first one says how much, the others (`brief`) take a line each."""
+def _worst(comparison: Comparison, judge: str, brief: bool, steps: bool) -> list[str]:
+    """Where a quantity differs most. The first one says how much, the others (`brief`) take a line each.
+
+    With `steps`, axis 0 counts steps.
+    """
     ours, theirs = comparison.candidate, comparison.reference
     assert ours is not None
     with np.errstate(all="ignore"):
         difference = np.abs(ours - theirs)
-        difference = np.where(np.isnan(difference), np.inf, difference)
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
-        differing = int(np.sum(difference > comparison.allowed))
+        differs = difference > comparison.allowed
     mine, right = float(np.real(ours[index])), float(np.real(theirs[index]))
-    where = f"{entry(comparison.name, index)}: yours {_digits(mine, right)}, {judge} {_digits(right, mine)}"
-    count = f"{differing} of {difference.size} entries differ" if difference.ndim else ""
+    place, count = entry(comparison.name, index), f"{int(differs.sum())} of {differs.size} entries differ"
+    if steps:
+        place = f"{entry(comparison.name, index[1:])} after step {index[0] + 1}"
+        first = int(np.argmax(differs.reshape(len(differs), -1).any(axis=1))) + 1
+        differs = differs.any(axis=0)
+        count = f"{int(differs.sum())} of {differs.size} differ, from step {first} on"
+    where = f"{place}: yours {_digits(mine, right)}, {judge} {_digits(right, mine)}"
     if brief:
-        return _paragraph(f"{where}; {count.replace('entries ', '')}" if count else where, 2, hanging=4)
+        return _paragraph(f"{where}; {count.replace('entries ', '')}" if differs.ndim else where, 2, hanging=4)
     error = f"relative error {comparison.relative_error:.2g}, allowed {comparison.tolerance:.1g}"
     if not np.isfinite(comparison.relative_error):
-        error = f"{judge}'s {'are all' if difference.ndim else 'is'} zero"
+        error = f"{judge}'s {'are all' if differs.ndim else 'is'} zero"
     at = "worst at " if difference.ndim else ""
-    return _paragraph(f"{at}{where}", 2) + _paragraph(f"{error}; {count}" if count else error, 4)
+    return _paragraph(f"{at}{where}", 2) + _paragraph(f"{error}; {count}" if differs.ndim else error, 4)
 
 
 def _digits(value: float, other: float) -> str:

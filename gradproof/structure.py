@@ -27,7 +27,7 @@ def check_arrays(
     have = "have" if what == "params" else "has"
     for name in missing:
         message = f"{holder} {have} no key {name!r}{_meant(name, expected, surplus, given)}"
-        message = f"{what}[{name!r}] is None" if name in given else message
+        message = f"{_label(name, what)} is None" if name in given else message
         findings.append(Finding("missing-gradient", (name,), message))
     for key in surplus:
         message = f"{holder} {have} a key {key!r}, and there is no such parameter"
@@ -55,7 +55,7 @@ def _letters(name: str) -> str:
 
 def check_array(name: str, value: Any, right: Array, what: str) -> tuple[Array | None, list[Finding]]:
     """One array: itself in the expected dtype where its numbers can be compared, and what is amiss with it."""
-    label = {"output": "the output", "params": f"the new {name}"}.get(what, f"{what}[{name!r}]")
+    label = _label(name, what)
     whose = "torch's" if what == "output" else name
     array, findings = _as_array(name, value, right, label)
     if array is None:
@@ -69,6 +69,10 @@ def check_array(name: str, value: Any, right: Array, what: str) -> tuple[Array |
     if not np.all(np.isfinite(array)) and np.all(np.isfinite(right)):
         return None, [*findings, _not_finite(name, array, label)]
     return array, findings
+
+
+def _label(name: str, what: str) -> str:
+    return {"output": "the output", "params": f"the new {name}"}.get(what, f"{what}[{name!r}]")
 
 
 def _as_array(name: str, value: Any, right: Array, label: str) -> tuple[Array | None, list[Finding]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ def _result(outcome: candidates.Outcome, right: Arrays, count: int) -> tuple[Arr
     if not isinstance(outcome.value, dict):
         kind = structure.described(outcome.value)
         return {}, [Finding("wrong-type", (), f"step must return the new parameters as a dict; it returned {kind}")]
-    return structure.check_arrays(outcome.value, right, "params")
+    after, findings = structure.check_arrays(outcome.value, right, "params")
+    return after, [replace(finding, message=f"at step {count}: {finding.message}") for finding in findings]
 
 
 def compare_trajectories(
