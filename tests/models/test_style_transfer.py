@@ -229,11 +229,12 @@ def test_filters_respond_alike_at_every_scale(impl):
 # The question: Adam in the loop, and what a look at the picture does not show.
 
 
-def test_adam_hides_a_wrong_scale(impl, scene, transferred):
+def test_adam_hides_a_wrong_scale(impl, scene):
     """Adam divides by the gradient's own size: a thousand times the gradient gives nearly the same picture."""
     content, _, data = scene
-    image, _ = transfer(impl.loss_and_grads, content, data, steps=100, factor=1000.0)
-    assert np.abs(image - transferred[0]).mean() < 1 / 255
+    image, _ = transfer(impl.loss_and_grads, content, data, steps=20, factor=1000.0)
+    expected, _ = transfer(impl.loss_and_grads, content, data, steps=20)
+    assert np.abs(image - expected).mean() < 1 / 255
 
 
 def test_a_falling_loss_proves_nothing(scene, transferred):
