@@ -260,10 +260,15 @@ def _numerical_truth(
         if ours is None or ours.shape != values.shape or ours.dtype.kind != "f":
             ours = np.zeros(values.shape)
         gradients[name] = np.where(np.isnan(values), ours, values).astype(problem.params[name].dtype)
-    unchecked = sum(int(np.isnan(values).sum()) for values in derivative.gradients.values())
+    taken = sum(int(np.isfinite(values).sum()) for values in derivative.gradients.values())
+    if not taken:
+        raise ValueError(
+            "your loss is too rough for a numerical derivative: differences over a small and a smaller step do not"
+            " agree anywhere (is it computed in float32, or does it jump?). Compare with a reference in torch"
+        )
     notes = (f"compared with the derivative of your own loss, taken by {derivative.method}",)
-    if unchecked:
-        notes = (f"{notes[0]} at {derivative.entries - unchecked} of {derivative.entries} entries",)
+    if taken < derivative.entries:
+        notes = (f"{notes[0]} at {taken} of {derivative.entries} entries",)
     return Truth(value, {"loss": value}, gradients, {"loss": gradients}, derivative.method), notes
 
 

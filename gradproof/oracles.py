@@ -16,6 +16,7 @@ Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 
 LARGEST_CHECKED = 4000  # entries that a numerical derivative is taken at; beyond, a random choice of them
+WIDE = 1e-3  # of an entry, or of 0.1 where it is smaller: the wider of two steps of central differences
 COMPLEX_STEP = 1e-30  # no difference is taken, so the step may be as small as floating point allows
 __tracebackhide__ = True  # a traceback shows the caller's code and the reference's, not ours
 
@@ -254,17 +255,25 @@ def _plausible(gradients: Arrays, loss: Callable[[Arrays], Any], params: Arrays,
 def _central_differences(loss: Callable[[Arrays], Any], params: Arrays, where: dict[str, Array]) -> Arrays:
     """Five-point central differences in float64, of error h^4, at two step sizes.
 
-    Where the two disagree a kink lies between (a ReLU, a maximum); such an entry stays NaN: it has not been checked.
+    Where the slopes of the two disagree, a kink lies near (a ReLU, a maximum). Where it lies at the very point, they
+    agree, and the loss bends by the step instead of its square. Such an entry stays NaN: it has not been checked.
     """
-    wide, narrow = (_five_points(loss, params, where, scale) for scale in (1e-3, 2.5e-4))
+    here = _number(loss({name: value.astype(np.float64) for name, value in params.items()}))
+    (wide, wide_bends), (narrow, bends) = (_five_points(loss, here, params, where, WIDE / ratio) for ratio in (1, 4))
     for name, values in narrow.items():
         size = np.nanmax(np.abs(values), initial=0.0)
-        narrow[name] = np.where(np.abs(values - wide[name]) <= 1e-5 * size + 1e-10, values, np.nan)
+        smooth = np.abs(values - wide[name]) <= 1e-5 * size + 1e-10 * abs(here)
+        jump = np.abs(wide_bends[name] / 4 - bends[name]) / 0.75  # of the slope: what a bend of h^2 leaves is tiny
+        narrow[name] = np.where(smooth & (jump <= 1e-5 * size + 1e-9 * abs(here)), values, np.nan)
     return narrow
 
 
-def _five_points(loss: Callable[[Arrays], Any], params: Arrays, where: dict[str, Array], scale: float) -> Arrays:
+def _five_points(
+    loss: Callable[[Arrays], Any], here: float, params: Arrays, where: dict[str, Array], scale: float
+) -> tuple[Arrays, Arrays]:
+    """The slope at each chosen entry, and by how much it differs from one step below to one step above."""
     gradients = {name: np.full(value.shape, np.nan) for name, value in params.items()}
+    bends = {name: np.full(value.shape, np.nan) for name, value in params.items()}
     moved = {name: value.astype(np.float64) for name, value in params.items()}
     for name, chosen in where.items():
         for index in chosen:
@@ -273,9 +282,13 @@ def _five_points(loss: Callable[[Arrays], Any], params: Arrays, where: dict[str,
             values = []
             for step in (-2, -1, 1, 2):
                 moved[name].flat[index] = start + step * h
-                value = loss({key: one.copy() for key, one in moved.items()})
-                values.append(float(np.asarray(value, dtype=np.float64).reshape(())))
+                values.append(_number(loss({key: one.copy() for key, one in moved.items()})))
             moved[name].flat[index] = start
             below2, below1, above1, above2 = values
             gradients[name].flat[index] = (below2 - 8 * below1 + 8 * above1 - above2) / (12 * h)
-    return gradients
+            bends[name].flat[index] = (below1 - 2 * here + above1) / h
+    return gradients, bends
+
+
+def _number(loss: Any) -> float:
+    return float(np.asarray(loss, dtype=np.float64).reshape(()))

@@ -41,10 +41,11 @@ def of_gradients(truth: Truth) -> tuple[str, ...]:
     found = []
     for name, value in truth.gradients.items():
         size = largest(value)
+        which = f"torch's gradient of {name}" if truth.oracle == "autograd" else f"the gradient of {name}"
         if size == 0.0:
-            found.append(f"torch's gradient of {name} is zero: any mistake that keeps it zero goes unseen")
+            found.append(f"{which} is zero: any mistake that keeps it zero goes unseen")
         elif size < NEARLY_ZERO * top:
-            found.append(f"torch's gradient of {name} is nearly zero ({size:.1g} beside {top:.1g}): little is proved")
+            found.append(f"{which} is nearly zero ({size:.1g} beside {top:.1g}): little is proved")
     return tuple(found)
 
 
