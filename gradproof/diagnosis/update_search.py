@@ -135,7 +135,8 @@ class Search:
     def _judged(self, mistakes: tuple[Mistake, ...]) -> Iterator[Explanation]:
         factor = self._try(mistakes)
         if factor == 1.0:
-            yield Explanation(mistakes)
+            if holds(self.sample, *switched(self.rule, self.h, mistakes)):
+                yield Explanation(mistakes)
         elif factor is not None:
             self._scaled += self._by_factor(mistakes, factor)
 

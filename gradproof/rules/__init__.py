@@ -12,13 +12,14 @@ from gradproof.rules.adagrad import ADAGRAD
 from gradproof.rules.adam import ADAM
 from gradproof.rules.adamax import ADAMAX
 from gradproof.rules.base import Hyper, Mistake, Now, Rule
+from gradproof.rules.formulas import as_written, variants
 from gradproof.rules.nadam import NADAM
 from gradproof.rules.others import mistakes as other_rules
 from gradproof.rules.radam import RADAM
 from gradproof.rules.rmsprop import RMSPROP
 from gradproof.rules.sgd import SGD
 
-__all__ = ["RULES", "Hyper", "Mistake", "Now", "Rule", "other_rules", "read_rule"]
+__all__ = ["RULES", "Hyper", "Mistake", "Now", "Rule", "as_written", "other_rules", "read_rule", "variants"]
 
 # By the name of the torch.optim class.
 RULES = {

@@ -14,6 +14,7 @@ from gradproof.rules.base import (
     Now,
     Rule,
     Switches,
+    beginning,
     decay_mistakes,
     decayed,
     fading,
@@ -87,8 +88,7 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
 
 
 def formula(h: Hyper) -> str:
-    g = "g = g + weight_decay * theta\n" if h["weight_decay"] else ""
-    return f"{g}{V}\n{D}\n{U}\ntheta = theta - lr * d"
+    return f"{beginning(h)}{V}\n{D}\n{U}\ntheta = theta - lr * d"
 
 
 SOLVED = {"rho": "unit", "eps": "positive", "weight_decay": "positive"}

@@ -14,6 +14,7 @@ from gradproof.rules.base import (
     Now,
     Rule,
     Switches,
+    beginning,
     counted,
     counter_mistakes,
     decay_mistakes,
@@ -75,9 +76,8 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
 
 
 def formula(h: Hyper) -> str:
-    g = "g = g + weight_decay * theta\n" if h["weight_decay"] else ""
     rate = "lr_t = lr / (1 + (t - 1) * lr_decay)\n" if h["lr_decay"] else ""
-    return f"{g}{rate}{G}\n{last(h)}"
+    return f"{beginning(h)}{rate}{G}\n{last(h)}"
 
 
 def last(h: Hyper) -> str:
@@ -95,4 +95,4 @@ SOLVED = {
     "eps": "positive",
     "weight_decay": "positive",
 }
-ADAGRAD = Rule("Adagrad", step, formula, mistakes, SOLVED, (), acts)
+ADAGRAD = Rule("Adagrad", step, formula, mistakes, SOLVED, (), acts, {"G": "initial_accumulator_value"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from gradproof.rules.base import (
     Now,
     Rule,
     Switches,
+    beginning,
     correction,
     counted,
     counter_mistakes,
@@ -83,6 +85,8 @@ def step(now: Now, kept: Kept, h: Hyper, s: Switches) -> Array:
     theta, g, m, v = moments(now, kept, h, s)
     c1, c2 = corrections(now, h, s)
     if h["amsgrad"]:
+        if s.get("largest") == "anew":
+            kept.pop("largest", None)
         if s.get("largest") == "of the corrected":
             v, c2 = v / c2, 1.0
         v = kept["largest"] = np.maximum(kept.get("largest", v), v)
@@ -150,7 +154,8 @@ def anew_mistakes(first: str, second: str) -> Iterator[Mistake]:
 
 def mistakes(h: Hyper) -> Iterator[Mistake]:
     yield from sign_mistakes(h)
-    yield from anew_mistakes(M, V)
+    for one in anew_mistakes(M, V):
+        yield replace(one, switches={**one.switches, "largest": "anew"}) if h["amsgrad"] else one
     yield from decay_mistakes(h, adaptive=True)
     yield from correction_mistakes(HATS)
     yield from counter_mistakes(COUNTED)
@@ -177,10 +182,9 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
 
 
 def formula(h: Hyper) -> str:
-    g = "" if h["decoupled"] or not h["weight_decay"] else "g = g + weight_decay * theta, "
-    decay = "theta = theta - lr * weight_decay * theta\n" if h["decoupled"] and h["weight_decay"] else ""
-    largest = "\nv_max = max(v_max, v), in the place of v below" if h["amsgrad"] else ""
-    return f"{decay}{g}{M}\n{V}{largest}\n{HATS}\n{STEP}"
+    if h["amsgrad"]:
+        return f"{beginning(h)}{M}\n{V}\nv_max = max(v_max, v)\n{HATS.replace('= v /', '= v_max /')}\n{STEP}"
+    return f"{beginning(h)}{M}\n{V}\n{HATS}\n{STEP}"
 
 
 SOLVED = {"beta1": "unit", "beta2": "unit", "eps": "positive", "weight_decay": "positive"}

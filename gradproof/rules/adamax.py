@@ -16,6 +16,7 @@ from gradproof.rules.base import (
     Now,
     Rule,
     Switches,
+    beginning,
     counter_mistakes,
     decay_mistakes,
     decayed,
@@ -25,7 +26,7 @@ from gradproof.rules.base import (
     sign_mistakes,
 )
 
-U = "u = max(beta2 * u, |g| + eps)"
+U = "u = max(beta2 * u, abs(g) + eps)"
 M_HAT = "m_hat = m / (1 - beta1**t)"
 STEP = "theta = theta - lr * m_hat / u"
 
@@ -92,7 +93,7 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
 
 
 def formula(h: Hyper) -> str:
-    return f"{M}\n{U}\n{M_HAT}\n{STEP}"
+    return f"{beginning(h)}{M}\n{U}\n{M_HAT}\n{STEP}"
 
 
 ACTS = {"beta1": f"{M}\n{M_HAT}", "beta2": U, "eps": U, "lr": STEP}

@@ -50,7 +50,11 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Rule:
-    """An update rule. `solved` names the hyperparameters that can have any value, and what kind of number each is.
+    """An update rule, as a function and as the text of its formula, a line each, which can be run as well.
+
+    `solved` names the hyperparameters that can have any value, and what kind of number each is. What a line uses before
+    any line has made it is kept from step to step; it starts at 0, or at what `starts` says (a number, or the name of a
+    hyperparameter). `also` gives other ways to write the formula, in which other slips can be made.
 
     `acts` gives the part of the formula in which a hyperparameter acts, by its name ("lr" for the step itself).
     """
@@ -62,6 +66,8 @@ class Rule:
     solved: Mapping[str, str]  # "unit": between 0 and 1; "positive": above 0, of any magnitude
     flags: tuple[str, ...] = ()  # options that are on or off
     acts: Callable[[Hyper], Mapping[str, str]] = field(default=lambda h: {})
+    starts: Mapping[str, float | str] = field(default_factory=dict)
+    also: Callable[[Hyper], tuple[str, ...]] = field(default=lambda h: ())
 
     def where(self, name: str, h: Hyper) -> str:
         """The part of the formula in which a hyperparameter acts; the whole formula where that is not one part."""
@@ -117,6 +123,8 @@ def counted(now: Now, s: Switches) -> tuple[Any, Any]:
         return now.nth, now.nth
     if counter == "stays":
         return 1, 1
+    if counter == "twice":
+        return 2 * now.t, 2 * now.t
     shift = {"two": 1, "zero": -1}[counter.split()[0]]
     return (
         now.t if counter.endswith("second") else now.t + shift,
@@ -203,6 +211,14 @@ def quotient(m: Array, below: Array, eps: Any, s: Switches) -> Array:
     return m / below + eps if s.get("eps") == "on the step" else m / below
 
 
+def beginning(h: Hyper) -> str:
+    """The lines with which a formula begins: the sign, and the weight decay."""
+    lines = "g = -g\n" if h["maximize"] else ""
+    if not is_zero(h["weight_decay"]):
+        lines += "theta = theta - lr * weight_decay * theta\n" if h["decoupled"] else "g = g + weight_decay * theta\n"
+    return lines
+
+
 # The ways to write each part wrong.
 
 
@@ -254,6 +270,8 @@ def counter_mistakes(right: str, apart: bool = True) -> Iterator[Mistake]:
     yield Mistake(
         code, "the counter is raised for every parameter, not once a step", right, {"counter": "each parameter"}
     )
+    twice = "the counter is raised twice a step: the steps are 2, 4, 6 ..."
+    yield Mistake(code, twice, right, {"counter": "twice"}, rank=1.1)
     stays = Mistake("state-not-kept", "the counter is 1 at every step", right, {"counter": "stays"})
     yield stays if apart else replace(stays, rank=1.25)  # without it a rate that decays does not decay at all
     if apart:

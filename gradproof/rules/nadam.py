@@ -14,6 +14,7 @@ from gradproof.rules.base import (
     Now,
     Rule,
     Switches,
+    beginning,
     counted,
     counter_mistakes,
     decay_mistakes,
@@ -27,8 +28,11 @@ from gradproof.rules.base import (
     square_mistakes,
 )
 
-MU = "mu_t = beta1 * (1 - 0.5 * 0.96**(t * momentum_decay))"
-MEAN = "m_hat = mu_(t+1) * m / (1 - mu_1 ... mu_(t+1)) + (1 - mu_t) * g / (1 - mu_1 ... mu_t)"
+MU = (
+    "mu = beta1 * (1 - 0.5 * 0.96**(t * momentum_decay))\n"
+    "mu_next = beta1 * (1 - 0.5 * 0.96**((t + 1) * momentum_decay))"
+)
+MEAN = "product = product * mu\nm_hat = mu_next * m / (1 - product * mu_next) + (1 - mu) * g / (1 - product)"
 V_HAT = "v_hat = v / (1 - beta2**t)"
 STEP = "theta = theta - lr * m_hat / (sqrt(v_hat) + eps)"
 
@@ -69,22 +73,22 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
     yield from adam.beta_mistakes()
     yield from mean_mistakes("m", "g", "beta1", M)
     yield from mean_mistakes("v", "g**2", "beta2", V)
-    constant = "the momentum is beta1 at every step, without the schedule mu_t"
+    constant = "the momentum is beta1 at every step, without the schedule of mu"
     yield Mistake("different-function", constant, MU, {"mu": "constant"})
-    message = "m is weighted with mu_t, where the next step's mu_(t+1) belongs"
+    message = "m is weighted with mu, where mu_next belongs"
     yield Mistake("step-off-by-one", message, MEAN, {"mu": "same twice"})
     message = "the product of all mu is not kept: each step has its own mu alone"
     yield Mistake("state-not-kept", message, MEAN, {"mu": "product not kept"})
-    message = "m is corrected by the product up to mu_t, where the one up to mu_(t+1) belongs"
+    message = "m is corrected by the product up to mu, where the one up to mu_next belongs"
     yield Mistake("step-off-by-one", message, MEAN, {"mu": "m corrected as g"}, rank=1.1)
     message = "m and g are corrected by 1 - beta1**t, as in Adam, not by the product of all mu"
     yield Mistake("different-function", message, MEAN, {"mu": "corrected as Adam"}, rank=1.1)
 
 
 def formula(h: Hyper) -> str:
-    return f"{MU}\n{M}\n{V}\n{MEAN}\n{V_HAT}\n{STEP}"
+    return f"{beginning(h)}{MU}\n{M}\n{V}\n{MEAN}\n{V_HAT}\n{STEP}"
 
 
 SOLVED = {**adam.SOLVED, "momentum_decay": "positive"}
 ACTS = {"beta1": f"{MU}\n{M}\n{MEAN}", "beta2": f"{V}\n{V_HAT}", "momentum_decay": MU, "eps": STEP, "lr": STEP}
-NADAM = Rule("NAdam", step, formula, mistakes, SOLVED, (), lambda h: ACTS)
+NADAM = Rule("NAdam", step, formula, mistakes, SOLVED, (), lambda h: ACTS, {"product": 1.0})

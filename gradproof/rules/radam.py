@@ -16,6 +16,7 @@ from gradproof.rules.base import (
     Now,
     Rule,
     Switches,
+    beginning,
     counted,
     counter_mistakes,
     decay_mistakes,
@@ -29,10 +30,10 @@ from gradproof.rules.base import (
     square_mistakes,
 )
 
-RHO = "rho_inf = 2 / (1 - beta2) - 1\nrho_t = rho_inf - 2 * t * beta2**t / (1 - beta2**t)"
-RECT = "r_t = sqrt((rho_t - 4) * (rho_t - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho_t))"
-HATS = "m_hat = m / (1 - beta1**t)\nl_t = sqrt(1 - beta2**t) / (sqrt(v) + eps)"
-STEP = "theta = theta - lr * m_hat * r_t * l_t where rho_t > 5\ntheta = theta - lr * m_hat before"
+RHO = "rho_inf = 2 / (1 - beta2) - 1\nrho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)"
+RECT = "r = sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))"
+HATS = "m_hat = m / (1 - beta1**t)\nl = sqrt(1 - beta2**t) / (sqrt(v) + eps)"
+STEP = "theta = theta - lr * m_hat * (r * l if rho > 5 else 1)"
 
 
 def step(now: Now, kept: Kept, h: Hyper, s: Switches) -> Array:
@@ -75,20 +76,20 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
     yield from adam.beta_mistakes()
     yield from mean_mistakes("m", "g", "beta1", M)
     yield from mean_mistakes("v", "g**2", "beta2", V)
-    left_out = "the rectification r_t is left out; the first steps wait as they should"
+    left_out = "the rectification r is left out; the first steps wait as they should"
     yield Mistake("different-function", left_out, STEP, {"rectified": "left out"})
-    message = "the root in the rectification r_t is missing"
+    message = "the root in the rectification r is missing"
     yield Mistake("different-function", message, RECT, {"rectified": "root missing"})
-    message = "the parameter does not move until rho_t is above 5; it should move by lr * m_hat"
+    message = "the parameter does not move until rho is above 5; it should move by lr * m_hat"
     yield Mistake("different-function", message, STEP, {"rectified": "waits"})
-    message = "until rho_t is above 5 the step is lr * m, without the correction of m"
+    message = "until rho is above 5 the step is lr * m, without the correction of m"
     yield Mistake("missing-bias-correction", message, STEP, {"rectified": "uncorrected before"})
-    message = "the threshold of rho_t is 4 (the paper's), expected 5"
+    message = "the threshold of rho is 4 (the paper's), expected 5"
     yield Mistake("wrong-hyperparameter", message, STEP, {"threshold": "four"})
 
 
 def formula(h: Hyper) -> str:
-    return f"{M}\n{V}\n{HATS}\n{RHO}\n{RECT}\n{STEP}"
+    return f"{beginning(h)}{M}\n{V}\n{HATS}\n{RHO}\n{RECT}\n{STEP}"
 
 
 ACTS = {"beta1": f"{M}\nm_hat = m / (1 - beta1**t)", "beta2": f"{V}\n{HATS}\n{RHO}", "eps": HATS, "lr": STEP}

@@ -14,6 +14,7 @@ from gradproof.rules.base import (
     Now,
     Rule,
     Switches,
+    beginning,
     correction,
     decay_mistakes,
     decayed,
@@ -119,8 +120,7 @@ def steps(h: Hyper) -> str:
 
 
 def formula(h: Hyper) -> str:
-    g = "g = g + weight_decay * theta\n" if h["weight_decay"] else ""
-    return f"{g}{means(h)}\n{steps(h)}"
+    return f"{beginning(h)}{means(h)}\n{steps(h)}"
 
 
 def means(h: Hyper) -> str:

@@ -14,6 +14,7 @@ from gradproof.rules.base import (
     Now,
     Rule,
     Switches,
+    beginning,
     decay_mistakes,
     decayed,
     is_zero,
@@ -62,7 +63,7 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
     yield Mistake("wrong-hyperparameter", f"{expected}: {average}", buf, {"buf": "average"})
     if h["dampening"]:
         once = "the first step is dampened as well: the dampening acts one step too early"
-        yield Mistake("step-off-by-one", once, f"{buf}, but buf = g at the first step", {"buf": "dampened at once"})
+        yield Mistake("step-off-by-one", once, buf, {"buf": "dampened at once"})
     exchanged = "the weights of the velocity are exchanged: 1 - momentum on what is kept, momentum on the new g"
     yield Mistake("wrong-hyperparameter", exchanged, buf, {"buf": "weights exchanged"}, rank=1.2)
     before = "the step uses the velocity as it was before this step's gradient came in"
@@ -73,7 +74,8 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
 
 
 def velocity(h: Hyper) -> str:
-    return f"buf = momentum * buf + {'(1 - dampening) * g' if h['dampening'] else 'g'}"
+    later = "buf = momentum * buf + (1 - dampening) * g"
+    return f"{later} if t > 1 else g" if h["dampening"] else "buf = momentum * buf + g"
 
 
 def last(h: Hyper) -> str:
@@ -83,8 +85,14 @@ def last(h: Hyper) -> str:
 
 
 def formula(h: Hyper) -> str:
-    g = "g = g + weight_decay * theta\n" if h["weight_decay"] else ""
-    return f"{g}{velocity(h)}\n{last(h)}" if h["momentum"] else g + last(h)
+    return beginning(h) + (f"{velocity(h)}\n{last(h)}" if h["momentum"] else last(h))
+
+
+def also(h: Hyper) -> tuple[str, ...]:
+    """With the first step as a case of its own, as torch has it."""
+    if not h["momentum"] or h["dampening"]:
+        return ()
+    return (formula(h).replace(velocity(h), f"{velocity(h)} if t > 1 else g"),)
 
 
 def acts(h: Hyper) -> dict[str, str]:
@@ -93,4 +101,4 @@ def acts(h: Hyper) -> dict[str, str]:
 
 
 SOLVED = {"momentum": "unit", "dampening": "unit", "weight_decay": "positive"}
-SGD = Rule("SGD", step, formula, mistakes, SOLVED, ("nesterov",), acts)
+SGD = Rule("SGD", step, formula, mistakes, SOLVED, ("nesterov",), acts, {}, also)
