@@ -14,7 +14,7 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
     explained_loss = case.loss_is_right
     if case.wrong and searching:
         findings = penalties.findings(case)
-        found = search(case) if not findings else None
+        found = _searched(case) if not findings else None
         if found is not None and found.explanations:
             findings = told(case, found)
             explained_loss = explained_loss or found.explanations[0].loss_matches
@@ -25,6 +25,14 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
     if not explained_loss:
         findings.append(losses.finding(case, searching))
     return findings
+
+
+def _searched(case: Case) -> Found:
+    """The search; should it break off on a reference that nobody has thought of, the report still comes."""
+    try:
+        return search(case)
+    except Exception as error:
+        return Found((), 0, False, f"{type(error).__name__}: {error}")
 
 
 def told(case: Case, found: Found) -> list[Finding]:

@@ -138,7 +138,7 @@ def _only_recurrent_route(tape: Tape, place: Place, position: int) -> bool:
 def origin(tape: Tape, node: Node, position: int) -> str:
     """What an input is, in words: a parameter's name, or the operation that made it."""
     value = node.inputs[position]
-    for _ in range(4):  # a transpose or a view on the way does not change whose values they are
+    while True:  # a transpose or a view on the way does not change whose values they are
         name = tape.name_of(value)
         if name is not None:
             return name
@@ -147,10 +147,8 @@ def origin(tape: Tape, node: Node, position: int) -> str:
             return "a constant"
         made_by = tape.nodes[producer]
         if made_by.name not in VIEWS:
-            break
+            return f"the result of `{made_by.name}` (line {made_by.site.line})"
         value = made_by.inputs[0]
-    made_by = tape.nodes[tape.producer[value]]
-    return f"the result of `{made_by.name}` (line {made_by.site.line})"
 
 
 VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape clone to".split())

@@ -25,6 +25,8 @@ def unexplained(case: Case, found: Found | None) -> Finding:
 
 
 def _tried(found: Found) -> str:
+    if found.broken_off:
+        return f"The search for the mistake broke off ({found.broken_off}): a defect of gradproof, worth reporting."
     if not found.tried:
         return "Tried: constant factors, signs, transposes and reversed axes of each gradient."
     text = f"Tried: {found.tried} single broken rules of the reference, pairs of them, factors, signs and transposes"

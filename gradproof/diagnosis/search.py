@@ -116,6 +116,7 @@ class Found:
     explanations: tuple[Explanation, ...]
     tried: int
     cut: bool
+    broken_off: str = ""  # the error that ended it, which is a defect of this package
 
 
 def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explanation | None:
