@@ -231,10 +231,13 @@ class Report:
             message = "Compared with a reference in torch, the mistake itself may be found."
         for part in message.split("\n"):
             code = part.startswith("  ")
+            if part.startswith("at ") and " " not in part[3:]:
+                yield _at(part[3:])
+                continue
             yield from _paragraph(part.strip(), 6 if code else 4, hanging=10 if code else None)
         if finding.site:
             place, _, source = finding.site.partition("  ")
-            yield f"    at {place}"
+            yield _at(place)
             yield from _paragraph(source, 6, hanging=10)
 
     def _others(self, shown: list[Finding]) -> list[str]:
@@ -312,14 +315,16 @@ def _amiss_as_a_whole(code: str) -> str:
 
 
 def _fitted(names: list[str], what: str, codes: list[str]) -> str:
-    """The first wording that fits the line: names and codes give way."""
+    """The first wording that fits the line: the names give way first, then the codes, then what they are not."""
     shown = ", ".join(names), _listed(names, 2), _listed(names, 1)
     if codes == ["unexplained"]:
         told = [" (unexplained)", ""]
     else:
         told = [f" ({', '.join(codes)})"] + [f" ({len(codes)} mistakes)"] * (len(codes) > 1)
     lines = [f"{one}: {what}{code}" for code in told for one in shown]
-    return next((line for line in lines if len(line) <= HEADLINE), lines[-1])
+    if what.startswith("not torch's"):
+        lines += [f"{one}: not torch's{told[0]}" for one in (*shown, f"{len(names)} quantities")]
+    return next((line for line in lines if len(line) <= HEADLINE), lines[len(told) * len(shown) - 1])
 
 
 def _listed(names: list[str], most: int = 6) -> str:
@@ -331,6 +336,11 @@ def _listed(names: list[str], most: int = 6) -> str:
 
 def _count(findings: list[Finding]) -> str:
     return COUNTS.get(len(findings), f"{len(findings)} mistakes together")
+
+
+def _at(place: str) -> str:
+    """A file and a line: a path cannot be broken, but it can do without a word before it."""
+    return f"    at {place}" if len(place) <= WIDTH - 7 else f"    {place}"
 
 
 def _comparable(comparison: Comparison) -> bool:

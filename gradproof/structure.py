@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -130,18 +131,36 @@ def rounding_of_dtype(value: Any, right: Array) -> float:
 
 def _wrong_shape(name: str, array: Array, right: Array, text: str) -> Finding:
     message = f"{text} {right.shape}"
-    if array.shape == right.shape[::-1] and _equal(array.T, right):
-        message += ": transposed, its numbers are right"
-    elif array.size == right.size and _equal(array.reshape(right.shape), right):
-        message += ": reshaped, its numbers are right"
-    elif array.ndim == right.ndim + 1 and array.shape[1:] == right.shape:
-        summed = _equal(array.sum(axis=0), right)
-        message += ": summed over axis 0, its numbers are right" if summed else ": an axis too many, in front"
+    mended = _mended(array, right)
+    if mended:
+        message += f": {mended}, its numbers are right"
     elif array.size == right.size:
         message += ": as many entries, in another arrangement"
+    elif array.ndim > right.ndim:
+        message += f": {array.ndim - right.ndim} {'axes' if array.ndim - right.ndim > 1 else 'axis'} too many"
     elif array.ndim < right.ndim:
         message += ": an axis too few (was it summed away, or lost by indexing?)"
     return Finding("wrong-shape", (name,), message)
+
+
+def _mended(array: Array, right: Array) -> str:
+    """What makes the right array of one of another shape; empty where nothing does."""
+    if array.shape == right.shape[::-1] and _equal(array.T, right):
+        return "transposed"
+    if array.size == right.size and _equal(array.reshape(right.shape), right):
+        return "reshaped"
+    if array.ndim > right.ndim and array.dtype.kind in "fiuc":
+        for axes in combinations(range(array.ndim), array.ndim - right.ndim):
+            summed = array.sum(axis=axes)
+            if summed.shape == right.shape and _equal(summed, right):
+                return f"summed over {'axis' if len(axes) == 1 else 'axes'} {' and '.join(map(str, axes))}"
+    if array.ndim == right.ndim and all(one >= other for one, other in zip(array.shape, right.shape, strict=True)):
+        border = [(one - other) // 2 for one, other in zip(array.shape, right.shape, strict=True)]
+        inner = array[tuple(slice(b, b + size) for b, size in zip(border, right.shape, strict=True))]
+        if _equal(inner, right):
+            cut = [f"{b} at both ends of axis {axis}" for axis, b in enumerate(border) if b]
+            return f"without {' and '.join(cut)}" if cut else ""
+    return ""
 
 
 def _equal(array: Array, right: Array) -> bool:

@@ -330,6 +330,8 @@ def test_right_beside_a_numerical_derivative():
         (["derivative-at-wrong-point", "wrong-sign"], ["W1"], "W1: not torch's gradient (2 mistakes)"),
         (["wrong-sign"], ["W1", "b1", "W2", "b2"], "W1, b1, W2, b2: not torch's gradient (wrong-sign)"),
         (["extra-derivative"], ["W1", "b1", "W2", "b2"], "W1 and 3 more: not torch's gradient (extra-derivative)"),
+        (["truncated-in-time"], ["W_hh", "W_xh", "b_h"], "W_hh, W_xh, b_h: not torch's (truncated-in-time)"),
+        (["derivative-at-wrong-point"], ["W_hh", "W_xh", "b_h"], "3 quantities: not torch's (derivative-at-wrong-point)"),
         (["missing-gradient"], ["W1"], "W1: no gradient returned (missing-gradient)"),
         (["unexpected-gradient"], ["dW"], "dW: no parameter of that name (unexpected-gradient)"),
         (["wrong-type"], ["W1"], "W1: not an array (wrong-type)"),
@@ -460,6 +462,14 @@ def test_no_line_is_too_wide():
         lines = str(report).split("\n")
         assert [line for line in lines[1:] if len(line) > WIDTH] == []
         assert len(lines[0]) <= HEADLINE + len(names[0]) + len("and 11 more")
+
+
+def test_a_place_is_not_broken_between_lines():
+    for length, shown in ((20, "    at nets/"), (54, "    at nets/"), (60, "    nets/")):
+        place = f"nets/{'x' * length}.py:9"
+        lines = str(report_of(Finding("wrong-sign", ("W2",), f"at {place}", f"{place}  y = x"))).split("\n")
+        assert [line for line in lines if "x" * length in line] == [shown + place.removeprefix("nets/")] * 2
+        assert "      y = x" in lines
 
 
 def test_code_is_not_broken_between_lines_where_it_is_short():
