@@ -16,7 +16,7 @@ import numpy as np
 from gradproof import oracles
 from gradproof.diagnosis import update_pattern
 from gradproof.diagnosis.update_search import Explanation, Search, switched
-from gradproof.diagnosis.update_trials import LONGEST, Runs, chosen_entries, flatten, holds
+from gradproof.diagnosis.update_trials import LONGEST, Flat, Runs, chosen_entries, distance, flatten, holds
 from gradproof.oracles import Arrays
 from gradproof.report import Comparison, Finding, number
 from gradproof.rules import Hyper, Rule, read_rule
@@ -117,12 +117,23 @@ def _explained(
     tried = f"Tried: {rule.name} with {search.tried} mistakes, alone and in pairs"
     tried += "; the time for searching ran out before all were tried." if search.cut else "."
     if found:
-        whole = flatten(runs, names)
-        with np.errstate(all="ignore"):
-            found = [one for one in found if one.given or holds(whole, *switched(rule, h, one.mistakes), one.factor)]
+        found = _closest(flatten(runs, names), found, rule, h)
     if found and (len(runs.gradients) < FEWEST_STEPS or _constant(sample.g)):
         return [], _doubtful(runs, found, h)
     return (_told(found, names, rule, h), tried) if found else ([], tried)
+
+
+def _closest(whole: Flat, found: Sequence[Explanation], rule: Rule, h: Hyper) -> list[Explanation]:
+    """Those that hold for all entries at all steps, and are not clearly farther away than the closest of them.
+
+    Where a candidate differs from torch by little more than rounding, several explanations are within what is allowed.
+    """
+    with np.errstate(all="ignore"):
+        far = [
+            0.0 if one.given else distance(whole, *switched(rule, h, one.mistakes), one.factor) for one in found
+        ]
+    limit = min(1.0, 8 * min(far) + 0.02)
+    return [one for one, away in zip(found, far, strict=True) if away <= limit]
 
 
 def _enough(runs: Runs, right: Arrays, names: Sequence[str]) -> int:
@@ -173,8 +184,9 @@ def _told(found: Sequence[Explanation], names: Sequence[str], rule: Rule, h: Hyp
     for position, (code, message, right) in enumerate(parts):
         if not position and others:
             message += f"\nThe same numbers come of: {'; or of: '.join(others)}"
-        formula = right.replace("\n", "\n       ")  # each line under the first
-        findings.append(Finding(code, touched, f"{message}\nright: {formula}"))
+        formula = right.replace("\n", "\n  ")
+        mended = f"right:\n  {formula}" if "\n" in right else f"right: {formula}"
+        findings.append(Finding(code, touched, f"{message}\n{mended}"))
     return findings
 
 

@@ -51,9 +51,9 @@ class Search:
 
     def explanations(self, pairs: bool = True) -> list[Explanation]:
         """The simplest that hold on the sample, the least far-fetched first; empty where none does."""
-        levels = (self._alone, self._by_formula, self._in_pairs, self._scaled_pairs)
+        levels = (self._alone, self._by_formula, self._in_pairs, self._with_any_value, self._scaled_pairs)
         with np.errstate(all="ignore"):
-            for level in levels[: 4 if pairs else 2]:
+            for level in levels if pairs else levels[:2]:
                 found = list(level())
                 if found:
                     return sorted(found, key=lambda one: one.rank)[:MOST]
@@ -98,8 +98,6 @@ class Search:
     def _in_pairs(self) -> Iterator[Explanation]:
         yield from self._scaled
         self._scaled = []
-        for name in self._names(1) if self.information >= 4 else ():
-            yield from self._with_values((), name, free_factor=True)
         for one, other in combinations(self.single, 2):
             if self._late():
                 return
@@ -110,6 +108,11 @@ class Search:
             for other in one.rule.mistakes({**self.h, **one.values}):
                 if not self._late() and not _clash(one, other):
                     yield from self._judged((one, other))
+
+    def _with_any_value(self) -> Iterator[Explanation]:
+        """Two mistakes, one of which at least is a hyperparameter that has to be solved for."""
+        for names in self._names(1) if self.information >= 4 else ():
+            yield from self._with_values((), names, free_factor=True)
         for mistake in self.single:
             for names in self._names(1):
                 if not self._late() and not set(names) & set(mistake.values):
@@ -179,7 +182,7 @@ class Search:
                 settled = plain(self.sample, rule, ends, s, found)
             else:
                 settled, factor = plain(self.sample, rule, h, s, found), 1.0
-            if settled is None or any(settled[name] == self.h[name] for name in names):
+            if settled is None or any(_same(settled[name], self.h[name]) for name in names):
                 continue
             wrong = tuple(wrong_value(rule, name, value, self.h) for name, value in settled.items())
             if free_factor:
@@ -203,6 +206,11 @@ def switched(rule: Rule, h: Hyper, mistakes: tuple[Mistake, ...]) -> tuple[Rule,
     return rule, changed, switches
 
 
+def _same(value: float, expected: float) -> bool:
+    """Whether two values are the same but for what rounding leaves open."""
+    return abs(value - expected) <= 1e-9 * abs(expected)
+
+
 def _clash(one: Mistake, other: Mistake) -> bool:
     return bool(one.switches.keys() & other.switches.keys() or one.values.keys() & other.values.keys())
 
@@ -211,7 +219,7 @@ def wrong_value(rule: Rule, name: str, value: float, h: Hyper) -> Mistake:
     """A hyperparameter of another value, as a mistake."""
     right = rule.where(name, h)
     if name not in ("start_of_v", "decoupled_decay"):
-        right = f"{name} = {number(h[name])}, in\n{right}"
+        right = f"{name} = {number(h[name])}\n{right}"
     rank = 1.3 if name in ("decoupled_decay", "start_of_v") else 1.2
     if value == -h[name]:
         what = "weight decay" if name == "weight_decay" else name

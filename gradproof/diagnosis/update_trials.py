@@ -168,16 +168,24 @@ def screen(flat: Flat, rule: Rule, h: Hyper, s: Mapping[str, str]) -> float | No
     return factor
 
 
-def holds(flat: Flat, rule: Rule, h: Hyper, s: Mapping[str, str], factor: float = 1.0) -> bool:
-    """Whether the rule's whole trajectory is the candidate's, to rounding."""
+def distance(flat: Flat, rule: Rule, h: Hyper, s: Mapping[str, str], factor: float = 1.0) -> float:
+    """How far the rule's trajectory is from the candidate's, as a share of what is allowed; infinity beyond that."""
     kept: dict[str, Any] = {}
     h = {**h, "lr": h["lr"] * factor}
     off: Any = 0.0
+    farthest = 0.0
     for now, after in zip(flat.nows, flat.after, strict=True):
         off = off + (rule.step(now, kept, h, s) - after)
-        if not np.all(np.abs(off) <= flat.allowed):
-            return False
-    return True
+        share = float((np.abs(off) / flat.allowed).max())
+        if not share <= 1:
+            return float("inf")
+        farthest = max(farthest, share)
+    return farthest
+
+
+def holds(flat: Flat, rule: Rule, h: Hyper, s: Mapping[str, str], factor: float = 1.0) -> bool:
+    """Whether the rule's whole trajectory is the candidate's, to rounding."""
+    return distance(flat, rule, h, s, factor) <= 1
 
 
 def residuals(flat: Flat, rule: Rule, h: Hyper, s: Mapping[str, str], free_factor: bool) -> Array | None:

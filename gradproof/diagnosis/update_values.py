@@ -86,11 +86,12 @@ def _descend(
 ) -> Array | None:
     """Gauss and Newton's way down from a point of the grid; None where it does not lead to zero."""
     for _ in range(14):
-        nearby = point + np.vstack([np.zeros(len(point)), 1e-5 * np.eye(len(point))])
+        apart = 1e-2 if cost < 1e10 else 1e-4  # where differences are small, rounding hides those of a short step
+        nearby = point + np.vstack([np.zeros(len(point)), apart * np.eye(len(point))])
         off = _off(flat, rule, h, s, names, kinds, nearby, free_factor)
         if off is None:
             return None
-        slope = (off[1:] - off[0]).T / 1e-5  # (numbers, names)
+        slope = (off[1:] - off[0]).T / apart  # (numbers, names)
         if not np.all(np.isfinite(slope)) or not np.any(slope):
             return None
         way = np.clip(np.linalg.lstsq(slope, -off[0], rcond=1e-14)[0], -4.0, 4.0)
@@ -100,10 +101,11 @@ def _descend(
             return None
         costs = np.einsum("ij,ij->i", off, off)
         best = int(np.argmin(costs))
-        if np.max(np.abs(off[best])) <= 0.5:
+        farthest = np.max(np.abs(off[best]))
+        if not costs[best] < cost * (0.5 if len(names) == 1 else 0.9):  # no nearer: at the bottom, which is either where it should be or is not
+            return np.asarray(tried[best]) if farthest <= 2 else None
+        if farthest <= 0.02:
             return np.asarray(tried[best])
-        if not costs[best] < 0.9 * cost:
-            return np.asarray(tried[best]) if np.max(np.abs(off[best])) <= 2 else None
         point, cost = tried[best], float(costs[best])
     return None
 
@@ -113,14 +115,12 @@ def plain(
 ) -> dict[str, float] | None:
     """The same values as the shortest numbers that still give the candidate's steps; None where none does."""
     values = dict(found)
-    if not holds(flat, rule, {**h, **values}, s):
-        return None
     for name, value in found.items():
         for tried in map(np.float64, _shorter(name, value, h, kind_of(rule, name))):
             if holds(flat, rule, {**h, **values, name: tried}, s):
                 values[name] = tried
                 break
-    return values
+    return values if holds(flat, rule, {**h, **values}, s) else None
 
 
 def _shorter(name: str, value: float, h: Hyper, kind: str) -> Iterator[float]:
@@ -167,9 +167,9 @@ def told(name: str, value: float, h: Hyper) -> str:
 def digits(value: float, other: float) -> str:
     """A number short, but never so short that two different ones look alike."""
     short = number(value)
-    if abs(float(short) - value) > 1e-9 * abs(value) and (short == number(other) or value > 0.99):
-        return f"{value:.10g}"
-    return short if abs(float(short) - value) <= 1e-9 * abs(value) else f"{value:.6g}"
+    if abs(float(short) - value) <= 1e-12 * abs(value):
+        return short
+    return next((text for count in (6, 9, 12) if (text := f"{value:.{count}g}") != f"{other:.{count}g}"), repr(value))
 
 
 def factor_words(factor: float, h: Hyper, sizes: Mapping[int, str]) -> str | None:

@@ -183,7 +183,7 @@ def root(v: Array, corrected: Any, eps: Any, kept: Kept, s: Switches) -> Array:
         return np.asarray(v_hat if place == "left out" else v_hat + eps)
     if s.get("root") == "correction outside":
         return np.asarray(np.sqrt(v) / corrected + eps)
-    if place is None:
+    if place in (None, "kept too"):
         return np.asarray(np.sqrt(v / corrected) + eps)
     if place == "inside":
         return np.asarray(np.sqrt(v / corrected + eps))
@@ -202,7 +202,7 @@ def root(v: Array, corrected: Any, eps: Any, kept: Kept, s: Switches) -> Array:
 
 def fed(v: Array, eps: Any, key: str, kept: Kept, s: Switches) -> Array:
     """v itself, or with eps added to it for good."""
-    if s.get("eps") == "kept":
+    if s.get("eps") in ("kept", "kept too"):
         kept[key] = v = v + eps
     return v
 
@@ -296,7 +296,9 @@ def epsilon_mistakes(v: str, right: str, corrected: bool, torchs_before: bool = 
     yield Mistake(
         code, f"eps is squared under the root, sqrt({v} + eps**2)", right, {"eps": "square inside"}, rank=1.1
     )
-    yield Mistake(code, f"eps is added to {v[0]} itself and kept with it", right, {"eps": "kept"}, rank=1.1)
+    kept = f"eps is added to {v[0]} itself and kept with it"
+    yield Mistake(code, kept, right, {"eps": "kept"}, rank=1.1)
+    yield Mistake(code, f"{kept}, and to the root as well", right, {"eps": "kept too"}, rank=1.1)
     yield Mistake(
         code,
         f"eps is a lower bound, max(sqrt({v}), eps), and is not added",

@@ -45,10 +45,11 @@ def variants(rule: Rule, h: Hyper) -> Iterator[Mistake]:
     """Each formula that is one slip away from the rule's, as a mistake."""
     numbers = tuple(sorted(name for name, value in h.items() if not isinstance(value, bool)))
     for text in (rule.formula(h), *rule.also(h)):
+        kept = _kept(text)
         for slip in _slips(text, numbers):
             message = f"{slip.told}: your numbers are those of `{slip.line}`"
             rank = 1.5 + len(slip.line) / 1000  # of several readings, the shortest
-            yield Mistake(slip.code, message, slip.right, rank=rank, rule=_run_by(rule, slip.program, _kept(text)))
+            yield Mistake(slip.code, message, slip.right, rank=rank, rule=_run_by(rule, slip.program, kept))
 
 
 def as_written(rule: Rule, h: Hyper) -> Rule:

@@ -57,7 +57,8 @@ def step(now: Now, kept: Kept, h: Hyper, s: Switches) -> Array:
         c_g = c_m = adam.corrections(now, h, s)[0]
     if s.get("correction") in ("none", "second only"):
         c_g = c_m = 1.0
-    m_hat = following * m / c_m + (1 - mu) * g / c_g
+    weight = mu if form == "weighted with this" else following
+    m_hat = weight * m / c_m + (1 - mu) * g / c_g
     return moved(theta, h["lr"] * quotient(m_hat, root(v, c2, h["eps"], kept, s), h["eps"], s), h, s)
 
 
@@ -76,6 +77,8 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
     constant = "the momentum is beta1 at every step, without the schedule of mu"
     yield Mistake("different-function", constant, MU, {"mu": "constant"})
     message = "m is weighted with mu, where mu_next belongs"
+    yield Mistake("step-off-by-one", message, MEAN, {"mu": "weighted with this"})
+    message = "mu stands in the place of mu_next, in the weight of m and in its correction"
     yield Mistake("step-off-by-one", message, MEAN, {"mu": "same twice"})
     message = "the product of all mu is not kept: each step has its own mu alone"
     yield Mistake("state-not-kept", message, MEAN, {"mu": "product not kept"})

@@ -331,7 +331,7 @@ def test_right_beside_a_numerical_derivative():
         (["wrong-sign"], ["W1", "b1", "W2", "b2"], "W1, b1, W2, b2: not torch's gradient (wrong-sign)"),
         (["extra-derivative"], ["W1", "b1", "W2", "b2"], "W1 and 3 more: not torch's gradient (extra-derivative)"),
         (["truncated-in-time"], ["W_hh", "W_xh", "b_h"], "W_hh, W_xh, b_h: not torch's (truncated-in-time)"),
-        (["derivative-at-wrong-point"], ["W_hh", "W_xh", "b_h"], "3 quantities: not torch's (derivative-at-wrong-point)"),
+        (["derivative-at-wrong-point"], ["W_h", "W_x", "b_hh"], "3 quantities: not torch's (derivative-at-wrong-point)"),
         (["missing-gradient"], ["W1"], "W1: no gradient returned (missing-gradient)"),
         (["unexpected-gradient"], ["dW"], "dW: no parameter of that name (unexpected-gradient)"),
         (["wrong-type"], ["W1"], "W1: not an array (wrong-type)"),
