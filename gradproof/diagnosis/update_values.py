@@ -102,7 +102,8 @@ def _descend(
         costs = np.einsum("ij,ij->i", off, off)
         best = int(np.argmin(costs))
         farthest = np.max(np.abs(off[best]))
-        if not costs[best] < cost * (0.5 if len(names) == 1 else 0.9):  # no nearer: at the bottom, which is either where it should be or is not
+        # No nearer: at the bottom, which is either where it should be or is not.
+        if not costs[best] < cost * (0.5 if len(names) == 1 else 0.9):
             return np.asarray(tried[best]) if farthest <= 2 else None
         if farthest <= 0.02:
             return np.asarray(tried[best])

@@ -5,7 +5,6 @@ text, in which one line or two are exchanged.
 """
 
 import textwrap
-from functools import partial
 
 import numpy as np
 import pytest
@@ -55,13 +54,12 @@ def problem(steps=6, shapes=None, dtype=np.float64):
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIMIZERS, ids=str)
-def test_rule_is_torchs(monkeypatch, name, options):
+def test_rule_is_torchs(name, options):
     """For thirty steps, as a function and by the text of its formula, which reports show."""
-    monkeypatch.setattr(torch, "get_default_dtype", torch.get_default_dtype)  # NAdam asks: see below
     rng = np.random.default_rng(0)
     tensor = torch.tensor(rng.normal(size=5))
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(torch.float64)  # in which NAdam keeps the product of its momenta
     try:
         optimizer = torchs(name, **options)([tensor])
         rule, h = read_rule(optimizer, optimizer.param_groups[0])
@@ -231,7 +229,8 @@ SINGLE = [
     ("Adam", {}, [("1 - beta1**t", "1 - beta1")], "missing-bias-correction", "`**t` is left out"),
     ("Adam", {}, [('get("t", 0)', 'get("t", 1)')], "step-off-by-one", "the first step is counted as step 2"),
     ("Adam", {}, [("beta1**t", "beta1**(t + 1)")], "step-off-by-one", "in the correction of m"),
-    ("Adam", {}, [("for k, theta", 't -= 1\n    for k, theta'), ("g = grads[k]", 'g = grads[k]; t += 1; state["t"] = t')],
+    ("Adam", {},
+     [("for k, theta", 't -= 1\n    for k, theta'), ("g = grads[k]", 'g = grads[k]; t += 1; state["t"] = t')],
      "step-off-by-one", "raised for every parameter"),
     ("Adam", {}, [('state["t"] = state.get("t", 0) + 1', "1")], "state-not-kept", "the counter is 1 at every step"),
     ("Adam", {}, [("np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")], "epsilon-misplaced", "under the root"),
@@ -253,7 +252,8 @@ SINGLE = [
     ("Adam", DECAYING, [(COUPLED, "pass"), ("* g\n", f"* ({COUPLED[4:]})\n")], "decay-misplaced", "direction"),
     ("AdamW", {}, [(DECOUPLED, COUPLED)], "decay-misplaced", "added to the gradient, as in Adam"),
     ("AdamW", {}, [(DECOUPLED, "pass"), (LAST, f"{LAST}; {DECOUPLED}")], "decay-misplaced", "after the step"),
-    ("AdamW", {}, [(DECOUPLED, "theta = theta - weight_decay * theta")], "wrong-hyperparameter", "not multiplied by lr"),
+    ("AdamW", {}, [(DECOUPLED, "theta = theta - weight_decay * theta")], "wrong-hyperparameter",
+        "not multiplied by lr"),
     ("AdamW", {}, [(DECOUPLED, DECOUPLED.replace("-", "+"))], "wrong-sign", "the weight decay has the wrong sign"),
     ("Adam", {}, [("np.sqrt(v_hat)", "v_hat")], "different-function", "the root is missing"),
     ("Adam", {}, [("g**2", "(g - m)**2")], "different-function", "AdaBelief"),
@@ -276,13 +276,15 @@ SINGLE = [
     ("SGD", HEAVY, [("momentum * state", "-momentum * state")], "wrong-sign", "momentum = -0.9, expected 0.9"),
     ("SGD", {}, [("theta - lr * (", "theta - lr / (")], "different-function", "theta = theta - lr / g"),
     ("SGD", {}, [("theta - lr *", "theta - lr * 12 *")], "wrong-scale", "12"),
-    ("Adagrad", {}, [('state.get("G" + k, initial_accumulator_value) + g**2', "g**2")], "state-not-kept", "not added up"),
+    ("Adagrad", {}, [('state.get("G" + k, initial_accumulator_value) + g**2', "g**2")], "state-not-kept",
+        "not added up"),
     ("Adagrad", {"lr_decay": 0.1}, [("(t - 1)", "t")], "step-off-by-one", "counted as step 2"),
     ("Adagrad", {"lr_decay": 0.1}, [("(t - 1)", "(t - 2)")], "step-off-by-one", "counted as step 0"),
     ("Adagrad", {}, [("np.sqrt(G) + eps", "np.sqrt(G + eps)")], "epsilon-misplaced", "sqrt(G + eps)"),
     ("Adagrad", {}, [("np.sqrt(G)", "np.sqrt(G / t)")], "wrong-reduction", "a mean of the squares, not their sum"),
     ("RMSprop", {}, [("alpha *", "(1 - alpha) *"), ("+ (1 - alpha)", "+ alpha")], "wrong-hyperparameter", "1 - alpha"),
-    ("RMSprop", {}, [('get("v" + k, 0)', 'get("v" + k, 1.0)')], "wrong-hyperparameter", "v at the start = 1, expected 0"),
+    ("RMSprop", {}, [('get("v" + k, 0)', 'get("v" + k, 1.0)')], "wrong-hyperparameter",
+        "v at the start = 1, expected 0"),
     ("RMSprop", {}, [("else v)", "else v / (1 - alpha**t))")], "different-function", "RMSprop does not do so"),
     ("RMSprop", CENTERED, [("v - m**2", "v + m**2")], "wrong-sign", "the square of m is added"),
     ("RMSprop", CENTERED, [('state.get("m" + k, 0)', "0")], "state-not-kept", "m starts from zero"),
@@ -300,7 +302,8 @@ SINGLE = [
      "epsilon-misplaced", "after v is corrected"),
     ("Adamax", {}, [("np.maximum(beta2 * state.get(\"u\" + k, 0), np.abs(g) + eps)", "np.abs(g) + eps")],
      "state-not-kept", "u starts from zero"),
-    ("Adamax", {"eps": 0.1}, [("np.abs(g) + eps", "np.abs(g)"), ("/ u", "/ (u + eps)")], "epsilon-misplaced", "after the maximum"),
+    ("Adamax", {"eps": 0.1}, [("np.abs(g) + eps", "np.abs(g)"), ("/ u", "/ (u + eps)")], "epsilon-misplaced",
+        "after the maximum"),
     ("Adamax", {}, [("/ (1 - beta1**t)", "")], "missing-bias-correction", "m is used as it is"),
     ("Adamax", {}, [("np.maximum(beta2 * state.get(\"u\" + k, 0), ", "np.add(beta2 * state.get(\"u\" + k, 0), ")],
      "different-function", "take the larger of the two"),
@@ -367,12 +370,14 @@ def test_value_in_float32():
 DOUBLE = [
     ("Adam", {}, [("/ (1 - beta1**t)", ""), ("* g**2", "* np.abs(g)")], {},
      {"missing-bias-correction", "gradient-not-squared"}),
-    ("Adam", {}, [("np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")], {"lr": 0.02}, {"epsilon-misplaced", "wrong-scale"}),
+    ("Adam", {}, [("np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")], {"lr": 0.02},
+        {"epsilon-misplaced", "wrong-scale"}),
     ("Adam", {}, [('get("t", 0)', 'get("t", 1)')], {"beta2": 0.97}, {"step-off-by-one", "wrong-hyperparameter"}),
     ("Adam", {}, [("theta - lr", "theta + lr"), ("np.sqrt(v_hat)", "v_hat")], {}, {"wrong-sign", "different-function"}),
     ("AdamW", {}, [(DECOUPLED, COUPLED)], {"eps": 1e-5}, {"decay-misplaced", "wrong-hyperparameter"}),
     ("AdamW", {}, [], {"beta1": 0.8, "beta2": 0.9876}, {"wrong-hyperparameter"}),
-    ("Adam", {}, [(LAST, "theta = theta - lr * g / np.sqrt(v + eps)")], {}, {"different-function", "epsilon-misplaced"}),
+    ("Adam", {}, [(LAST, "theta = theta - lr * g / np.sqrt(v + eps)")], {},
+        {"different-function", "epsilon-misplaced"}),
     ("RMSprop", CENTERED, [("v - m**2", "v + m**2"), ('state.get("buf" + k, 0)', "0")], {},
      {"wrong-sign", "state-not-kept"}),
     ("SGD", {**HEAVY, **DECAYING}, [("theta - lr", "theta + lr")], {"lr": 0.1}, {"wrong-sign", "wrong-scale"}),
@@ -430,7 +435,8 @@ def test_only_the_wrong_parameter_is_named():
 
 def test_another_mistake_in_each_parameter():
     change = ("/ (1 - beta1**t)", '/ (1 - beta1**t if k == "b" else 1)')
-    step = candidate("Adam", change, ("beta2 *", '(beta2 if k == "W" else 0.5) *'), ("(1 - beta2)", "(1 - beta2)"), lr=0.01)
+    step = candidate("Adam", change, ("beta2 *", '(beta2 if k == "W" else 0.5) *'), ("(1 - beta2)", "(1 - beta2)"),
+        lr=0.01)
     report = compare_updates(step, torchs("Adam"), *problem())
     assert [(finding.code, finding.parameters) for finding in report.findings][0] == ("missing-bias-correction", ("W",))
     assert all(finding.parameters == ("b",) for finding in report.findings[1:])
@@ -473,14 +479,18 @@ def test_unexplained():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("theta - 0.01 * g * (1 if t < 2 else g)", "W: the first step is right, the second is not: look at what is kept"),
+        ("theta - 0.01 * g * (1 if t < 2 else g)",
+            "W: the first step is right, the second is not: look at what is kept"),
         ("theta - 0.01 * g * (1 if t < 4 else g)", "W: the first 3 steps are right, step 4 is not"),
-        ("theta - 0.01 * g / t", "W: each step is the right one times 1/t, 1, 0.5, 0.3333, 0.25 ...: the learning rate"),
-        ("theta - 0.01 * g * (0.9 + t % 3)", "W: each step is the right one times a constant of its own, 1.9, 2.9, 0.9"),
+        ("theta - 0.01 * g / t",
+            "W: each step is the right one times 1/t, 1, 0.5, 0.3333, 0.25 ...: the learning rate"),
+        ("theta - 0.01 * g * (0.9 + t % 3)",
+            "W: each step is the right one times a constant of its own, 1.9, 2.9, 0.9"),
         ("theta + 0 * g", "W: nothing moves at any step"),
         ("theta + 0.01 * g * g**2", "W: the first step is wrong already, and every entry moves the wrong way"),
         ("theta - 0.01 * np.sort(g.ravel()).reshape(g.shape)", "entries move the wrong way"),
-        ("theta - 0.01 * np.where(np.abs(g) > np.median(np.abs(g)), g, 1.1 * g**3)", "those with the smallest gradients"),
+        ("theta - 0.01 * np.where(np.abs(g) > np.median(np.abs(g)), g, 1.1 * g**3)",
+            "those with the smallest gradients"),
     ],
 )
 def test_pattern(line, words):
@@ -528,9 +538,15 @@ def test_later_steps_count():
 
 
 def test_mistake_that_shows_late():
-    change = ("beta2 * state", "(beta2 if t < 30 else 0.5) * state")
-    report = judged("Adam", change, ("* g**2", "* g**2"), given=problem(steps=40))
-    assert "the first 29 steps are right, step 30 is not" in report.findings[0].message
+    """The largest entry of the gradient comes at step 20: until then the maximum of v is v itself."""
+    params, gradients = problem(steps=24)
+    sizes = [2.0**t if t < 20 else 1.0 for t in range(24)]
+    given = params, [{k: np.sign(g) * size for k, g in one.items()} for one, size in zip(gradients, sizes, strict=True)]
+    report = compare_updates(candidate("Adam", lr=0.01), torchs("Adam", amsgrad=True), *given)
+    assert report.comparisons["W"].candidate is not None
+    np.testing.assert_array_equal(report.comparisons["W"].candidate[:20], report.comparisons["W"].reference[:20])
+    assert [finding.code for finding in report.findings] == ["wrong-hyperparameter"]
+    assert "amsgrad = False, expected True" in report.findings[0].message
 
 
 def test_without_a_search():
@@ -596,13 +612,6 @@ def test_message_of_a_value():
 
 
 def test_message_of_a_slip():
-    change = ("np.sqrt(v_hat)", "np.sqrt(m_hat**2)")
-    (finding,) = judged("Adam", ("* state.get(\"v\" + k, 0)", "/ 2"), change, given=problem(steps=5)).findings
-    assert finding.code == "unexplained"
-    (finding,) = judged("Adam", ("v_hat = v /", "v_hat = g /"), ("sqrt(v_hat)", "sqrt(v_hat**2)")).findings
-    assert finding.code == "unexplained"
-    (finding,) = judged("SGD", ("(g + momentum * buf if nesterov else buf)", "buf / theta")).findings
-    assert finding.code == "unexplained"
     (finding,) = judged("SGD", ("theta - lr * (", "theta - lr / (")).findings
     assert finding.message == (
         "a division stands where a product belongs: your numbers are those of `theta = theta - lr / g`\n"
