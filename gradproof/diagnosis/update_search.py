@@ -51,9 +51,11 @@ class Search:
 
     def explanations(self, pairs: bool = True) -> list[Explanation]:
         """The simplest that hold on the sample, the least far-fetched first; empty where none does."""
-        levels = (self._alone, self._by_formula, self._in_pairs, self._with_any_value, self._scaled_pairs)
+        one = (self._alone, self._by_formula)
+        two = (self._in_pairs, self._two_values, self._with_any_value)
+        levels = (*one, *two, self._scaled_pairs) if pairs else one
         with np.errstate(all="ignore"):
-            for level in levels if pairs else levels[:2]:
+            for level in levels:
                 found = list(level())
                 if found:
                     return sorted(found, key=lambda one: one.rank)[:MOST]
@@ -109,17 +111,22 @@ class Search:
                 if not self._late() and not _clash(one, other):
                     yield from self._judged((one, other))
 
-    def _with_any_value(self) -> Iterator[Explanation]:
-        """Two mistakes, one of which at least is a hyperparameter that has to be solved for."""
-        for names in self._names(1) if self.information >= 4 else ():
+    def _two_values(self) -> Iterator[Explanation]:
+        """Two numbers that have to be solved for: hyperparameters, or one and a factor on all steps."""
+        if self.information < 4:
+            return
+        for names in self._names(1):
             yield from self._with_values((), names, free_factor=True)
+        for names in self._names(2):
+            if not self._late():
+                yield from self._with_values((), names)
+
+    def _with_any_value(self) -> Iterator[Explanation]:
+        """A mistake, and a hyperparameter that has to be solved for."""
         for mistake in self.single:
             for names in self._names(1):
                 if not self._late() and not set(names) & set(mistake.values):
                     yield from self._with_values((mistake,), names)
-        for names in self._names(2) if self.information >= 4 else ():
-            if not self._late():
-                yield from self._with_values((), names)
 
     def _scaled_pairs(self) -> Iterator[Explanation]:
         yield from self._scaled

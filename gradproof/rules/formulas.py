@@ -31,6 +31,9 @@ POWERS: dict[type, tuple[type[ast.operator], str]] = {
 MIXED = ({"m", "v"}, {"m_hat", "v_hat"}, {"beta1", "beta2"})  # taking one for the other has a name of its own
 
 
+Program = tuple[CodeType, ...]  # a line each
+
+
 class Slip(NamedTuple):
     """One slip: its code, what it is in words, the line as it stands with it, and as it should."""
 
@@ -38,7 +41,7 @@ class Slip(NamedTuple):
     told: str
     line: str
     right: str
-    program: CodeType
+    program: Program
 
 
 def variants(rule: Rule, h: Hyper) -> Iterator[Mistake]:
@@ -55,17 +58,23 @@ def variants(rule: Rule, h: Hyper) -> Iterator[Mistake]:
 def as_written(rule: Rule, h: Hyper) -> Rule:
     """The rule, run by its formula."""
     text = rule.formula(h)
-    return _run_by(rule, compile(text, "<formula>", "exec"), _kept(text))
+    return _run_by(rule, tuple(_compiled(line) for line in text.splitlines()), _kept(text))
 
 
-def _run_by(rule: Rule, program: CodeType, kept_names: tuple[str, ...]) -> Rule:
+def _compiled(line: str | ast.stmt) -> CodeType:
+    tree = ast.parse(line) if isinstance(line, str) else ast.Module([ast.fix_missing_locations(line)], [])
+    return compile(tree, "<formula>", "exec")
+
+
+def _run_by(rule: Rule, program: Program, kept_names: tuple[str, ...]) -> Rule:
     def step(now: Now, kept: Kept, h: Hyper, s: Switches) -> Array:
         space: dict[str, Any] = {**FUNCTIONS, **h, "theta": now.theta, "g": now.g, "t": now.t}
         for name in kept_names:
             start = rule.starts.get(name, 0.0)
             space[name] = kept.get(name, h[start] if isinstance(start, str) else start)
         try:
-            exec(program, space)
+            for line in program:
+                exec(line, space)
         except (NameError, ArithmeticError, ValueError):  # a slip that no code would survive
             return np.full_like(now.theta, np.nan)
         for name in kept_names:
@@ -100,25 +109,25 @@ def _names(node: ast.AST) -> list[str]:
 def _slips(text: str, numbers: tuple[str, ...]) -> tuple[Slip, ...]:
     """All slips in a formula whose hyperparameters are `numbers`."""
     tree, source = ast.parse(text), text.splitlines()
+    right = tuple(_compiled(line) for line in source)
     arrays = {name for line in tree.body for name in [*_names(line), _target(line)]} - set(numbers) - {"t"}
     hyper = {name for line in tree.body for name in _names(line)} & set(numbers)
     slips = []
     for number, line in enumerate(tree.body):
         for position, node in enumerate(ast.walk(line)):
             for code, told, changed in _changes(node, arrays, hyper):
-                broken = copy.deepcopy(tree)
-                _replace(broken.body[number], position, changed)
-                ast.fix_missing_locations(broken)
-                shown = ast.unparse(broken.body[number])
-                program = compile(broken, "<formula>", "exec")
-                slips.append(Slip(code, told, shown.replace(" ** ", "**"), source[number], program))
+                broken = copy.deepcopy(line)
+                _replace(broken, position, changed)
+                shown = ast.unparse(broken).replace(" ** ", "**")
+                program = (*right[:number], _compiled(broken), *right[number + 1 :])
+                slips.append(Slip(code, told, shown, source[number], program))
     for number in range(len(tree.body) - 1):
         first, second = tree.body[number : number + 2]
         if _target(first) in _names(second):
-            lines = [*source[:number], source[number + 1], source[number], *source[number + 2 :]]
             told = f"{_target(first)} is made after {_target(second)}, which uses it as it was one step before"
-            shown, right = "; ".join(lines[number : number + 2]), "\n".join(source[number : number + 2])
-            slips.append(Slip("wrong-operand", told, shown, right, compile("\n".join(lines), "<formula>", "exec")))
+            shown, in_order = f"{source[number + 1]}; {source[number]}", f"{source[number]}\n{source[number + 1]}"
+            program = (*right[:number], right[number + 1], right[number], *right[number + 2 :])
+            slips.append(Slip("wrong-operand", told, shown, in_order, program))
     return tuple(slips)
 
 

@@ -375,7 +375,6 @@ DOUBLE = [
     ("Adam", {}, [('get("t", 0)', 'get("t", 1)')], {"beta2": 0.97}, {"step-off-by-one", "wrong-hyperparameter"}),
     ("Adam", {}, [("theta - lr", "theta + lr"), ("np.sqrt(v_hat)", "v_hat")], {}, {"wrong-sign", "different-function"}),
     ("AdamW", {}, [(DECOUPLED, COUPLED)], {"eps": 1e-5}, {"decay-misplaced", "wrong-hyperparameter"}),
-    ("AdamW", {}, [], {"beta1": 0.8, "beta2": 0.9876}, {"wrong-hyperparameter"}),
     ("Adam", {}, [(LAST, "theta = theta - lr * g / np.sqrt(v + eps)")], {},
         {"different-function", "epsilon-misplaced"}),
     ("RMSprop", CENTERED, [("v - m**2", "v + m**2"), ('state.get("buf" + k, 0)', "0")], {},
@@ -434,12 +433,10 @@ def test_only_the_wrong_parameter_is_named():
 
 
 def test_another_mistake_in_each_parameter():
-    change = ("/ (1 - beta1**t)", '/ (1 - beta1**t if k == "b" else 1)')
-    step = candidate("Adam", change, ("beta2 *", '(beta2 if k == "W" else 0.5) *'), ("(1 - beta2)", "(1 - beta2)"),
-        lr=0.01)
-    report = compare_updates(step, torchs("Adam"), *problem())
-    assert [(finding.code, finding.parameters) for finding in report.findings][0] == ("missing-bias-correction", ("W",))
-    assert all(finding.parameters == ("b",) for finding in report.findings[1:])
+    changes = ("/ (1 - beta2**t)", '/ (1 if k == "W" else 1 - beta2**t)'), ("beta1", '(beta1 if k == "W" else 0.8)')
+    report = judged("Adam", *changes)
+    found = [(finding.code, finding.parameters) for finding in report.findings]
+    assert found == [("missing-bias-correction", ("W",)), ("wrong-hyperparameter", ("b",))]
 
 
 def test_groups_have_their_own_hyperparameters():
@@ -451,8 +448,7 @@ def test_groups_have_their_own_hyperparameters():
     assert "weight_decay = 0.1, expected 0" in report.findings[0].message
 
 
-@pytest.mark.parametrize("key", ["'m'", "'m' + str(theta.shape)"])
-def test_one_entry_of_the_state_for_all(key):
+def test_one_entry_of_the_state_for_all():
     given = problem(shapes={"U": (3, 4), "W": (3, 4)})
     changes = [(f'"{kept}" + k', f'"{kept}"') for kept in "mv"]
     report = judged("Adam", *changes, given=given)
@@ -543,8 +539,8 @@ def test_mistake_that_shows_late():
     sizes = [2.0**t if t < 20 else 1.0 for t in range(24)]
     given = params, [{k: np.sign(g) * size for k, g in one.items()} for one, size in zip(gradients, sizes, strict=True)]
     report = compare_updates(candidate("Adam", lr=0.01), torchs("Adam", amsgrad=True), *given)
-    assert report.comparisons["W"].candidate is not None
-    np.testing.assert_array_equal(report.comparisons["W"].candidate[:20], report.comparisons["W"].reference[:20])
+    compared = report.comparisons["W"]
+    assert np.abs(compared.candidate - compared.reference)[:20].max() <= compared.allowed
     assert [finding.code for finding in report.findings] == ["wrong-hyperparameter"]
     assert "amsgrad = False, expected True" in report.findings[0].message
 
@@ -579,7 +575,7 @@ def test_optimizer_with_a_step_of_its_own():
     assert "Torch's own steps are not those of Adam as the judge knows it." in report.findings[0].message
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "NAdam"])
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
 def test_slips_change_something(name):
     """No slip is the formula itself, written otherwise."""
     optimizer = torchs(name, **({"momentum": 0.9} if name == "SGD" else {}))([torch.zeros(2)])
