@@ -817,7 +817,7 @@ def drawing():
 
 
 def drawing_the_loss():
-    losses = iter(range(10**6))
+    losses = iter(range(1, 10**6))
     return returning(lambda loss, grads: (loss + next(losses), grads))
 
 
@@ -828,6 +828,17 @@ def test_gradients_that_add_up_over_calls():
         "two calls with equal inputs gave different numbers for W1, b1, W2, s: something is kept between the calls, or"
         " drawn at random"
     )
+
+
+def test_lists_that_add_up_over_calls():
+    kept = []
+
+    def growing(params, x, y):
+        loss, grads = candidate(params, x, y)
+        kept[:] = [2 * one for one in kept] or grads["b1"].tolist()
+        return loss, {**grads, "b1": kept}
+
+    assert codes_of(report_on(growing)) == ["wrong-type", "not-repeatable"]
 
 
 def test_tensors_that_add_up_over_calls():

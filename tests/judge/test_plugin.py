@@ -262,6 +262,10 @@ USAGE = {
     ),
     "no function at all": (["--impl", "straight_line=empty.py"], r"which a model needs; it has no function at all$"),
     "a rule without step": (["--impl", "halving=empty.py"], r"has no function step, which a update rule needs"),
+    "a helper's file": (
+        ["--impl", "helper=rule.py"],
+        r"helper.py holds no subject; one defines loss_and_grads \(a model\), forward and backward \(a layer\), step",
+    ),
     "twice": (
         ["--impl", "halving=rule.py", "--impl", "halving=rule.py"],
         r"only one file can take the place of halving: --impl or --mistake, and once",
@@ -289,6 +293,8 @@ def test_what_cannot_be_done(project, arguments, said):
     write(project.path / "notes.txt", "x")
     write(project.path / "no_function.py", NO_FUNCTION)
     write(project.path / "empty.py", "x = 1")
+    if "helper=rule.py" in arguments:
+        write(project.path / "numpy_impls" / "curves" / "helper.py", "x = 1")
     write(project.path / "rule.py", FILES["numpy_impls/rules/halving.py"])
     result = run(project, *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

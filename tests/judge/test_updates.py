@@ -226,6 +226,20 @@ def test_the_distance_moved_is_what_counts():
     assert not report.ok
 
 
+def test_the_rounding_of_a_large_parameter_is_allowed_for_unless_the_caller_says_otherwise():
+    params, gradients = {"w": np.array([1e6])}, [{"w": np.array([1e-5])}] * 4
+
+    def rounded_down(params, grads, state):
+        return {"w": np.nextafter(params["w"] - 0.1 * grads["w"], 0.0)}
+
+    def run(**options):
+        sgd = lambda tensors: torch.optim.SGD(tensors, lr=0.1)  # noqa: E731
+        return compare_updates(rounded_down, sgd, params, gradients, diagnose=False, **options)
+
+    assert run().ok
+    assert not run(rtol=1e-12).ok
+
+
 def test_a_parameter_that_should_stay_where_it_is():
     params, gradients = {"w": np.ones(3)}, [{"w": np.zeros(3)}] * 4
     rule = lambda params, grads, state: {"w": params["w"] * 0.999}  # noqa: E731
