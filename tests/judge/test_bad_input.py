@@ -383,6 +383,16 @@ def test_updates(params, gradients, by, error, said):
         compare_updates(step, by, params, gradients)
 
 
+@pytest.mark.parametrize("name", ["rtol", "atol"])
+def test_tolerances_everywhere(name):
+    for call in (
+        lambda **options: compare_layers(forward, backward, layer, INPUTS, **options),
+        lambda **options: compare_updates(step, sgd, PARAMS, GRADIENTS, **options),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} must be a number of at least 0"):
+            call(**{name: -1.0})
+
+
 def test_gradients_from_a_generator():
     assert compare_updates(step, sgd, PARAMS, iter(GRADIENTS)).ok
 

@@ -114,6 +114,7 @@ E         again:
 E           pytest --mistake straight_line/sign_turned -k "test_quantity[w]"
 """
 RIGHT = FILES["numpy_impls/curves/straight_line.py"]
+COMPOSED = "from numpy_impls.curves.straight_line import loss_and_grads"
 ONLY_REQUIRED = RIGHT.partition("        def loss_and_grads_per_sample")[0]
 
 
@@ -197,6 +198,13 @@ def test_your_own_file_wherever_it_is(project, tmp_path_factory):
 def test_a_file_named_like_a_library_is_the_file(project):
     write(project.path / "json.py", RIGHT.replace('"w": np.array(2', '"w": np.array(3'))
     run(project, "--impl", "straight_line=json.py").assert_outcomes(passed=2, failed=3)
+
+
+def test_a_subject_may_import_what_it_consists_of(project):
+    write(project.path / "numpy_impls" / "curves" / "line.py", COMPOSED)
+    write(project.path / "tests" / "curves" / "test_line.py", "def test_it(impl):\n    assert impl.loss_and_grads")
+    write(project.path / "mine.py", ONLY_REQUIRED)
+    run(project, "--impl", "line=mine.py").assert_outcomes(passed=1)
 
 
 def test_several_files_at_once(project):
