@@ -154,6 +154,7 @@ class _Alarm:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.rings = 0
+        self.done = False
         self.previous: Any = None
         usable = limit > 0 and hasattr(signal, "setitimer")
         usable = usable and threading.current_thread() is threading.main_thread()
@@ -166,6 +167,7 @@ class _Alarm:
             signal.setitimer(signal.ITIMER_REAL, self.limit if self.told else NOTICE)
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self.done = True  # a ring that is already on its way must not set the timer again
         if self.usable:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             signal.signal(signal.SIGALRM, self.previous)
@@ -173,6 +175,8 @@ class _Alarm:
             raise TookTooLong(self.limit)
 
     def ring(self, signum: int, frame: FrameType | None) -> None:
+        if self.done:
+            return
         if not self.told:
             self.told = True
             print(f"gradproof: waiting for the code under test (up to {self.limit:g} s)", file=sys.__stderr__)
