@@ -210,13 +210,13 @@ def test_right_candidates_pass(name, options, dtype):
 
 
 def test_default_dtype_is_left_alone():
-    before = torch.get_default_dtype()
     judged("NAdam")
-    assert torch.get_default_dtype() == before
+    assert torch.get_default_dtype() is torch.float32
 
 
 NO_MEANS = (("state.get(\"m\" + k, 0)", "0"), ("state.get(\"v\" + k, 0)", "0"))
 LAST = "theta = theta - lr * m_hat / (np.sqrt(v_hat) + eps)"
+AVERAGE = (("(1 - dampening) * g", "(1 - momentum) * g"), ("else g\n", "else (1 - momentum) * g\n"))
 DECAYING = {"weight_decay": 0.1}
 HEAVY = {"momentum": 0.9}
 CENTERED = {"centered": True, "momentum": 0.5, "eps": 0.01}
@@ -266,8 +266,7 @@ SINGLE = [
     ("Adam", {}, [("+ (1 - beta1) * g", "+ g")], "wrong-scale", "1 - beta1 on the new g is left out"),
     ("Adam", {}, [("theta - lr *", "theta -")], "wrong-scale", "the learning rate is left out"),
     ("SGD", HEAVY, [('if "buf" + k in state', "if False")], "state-not-kept", "the velocity starts anew"),
-    ("SGD", HEAVY, [("(1 - dampening) * g", "(1 - momentum) * g"), ("else g\n", "else (1 - momentum) * g\n")],
-     "wrong-hyperparameter", "dampening = 0.9, expected 0"),
+    ("SGD", HEAVY, AVERAGE, "wrong-hyperparameter", "dampening = 0.9, expected 0"),
     ("SGD", {**HEAVY, "dampening": 0.3}, [("else g\n", "else (1 - dampening) * g\n")], "step-off-by-one", "as well"),
     ("SGD", {**HEAVY, **DECAYING}, [(COUPLED, DECOUPLED)], "decay-misplaced", "what is kept does not see it"),
     ("SGD", HEAVY, [("if nesterov", "if True")], "different-function", "looks ahead"),
@@ -333,6 +332,7 @@ VALUES = [
     ("Adam", {}, {"beta1": 0.1}, "wrong-hyperparameter", "beta1 = 0.1, expected 0.9: that is 1 - beta1"),
     ("Adam", {}, {"beta1": 0}, "wrong-hyperparameter", "beta1 = 0, expected 0.9: it is left out"),
     ("Adam", {}, {"eps": 1e-7}, "wrong-hyperparameter", "eps = 1e-07, expected 1e-08"),
+    ("Adam", {}, {"eps": 3e-9}, "wrong-hyperparameter", "eps = 3e-09, expected 1e-08"),
     ("Adam", {}, {"eps": 1e-4}, "wrong-hyperparameter", "eps = 0.0001, expected 1e-08: the root of eps"),
     ("Adam", {}, {"weight_decay": 0.03}, "wrong-hyperparameter", "weight_decay = 0.03, expected 0"),
     ("AdamW", {}, {"weight_decay": 0.0}, "wrong-hyperparameter", "weight_decay = 0, expected 0.01: it is left out"),
@@ -380,6 +380,9 @@ DOUBLE = [
     ("RMSprop", CENTERED, [("v - m**2", "v + m**2"), ('state.get("buf" + k, 0)', "0")], {},
      {"wrong-sign", "state-not-kept"}),
     ("SGD", {**HEAVY, **DECAYING}, [("theta - lr", "theta + lr")], {"lr": 0.1}, {"wrong-sign", "wrong-scale"}),
+    ("SGD", HEAVY, [*AVERAGE, ("theta - lr", "theta + lr")], {}, {"wrong-hyperparameter", "wrong-sign"}),
+    ("Adamax", {}, [("np.abs(g) + eps", "np.abs(g)"), ("/ u", "/ (u + eps)"), ("theta - lr", "theta + lr")], {},
+     {"epsilon-misplaced", "wrong-sign"}),
 ]  # fmt: skip
 
 
@@ -531,6 +534,17 @@ def test_every_entry_counts():
     assert [finding.code for finding in report.findings] == ["unexplained"]
 
 
+def test_few_entries_give_it_away():
+    """Two of 1,200 gradients are small enough for eps to matter: the search looks at them."""
+    params, gradients = problem(shapes={"W": (30, 40)})
+    for grads in gradients:
+        grads["W"] = 1e9 * grads["W"]
+        grads["W"][[3, 17], [5, 29]] *= 1e-15
+    report = judged("Adam", ("np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps) + eps"), given=(params, gradients))
+    assert [finding.code for finding in report.findings] == ["epsilon-misplaced"]
+    assert "eps is added twice" in report.findings[0].message
+
+
 def test_later_steps_count():
     """What fits the first twenty steps and not the last is no explanation."""
     given = problem(steps=25)
@@ -562,6 +576,12 @@ def test_unknown_optimizer():
     (finding,) = compare_updates(step, torchs("ASGD"), *problem()).findings
     assert finding.code == "unexplained"
     assert "The judge does not know the rule of ASGD." in finding.message
+
+
+def test_reference_that_makes_one_optimizer_only():
+    makers = iter([torchs("SGD")])
+    (finding,) = compare_updates(candidate("SGD", values={"lr": 0.02}), lambda ps: next(makers)(ps), *problem()).findings
+    assert (finding.code, finding.exact) == ("unexplained", False)
 
 
 class Shrinking(torch.optim.Adam):
