@@ -580,7 +580,8 @@ def test_unknown_optimizer():
 
 def test_reference_that_makes_one_optimizer_only():
     makers = iter([torchs("SGD")])
-    (finding,) = compare_updates(candidate("SGD", values={"lr": 0.02}), lambda ps: next(makers)(ps), *problem()).findings
+    step = candidate("SGD", values={"lr": 0.02})
+    (finding,) = compare_updates(step, lambda tensors: next(makers)(tensors), *problem()).findings
     assert (finding.code, finding.exact) == ("unexplained", False)
 
 
