@@ -33,7 +33,8 @@ from gradproof.oracles import Arrays
 from gradproof.tolerances import largest, relative_tolerance
 
 Tensor = torch.Tensor
-_SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), str(Path(__file__).parent))
+_HERE = str(Path(__file__).parent)
+_SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), _HERE)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Site:
     line: int
     instruction: int = -1
     expression: str = field(default="", compare=False)  # the part of the line that did it, where Python can tell
+    callers: tuple[tuple[str, int, int], ...] = field(default=(), compare=False)  # file, line, instruction, outwards
 
     @property
     def source(self) -> str:
@@ -79,14 +81,26 @@ class Node:
         flat = list(self.flat)
         for position, tensor in zip(self.positions, tensors, strict=True):
             flat[position] = tensor
-        args, kwargs = tree_unflatten(flat, self.spec)
-        value = self.func(*args, **kwargs)
+        if self.plain:
+            value = self.func(*flat)
+        else:
+            args, kwargs = tree_unflatten(flat, self.spec)
+            value = self.func(*args, **kwargs)
+        if isinstance(value, Tensor):
+            return (value,)
         return tuple(one for one in tree_flatten(value)[0] if isinstance(one, Tensor))
+
+    @functools.cached_property
+    def plain(self) -> bool:
+        """Whether the flattened arguments are the arguments: no lists and no keywords among them."""
+        args, kwargs = tree_unflatten(self.flat, self.spec)
+        return not kwargs and len(args) == len(self.flat) and not any(isinstance(one, (list, tuple)) for one in args)
 
     def fields(self) -> dict[str, Any]:
         """The fields of a node, without what is derived from them."""
         return {one.name: getattr(self, one.name) for one in dataclasses.fields(Node)}
 
+    @functools.cached_property
     def arguments(self) -> list[Any]:
         """All positional arguments, with None where a tensor stands."""
         args, _ = tree_unflatten(self.flat, self.spec)
@@ -95,7 +109,8 @@ class Node:
     @functools.cached_property
     def rule(self) -> Rule | None:
         """The local rule, where it is written out."""
-        return rule(self.func, self.constants)
+        args, kwargs = tree_unflatten(self.flat, self.spec)
+        return rule(self.func, args, kwargs)
 
     @functools.cached_property
     def constants(self) -> list[Any]:
@@ -182,7 +197,7 @@ class Tape:
             if at:
                 x = [at.get(i, one) for i, one in enumerate(x)]
                 y = node.run(x)[0]
-            made = written(x, y, grads[0], node.constants)
+            made = written(x, y, grads[0], node.arguments)
             return [g if v in self.differentiable else None for v, g in zip(node.inputs, made, strict=True)]
         wanted = [i for i, value in enumerate(node.inputs) if value in self.differentiable]
         leaves, outputs = self._graph(node) if at is None else self._trace(node, at)
@@ -406,11 +421,16 @@ def _functional(func: Any) -> Any:
 def _site() -> Site:
     """The line outside torch and this package that is being run."""
     frame = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED_FOLDERS):
-        if frame.f_back is None:
-            break
+    while frame.f_code.co_filename.startswith(_SKIPPED_FOLDERS) and frame.f_back is not None:
         frame = frame.f_back
-    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti, _expression(frame.f_code, frame.f_lasti))
+    callers = []
+    outer = frame.f_back
+    while outer is not None and not outer.f_code.co_filename.startswith(_HERE):
+        if not outer.f_code.co_filename.startswith(_SKIPPED_FOLDERS):
+            callers.append((outer.f_code.co_filename, outer.f_lineno, outer.f_lasti))
+        outer = outer.f_back
+    expression = _expression(frame.f_code, frame.f_lasti)
+    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti, expression, tuple(callers))
 
 
 @functools.lru_cache(maxsize=4096)

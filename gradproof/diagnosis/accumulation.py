@@ -233,7 +233,7 @@ def _windows_assigned(order: int) -> NodeHook:
 
 def _window(tape: Tape, node: Node) -> tuple[list[int], list[int], list[int]]:
     """Size, stride and padding of a convolution's or a pooling's window. Raises ValueError for dilation or groups."""
-    args = node.arguments()
+    args = node.arguments
     if node.name == "convolution":
         size = list(tape.values[node.inputs[1]].shape[2:])
         stride, padding, dilation, transposed, _, groups = args[3:9]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gradproof.tape import Node, Site, Tape
 
 EACH = 8  # a place that is passed at most so often is also searched one passage at a time
+LONGEST_LINE = 4000  # operations of one line in which repetitions are looked for
 
 
 @dataclass(frozen=True)
@@ -52,28 +53,73 @@ class Place:
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 
-def find_places(tape: Tape) -> list[Place]:
-    """All places whose operations pass a gradient on, the one nearest to the loss first."""
+def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
+    """All places whose operations pass a gradient on, the one nearest to the loss first.
+
+    A line of a function that is called from several lines is a place for each of them, and one for all together. With
+    `everywhere`, also the places through which no gradient passes.
+    """
     lines: dict[Site, list[Node]] = {}
     for node in tape.nodes:
         lines.setdefault(node.site, []).append(node)
-    places = []
+    places: list[Place] = []
     for site, nodes in lines.items():
-        period = _period([node.name for node in nodes])
-        kinds = Counter(node.name for node in nodes[:period])
-        seen: Counter[str] = Counter()
-        for offset in range(period):
-            name = nodes[offset].name
-            passages = tuple(node for node in nodes[offset::period] if tape.differentiable & set(node.inputs))
-            if passages and any(value in tape.differentiable for node in passages for value in node.outputs):
-                places.append(Place(site, name, seen[name], kinds[name], passages))
-            seen[name] += 1
+        by_caller: dict[Hashable, list[Node]] = {}
+        for node in nodes:
+            by_caller.setdefault(node.site.callers, []).append(node)
+        for group in by_caller.values():
+            places += _of_line(tape, site, group, everywhere)
+        if len(by_caller) > 1:
+            places += _of_line(tape, site, nodes, everywhere)
     return sorted(places, key=lambda place: -place.nodes[-1].index)
 
 
-def _period(names: list[str]) -> int:
-    """The length of the shortest sequence that `names` repeats."""
-    for length in range(1, len(names) // 2 + 1):
-        if len(names) % length == 0 and names == names[:length] * (len(names) // length):
-            return length
-    return len(names)
+def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool) -> Iterator[Place]:
+    """The places of the operations of one line: those of a block that it repeats are told by their place in it."""
+    for first, period, count in _blocks([node.name for node in nodes]):
+        kinds = Counter(node.name for node in nodes[first : first + period])
+        seen: Counter[str] = Counter()
+        for offset in range(first, first + period):
+            name = nodes[offset].name
+            passages = nodes[offset : first + period * count : period]
+            chosen = tuple(node for node in passages if everywhere or _passes_gradients(tape, node))
+            if chosen:
+                yield Place(site, name, seen[name], kinds[name], chosen)
+            seen[name] += 1
+
+
+def _passes_gradients(tape: Tape, node: Node) -> bool:
+    return bool(tape.differentiable & set(node.inputs)) and any(v in tape.differentiable for v in node.outputs)
+
+
+def _blocks(names: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """A sequence as blocks, each (first, length, repetitions): what is repeated most, and what stands around it."""
+    found = _longest_repetition(names)
+    if found is None:
+        if names:
+            yield 0, len(names), 1
+        return
+    first, period, count = found
+    end = first + period * count
+    yield from _blocks(names[:first])
+    yield found
+    yield from ((end + start, length, times) for start, length, times in _blocks(names[end:]))
+
+
+def _longest_repetition(names: Sequence[str]) -> tuple[int, int, int] | None:
+    """The block (first, length, repetitions) that covers most; the shortest, of those that cover as much."""
+    best: tuple[int, int, int] | None = None
+    covered = 0
+    if len(names) > LONGEST_LINE:
+        return None
+    for period in range(1, len(names) // 2 + 1):
+        run = 0
+        for i in range(len(names) - period):
+            run = run + 1 if names[i] == names[i + period] else 0
+            times = run // period + 1
+            if times > 1 and times * period > covered:
+                covered = times * period
+                best = (i + period + 1 - covered, period, times)
+        if covered == len(names):
+            break
+    return best
