@@ -239,9 +239,9 @@ class Tape:
         local: dict[int, Gradients] = {}
         for node in reversed(self.nodes):
             grads = [self._total(value, arriving, totals, value_hooks) for value in node.outputs]
-            if all(grad is None for grad in grads):
-                continue
             hook = node_hooks.get(node.index)
+            if hook is None and all(grad is None for grad in grads):
+                continue
             if hook is not None:
                 in_grads = hook(self, node, grads, totals)
             elif clean is not None and all(clean.totals.get(v) is g for v, g in zip(node.outputs, grads, strict=True)):
@@ -358,7 +358,7 @@ def _same_contributions(ours: list[tuple[int, Tensor]], clean: list[tuple[int, T
     )
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # otherwise torch loads its compiler (1.5 s) to keep it away from this mode
@@ -397,7 +397,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = [one for one in tree_flatten(result)[0] if isinstance(one, Tensor)]
         if not positions or not outputs:
             return result
-        if functional.overloadpacket.__name__ in ("detach", "alias", "lift_fresh"):
+        if functional.overloadpacket.__name__ in _ALIASES or _is_the_same_view(functional, flat[positions[0]], outputs):
             self.numbers[id(outputs[0])] = inputs[0]
             self.kept.append(outputs[0])
             return result
@@ -407,6 +407,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = [self.number(one) for one in outputs]
         self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, _site()))
         return result
+
+
+_ALIASES = ("detach", "alias", "lift_fresh")
+
+
+def _is_the_same_view(func: Any, given: Tensor, outputs: list[Tensor]) -> bool:
+    """Whether an operation only looks at a tensor again, in the shape that it has: a product of three axes does."""
+    name, same = func.overloadpacket.__name__, outputs[0].shape == given.shape
+    return same and name in ("view", "_unsafe_view", "expand", "reshape", "unsqueeze", "squeeze")
 
 
 def _functional(func: Any) -> Any:
@@ -474,7 +483,7 @@ def _gives(tape: Tape, truth: oracles.Truth) -> bool:
 
 
 def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...], functionalize: bool) -> Tape:
-    recorder = _Recorder()
+    recorder = Recorder()
     tensors = {name: oracles.as_tensor(value) for name, value in params.items()}
     others = tuple(oracles.as_tensor(value) for value in data)
     names: list[str] = []

@@ -11,16 +11,18 @@ import numpy as np
 import torch
 
 from gradproof.case import Problem
-from gradproof.diagnosis.edges import VIEWS, origin
+from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 MANY = 24  # contributions that are tried one by one; of more, the first and the last
 
 
-def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For each value that is used several times, each sum over samples or steps, and each look-up by index."""
+    tape, places, problem = survey.tape, survey.places, survey.problem
     yield from _single_uses(tape)
     yield from _along_axes(list(_sums(tape, places)), problem)
     for place in places:

@@ -7,39 +7,67 @@ from collections.abc import Iterator
 from gradproof.diagnosis.accumulation import parameter_of
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.pool import Pool, Row
 from gradproof.diagnosis.regions import elementwise_regions
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook
 
 
-def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For each parameter at each place: what has arrived at another result of the same shape in place of its own."""
+    tape, places = survey.tape, survey.places
+    pool = survey.pool
+    starts = {region.start for place in places for regions in elementwise_regions(tape, place) for region in regions}
     for place in places:
         for position, value in enumerate(place.nodes[0].inputs):
             name = parameter_of(tape, value)
             if name is not None:
-                yield from _other_deltas(tape, place, places, position, name)
+                yield from _other_deltas(tape, place, pool, position, name, starts)
 
 
-def _other_deltas(tape: Tape, place: Place, places: list[Place], position: int, name: str) -> Iterator[Fault]:
-    shape = tape.values[place.nodes[0].outputs[0]].shape
-    own = tape.clean.totals.get(place.nodes[0].outputs[0])
-    for other in places:
-        count = len(other.nodes)
-        value = other.nodes[0].outputs[0]
-        delta = tape.clean.totals.get(value)
-        if count != len(place.nodes) or other is place or own is None or delta is None:
+def _other_deltas(
+    tape: Tape, place: Place, pool: Pool, position: int, name: str, starts: set[int]
+) -> Iterator[Fault]:
+    results = [node.outputs[0] for node in place.nodes]
+    flowing = [i for i, value in enumerate(results) if value in tape.clean.totals]
+    if not flowing:
+        return
+    last = flowing[-1]  # the last passage of a loop may lead nowhere
+    own = tape.clean.totals[results[last]]
+    for row in pool.shifted(place.nodes, results):
+        message = f"the gradient of {name} is made with the delta {row.words}"
+        yield _made_with(tape, "shifted-in-time", message, place, position, row)
+    for row in pool.of_one_passage(results) if len(results) == 1 else ():
+        message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
+        yield _made_with(tape, "shifted-in-time", message, place, position, row, 1.55)
+    for row in pool.fitting(place.nodes, results):
+        there = row.values[last]
+        delta = None if there is None else tape.clean.totals.get(there)
+        if row.transposed or delta is None or bool((delta == own).all()):
             continue
-        later = other.nodes[0].index > place.nodes[0].index
-        if tape.values[value].shape != shape or not later or bool((delta == own).all()):
-            continue
-        starts = {region.start for regions in elementwise_regions(tape, other) for region in regions[:1]}
-        skipped = bool(starts & _same_delta(tape, place.nodes[0].outputs[0]))
+        skipped = there in _ends(tape, results[last], starts)
         code = "missing-derivative" if skipped else "wrong-operand"
-        what = f"the derivative of {other} is left out, in this gradient alone" if skipped else f"it is that of {other}"
-        message = f"the gradient of {name} is made with the wrong delta: {what}"
-        pairs = zip(place.nodes, other.nodes, strict=True)
-        hooks = {node.index: _with_delta(position, there.outputs[0]) for node, there in pairs}
-        yield Fault(code, message, place.site, 1.5, hooks)
+        message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
+        message += ": the derivative between them is left out, in this gradient alone" if skipped else ""
+        yield _made_with(tape, code, message, place, position, row)
+
+
+def _made_with(tape: Tape, code: str, message: str, place: Place, position: int, row: Row, rank: float = 1.5) -> Fault:
+    parameter = _parameter_value(tape, place.nodes[0].inputs[position])
+    hook = _with_deltas(place, position, row)
+    return Fault(code, message, place.site, rank, values={parameter: hook})
+
+
+def _parameter_value(tape: Tape, value: int) -> int:
+    while value not in tape.parameters.values():
+        value = tape.nodes[tape.producer[value]].inputs[0]
+    return value
+
+
+def _ends(tape: Tape, value: int, starts: set[int]) -> set[int]:
+    """The results of the functions that are taken of a value, or of what an added bias makes of it."""
+    same = _same_delta(tape, value) & starts
+    return {out for one in same for index in tape.consumers.get(one, ()) for out in tape.nodes[index].outputs}
 
 
 def _same_delta(tape: Tape, value: int) -> set[int]:
@@ -52,11 +80,27 @@ def _same_delta(tape: Tape, value: int) -> set[int]:
     return found
 
 
-def _with_delta(position: int, value: int) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-        found = list(tape.vjp(node, grads))
-        if value in totals:
-            found[position] = tape.vjp(node, [totals[value]])[position]
-        return found
+def _with_deltas(place: Place, position: int, row: Row) -> ValueHook:
+    """At the parameter, when all deltas are known: each passage's contribution is replaced by that of another delta."""
+
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        total = sum((grad for _, grad in arriving[1:]), arriving[0][1]) if arriving else None
+        for node, value in zip(place.nodes, row.values, strict=True):
+            own = totals.get(node.outputs[0])
+            other = None if value is None else totals.get(value)
+            for delta, sign in ((own, -1.0), (other, 1.0)):
+                made = None if delta is None else _contribution(tape, node, position, delta)
+                if made is not None:
+                    total = sign * made if total is None else total + sign * made
+        return total
 
     return hook
+
+
+def _contribution(tape: Tape, node: Node, position: int, delta: Tensor) -> Tensor | None:
+    """What one passage adds to a parameter's gradient, through the views between them."""
+    made, value = tape.vjp(node, [delta])[position], node.inputs[position]
+    while made is not None and value not in tape.parameters.values():
+        node = tape.nodes[tape.producer[value]]
+        made, value = tape.vjp(node, [made])[0], node.inputs[0]
+    return made

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
 
 CONSTANTS = (0.0, -1.0)  # a route dropped, a sign; other constants are fitted
 
 
-def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For each term of the loss, and each route into an operation that has several, or out of a value that has."""
+    tape, places = survey.tape, survey.places
     if len(tape.terms) > 1:
         for name, value in tape.terms.items():
             yield from _of_term(name, value)
@@ -149,6 +151,3 @@ def origin(tape: Tape, node: Node, position: int) -> str:
         if made_by.name not in VIEWS:
             return f"the result of `{made_by.name}` (line {made_by.site.line})"
         value = made_by.inputs[0]
-
-
-VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape clone to".split())

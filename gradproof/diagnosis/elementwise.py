@@ -9,6 +9,7 @@ import torch
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
+from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
 
 # f' written in terms of y = f(z), as it is often remembered: what becomes of it when z is put in y's place.
@@ -41,11 +42,12 @@ DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
 RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
 
 
-def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For each elementwise function: its derivative skipped, doubled, at the wrong point, of another function.
 
     A function may be one operation or several (`x * torch.sigmoid(x)`): what counts is that it is one of each entry.
     """
+    tape, places = survey.tape, survey.places
     for place in places:
         for regions in elementwise_regions(tape, place):
             single = len(regions[0].nodes) == 1
@@ -57,23 +59,31 @@ def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
 
 
-def elsewhere_faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+def elsewhere_faults(survey: Survey) -> Iterator[Fault]:
     """For each elementwise function: its derivative taken at another array of the same shape."""
+    tape, places = survey.tape, survey.places
+    pool = survey.pool
     for place in places:
         for regions in elementwise_regions(tape, place):
-            first = regions[0]
-            shape = tape.values[first.start].shape
-            for other in places:
-                values = [node.outputs[0] for node in other.nodes]
-                if len(values) != len(regions) or tape.values[values[0]].shape != shape:
+            starts, ends = [one.start for one in regions], tuple(one.end for one in regions)
+            for row in pool.fitting(place.nodes, starts):
+                if row.values == ends or row.transposed:
                     continue
-                same_kind = tape.values[values[0]].dtype == tape.values[first.start].dtype
-                if values[0] in (first.start, first.end) or not same_kind:
-                    continue
-                message = f"the derivative of {place} is taken at {other}"
-                pairs = zip(regions, values, strict=True)
-                hooks = {region.start: in_region(region, _at(value)) for region, value in pairs}
+                message = f"the derivative of {place} is taken at another array: {row.words}"
+                pairs = zip(regions, row.values, strict=True)
+                hooks = {one.start: in_region(one, _at(value)) for one, value in pairs if value is not None}
                 yield Fault("wrong-operand", message, place.site, 1.5, values=hooks)
+            for row in pool.shifted(place.nodes, starts):
+                message = f"each step takes the derivative of {place} at the value {row.words}"
+                hooks = {
+                    one.start: in_region(one, _at(value) if value is not None else _without)
+                    for one, value in zip(regions, row.values, strict=True)
+                }
+                yield Fault("shifted-in-time", message, place.site, 1.5, values=hooks)
+
+
+def _without(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return torch.zeros_like(grad)
 
 
 def _at(value: int) -> RegionRule:
@@ -120,6 +130,10 @@ def _rules(name: str, operation: str) -> Iterator[tuple[str, str, RegionRule, fl
         if other != operation:
             message = f"the derivative of {name} is that of another function, `{other}`"
             yield "different-function", message, _other_derivative(derivative), 0.04
+    for other, formula in _BY_OUTPUT.items():
+        if other != operation:
+            message = f"the derivative of {name} is that of another function, `{other}`, in terms of its own output"
+            yield "different-function", message, _other_by_output(formula), 0.04
 
 
 def _skip(tape: Tape, region: Region, grad: Tensor) -> Tensor:
@@ -138,12 +152,17 @@ def _formula_at_input(tape: Tape, region: Region, grad: Tensor) -> Tensor:
     return grad * _BY_OUTPUT[region.nodes[-1].name](tape.values[region.start])
 
 
+def _other_by_output(formula: Callable[[Tensor], Tensor]) -> RegionRule:
+    return lambda tape, region, grad: grad * formula(tape.values[region.end])
+
+
 def _other_derivative(derivative: Callable[[Tensor], Tensor]) -> RegionRule:
     return lambda tape, region, grad: grad * derivative(tape.values[region.start])
 
 
-def extra_faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+def extra_faults(survey: Survey) -> Iterator[Fault]:
     """At each array that is not an activation's result: the derivative of an activation that the loss has cancelled."""
+    tape, places = survey.tape, survey.places
     for place in places:
         shape = tape.values[place.nodes[0].outputs[0]].shape
         if place.name not in ("mm", "bmm", "mv", "add", "sub", "mul", "convolution") or not shape:

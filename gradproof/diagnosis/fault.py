@@ -89,7 +89,8 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
     for fault in faults:
         for index, hook in fault.nodes.items():
             nodes[index] = _after(nodes[index], hook) if index in nodes else hook
-        values.update(fault.values)
+        for value, join in fault.values.items():
+            values[value] = _together(values[value], join) if value in values else join
         forward.update(fault.forward)
     try:
         replayed = tape.replay(forward) if forward else tape
@@ -110,5 +111,17 @@ def _after(first: NodeHook, second: NodeHook) -> NodeHook:
             b if a is c or (a is not None and c is not None and a.shape == c.shape and bool((a == c).all())) else a
             for a, b, c in zip(one, other, clean, strict=True)
         ]
+
+    return both
+
+
+def _together(first: ValueHook, second: ValueHook) -> ValueHook:
+    """Two broken rules at one value: what each changes of what arrives there."""
+
+    def both(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        one, other = first(tape, arriving, totals), second(tape, arriving, totals)
+        if one is None or other is None or not arriving:
+            return None
+        return one + other - sum((grad for _, grad in arriving[1:]), arriving[0][1])
 
     return both

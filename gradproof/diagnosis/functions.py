@@ -9,11 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from gradproof.case import Problem
 from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault, Replacement
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
+from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, pulled_back
 
@@ -47,8 +47,9 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For each place: another elementwise function, another axis, another reduction, another operator or constant."""
+    tape, places, _problem = survey.tape, survey.places, survey.problem
     for place in places:
         for regions in elementwise_regions(tape, place):
             yield from _other_functions(place, regions)

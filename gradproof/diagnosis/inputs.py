@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from gradproof.case import Problem
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import Place
-from gradproof.tape import Tape
+from gradproof.diagnosis.survey import Survey
 
 
-def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For the batch: its first and its last sample alone. For each data array: an axis of length 1 more, or less."""
+    _tape, _places, problem = survey.tape, survey.places, survey.problem
     count = problem.samples
     if count is not None and count > 1:
         for index, which in ((-1, "last"), (0, "first")):

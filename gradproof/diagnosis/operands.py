@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 
-def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For each product with a parameter: what flows back through it, at the parameter after a step of descent."""
+    tape, places = survey.tape, survey.places
     parameters = {value: name for name, value in tape.parameters.items()}
     for place in places:
         node = place.nodes[0]

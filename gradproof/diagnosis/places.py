@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from gradproof.tape import Node, Site, Tape
 
+# Operations after which it is still the same array.
+VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape clone to".split())
 EACH = 8  # a place that is passed at most so often is also searched one passage at a time
 LONGEST_LINE = 4000  # operations of one line in which repetitions are looked for
 
@@ -33,7 +35,7 @@ class Place:
             return f"`{self.site.expression}`"
         if self.same_on_line == 1:
             return f"`{self.name}`"
-        return f"the {_ORDINALS[self.ordinal] if self.ordinal < len(_ORDINALS) else self.ordinal + 1} `{self.name}`"
+        return f"the {ordinal(self.ordinal)} `{self.name}`"
 
     def subsets(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
         """The passages that may be broken together, with the words for them: all, the last, all but the last, ..."""
@@ -48,6 +50,11 @@ class Place:
         if 2 < count <= EACH:
             for k in range(1, count - 1):
                 yield f", only number {k + 1} of the {count} times that it runs", self.nodes[k : k + 1]
+
+
+def ordinal(index: int) -> str:
+    """first, second ... for 0, 1 ..."""
+    return _ORDINALS[index] if index < len(_ORDINALS) else f"{index + 1}th"
 
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")

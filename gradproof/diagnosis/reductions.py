@@ -10,11 +10,13 @@ from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, row_regions
+from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, Tape, Tensor, Totals
 
 
-def faults(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For each sum or mean, the other one's gradient; for each softmax or normalisation, a diagonal Jacobian."""
+    tape, places = survey.tape, survey.places
     for place in places:
         if place.name in ("sum", "mean"):
             yield from _other_reduction(tape, place)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from gradproof.case import Problem
 from gradproof.diagnosis.fault import Fault, Replacement
-from gradproof.diagnosis.places import Place
-from gradproof.tape import Node, Tape, Tensor
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Node, Tensor
 
 
-def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """For each result with a row for every sample: its last or first row for all, or each sample's neighbour's."""
+    tape, places, problem = survey.tape, survey.places, survey.problem
     count = problem.samples
     if count is None or count < 2 or problem.batch_axis != 0:
         return

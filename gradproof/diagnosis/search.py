@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gradproof import oracles
-from gradproof.case import Case, Problem
+from gradproof.case import Case
 from gradproof.diagnosis import (
     accumulation,
     deltas,
@@ -21,16 +21,18 @@ from gradproof.diagnosis import (
     elementwise,
     functions,
     inputs,
+    loops,
     operands,
     products,
     reductions,
     samples,
     sequences,
+    slips,
 )
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, Model, run
-from gradproof.diagnosis.places import Place, find_places
 from gradproof.diagnosis.shadows import Shadows, cast
+from gradproof.diagnosis.survey import Survey
 from gradproof.diagnosis.transforms import Transform, find_transform
 from gradproof.oracles import Arrays
 from gradproof.tape import Tape
@@ -40,17 +42,19 @@ DEEPEST = 3  # rules broken at once
 TIE = 0.15  # explanations whose ranks are so close are told together
 BEAM = 6  # partial explanations that are followed up
 
-Family = Callable[[Tape, list[Place], Problem], Iterator[Fault]]
+Family = Callable[[Survey], Iterator[Fault]]
 FAMILIES: tuple[Family, ...] = (
-    lambda tape, places, problem: elementwise.faults(tape, places),
-    lambda tape, places, problem: elementwise.extra_faults(tape, places),
-    lambda tape, places, problem: elementwise.elsewhere_faults(tape, places),
-    lambda tape, places, problem: edges.faults(tape, places),
+    elementwise.faults,
+    elementwise.extra_faults,
+    elementwise.elsewhere_faults,
+    edges.faults,
+    slips.faults,
     accumulation.faults,
-    lambda tape, places, problem: reductions.faults(tape, places),
-    lambda tape, places, problem: products.faults(tape, places),
-    lambda tape, places, problem: operands.faults(tape, places),
-    lambda tape, places, problem: deltas.faults(tape, places),
+    loops.faults,
+    reductions.faults,
+    products.faults,
+    operands.faults,
+    deltas.faults,
     inputs.faults,
     samples.faults,
     sequences.faults,
@@ -188,8 +192,8 @@ def _one_thread() -> Iterator[None]:
 
 def _broken_rules(case: Case, model: Model, nothing: Explanation, clock: Clock) -> tuple[list[Explanation], int]:
     order = _nearest_first(case, model.tape)
-    places = find_places(model.tape)
-    faults = [fault for family in FAMILIES for fault in family(model.tape, places, model.problem)]
+    survey = Survey(model.tape, model.problem)
+    faults = [fault for family in FAMILIES for fault in family(survey)]
     faults.sort(key=lambda fault: fault.rank + (0.0 if case.loss_is_right == _keeps_loss(fault) else 5.0))
     shadows = cast(case, model.tape)
     singles = list(_singles(case, model, faults, (), clock, order, shadows))

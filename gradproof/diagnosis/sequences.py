@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gradproof.case import Problem
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.samples import one_row_for_all
+from gradproof.diagnosis.survey import Survey
 from gradproof.oracles import Arrays
-from gradproof.tape import Tape
 
 Outcome = tuple[Arrays, float]
 
 
-def faults(tape: Tape, places: list[Place], problem: Problem) -> Iterator[Fault]:
+def faults(survey: Survey) -> Iterator[Fault]:
     """Where the candidate is an update of known learning rate: what comes of stepping inside a loop.
 
     For any candidate: the gradients of the other parameters taken after one parameter has been updated.
     """
+    tape, places, problem = survey.tape, survey.places, survey.problem
     rate = problem.learning_rate
     for name in problem.params:
         if len(problem.params) > 1:

@@ -23,36 +23,44 @@ STEP = 1e-5
 LOOSE = 1e-6  # what passes here is run in full, and judged at the strict tolerance
 
 
-Numbers = dict[str, np.ndarray]  # for each parameter, one number for each direction
 _UNRUNNABLE = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError)
+LARGEST = 30_000_000  # numbers that the movements may take together (240 MB)
 
 
 @dataclass(frozen=True)
 class Shadows:
     """For each parameter: how every value moves along its directions, and the numbers of both sides.
 
-    `base` is the backward pass that further rules are broken on top of; `lowest` the first operation that it has
-    broken. Only what lies before that operation can be told from here.
+    All numbers are arrays (parameters, directions), in the order of `names`; `moves` holds, for each value, its
+    movement for each of them, flattened. `base` is the backward pass that further rules are broken on top of; `lowest`
+    the first operation that it has broken. Only what lies before that operation can be told from here.
     """
 
     tape: Tape
-    tangents: dict[str, list[dict[int, Tensor]]]
-    directions: dict[str, list[np.ndarray]]
-    ours: Numbers
-    sizes: dict[str, float]
+    names: list[str]
+    moves: dict[int, Tensor]
+    directions: list[list[np.ndarray]]
+    ours: np.ndarray
+    sizes: np.ndarray
     base: Backward
     lowest: float = float("inf")
 
     @cached_property
-    def known(self) -> Numbers:
+    def known(self) -> np.ndarray:
         """The numbers of the base."""
-        return {name: _numbers(one, self.base.gradients[name].numpy()) for name, one in self.directions.items()}
+        gradients = [self.base.gradients[name].numpy() for name in self.names]
+        return _numbers(self.directions, gradients)
+
+    @cached_property
+    def wrong(self) -> np.ndarray:
+        """For each parameter, whether the base's numbers are not the candidate's."""
+        return np.asarray(np.any(np.abs(self.known - self.ours) > LOOSE * self.sizes, axis=1))
 
     def after(self, faults: Sequence[Fault]) -> Shadows | None:
         """The shadows on top of these faults; None where their effect is more than local rules."""
         if not faults:
             return self
-        if any(fault.forward or fault.inputs or fault.custom for fault in faults):
+        if not all(_is_local(fault) for fault in faults):
             return None
         nodes = {index: hook for fault in faults for index, hook in fault.nodes.items()}
         values = {value: hook for fault in faults for value, hook in fault.values.items()}
@@ -69,46 +77,76 @@ class Shadows:
         """Where in the order of operations what arrives at a value is joined."""
         return self.tape.producer.get(value, -1) + 0.5
 
-    def of(self, fault: Fault) -> Numbers | None:
+    def of(self, fault: Fault) -> np.ndarray | None:
         """The numbers with one more rule broken; None where that cannot be told locally."""
         deltas = self._deltas(fault)
         if deltas is None:
             return None
-        found = {}
-        for name, moves in self.tangents.items():
-            changes = [
-                sum(float((one[value] * delta).sum()) for value, delta in deltas.items() if value in one)
-                for one in moves
-            ]
-            found[name] = self.known[name] + np.asarray(changes)
+        found = self.known.copy()
+        for value, delta in deltas.items():
+            if value in self.moves:
+                found += (self.moves[value] @ delta.reshape(-1)).numpy().reshape(found.shape)
         return found
 
     def _deltas(self, fault: Fault) -> dict[int, Tensor] | None:
-        """How what arrives at each value changes, where the fault touches one operation or one value."""
-        if fault.forward or fault.inputs or fault.custom or len(fault.nodes) + len(fault.values) != 1:
+        """How what arrives at each value changes, where no part of the fault sees what another part has changed."""
+        places = [*fault.nodes, *(self._index(value) for value in fault.values)]
+        if not _is_local(fault) or max(places, default=0) >= self.lowest:
+            return None
+        changes = [self._at_operation(self.tape.nodes[index], hook) for index, hook in fault.nodes.items()]
+        for value, join in fault.values.items():
+            new, old = join(self.tape, self.base.arriving.get(value, []), self.base.totals), self.base.totals.get(value)
+            changes.append({value: _difference(new, old)} if new is not None or old is not None else {})
+        if len(places) > 1 and not self._separate(fault, {value for one in changes for value in one}):
             return None
         deltas: dict[int, Tensor] = {}
-        for index, hook in fault.nodes.items():
-            if index >= self.lowest:
-                return None
-            deltas |= self._at_operation(self.tape.nodes[index], hook)
-        for value, join in fault.values.items():
-            if self._index(value) >= self.lowest:
-                return None
-            new = join(self.tape, self.base.arriving.get(value, []), self.base.totals)
-            old = self.base.totals.get(value)
-            if new is not None or old is not None:
-                deltas[value] = _difference(new, old)
+        for one in changes:
+            for value, change in one.items():
+                deltas[value] = deltas[value] + change if value in deltas else change
         return deltas
+
+    def _separate(self, fault: Fault, changed: set[int]) -> bool:
+        """Whether no place of a fault comes to see what the fault has changed at another one."""
+        makers = {*fault.nodes, *(self.tape.producer.get(value, -1) for value in fault.values)} - {-1}
+        mask = sum(1 << index for index in makers)
+        if fault.values:
+            makers_of = {value: self.tape.producer.get(value, -1) for value in fault.values}
+            return not any(
+                self.tape.ancestors.get(value, 0) & mask & ~(1 << maker if maker >= 0 else 0)
+                for value, maker in makers_of.items()
+            ) and not any(self.tape.ancestors.get(value, 0) & mask for value in changed - set(fault.values))
+        return not any(self.tape.ancestors.get(value, 0) & mask for value in changed)
+
+    def _parts(self, fault: Fault) -> list[Fault]:
+        """Each place of a fault as one of its own, at most a few of them."""
+        nodes = [replace(fault, nodes={index: hook}, values={}) for index, hook in fault.nodes.items()]
+        values = [replace(fault, nodes={}, values={value: hook}) for value, hook in fault.values.items()]
+        parts = [*nodes, *values]
+        return parts if len(parts) <= PARTS else [*parts[: PARTS // 2], *parts[-PARTS // 2 :]]
+
+    def _spoils(self, fault: Fault) -> bool:
+        """Whether some place of a fault alone would change a right parameter, or all of them together no wrong one.
+
+        What several places do to a parameter cancels by a coincidence only.
+        """
+        any_wrong = False
+        for part in self._parts(fault):
+            numbers = self.of(part)
+            if numbers is None:
+                return False
+            moved = np.any(np.abs(numbers - self.known) > LOOSE * self.sizes, axis=1)
+            if np.any(moved & ~self.wrong):
+                return True
+            any_wrong = any_wrong or bool(np.any(moved))
+        return not any_wrong
 
     def _at_operation(self, node: Node, hook: NodeHook) -> dict[int, Tensor]:
         grads = [self.base.totals.get(value) for value in node.outputs]
-        if all(grad is None for grad in grads):
-            return {}
         deltas: dict[int, Tensor] = {}
         broken = hook(self.tape, node, grads, self.base.totals)
-        for value, new, old in zip(node.inputs, broken, self.base.local[node.index], strict=True):
-            if value in self.tape.differentiable and (new is not None or old is not None):
+        clean = self.base.local.get(node.index, [None] * len(node.inputs))
+        for value, new, old in zip(node.inputs, broken, clean, strict=True):
+            if value in self.tape.differentiable and new is not old:
                 change = _difference(new, old)
                 deltas[value] = deltas[value] + change if value in deltas else change
         return deltas
@@ -121,29 +159,35 @@ class Shadows:
             return True
 
     def promising(self, fault: Fault) -> bool:
-        """Whether a fault may bring some wrong parameter to the candidate's numbers, or to a multiple of them."""
+        """Whether a fault may bring some wrong parameter to the candidate's numbers, or to a multiple of them.
+
+        One that takes a right parameter away from them is none of a candidate's mistakes.
+        """
         try:
             numbers = self.of(fault)
+            if numbers is None:
+                return not _is_local(fault) or not self._spoils(fault)
         except _UNRUNNABLE:
             return False
-        return numbers is None or any(
-            not self._equal(name, self.known[name], 0.0) and self._equal(name, value, None)
-            for name, value in numbers.items()
-        )
+        near = np.all(np.abs(numbers - self.ours) <= LOOSE * self.sizes, axis=1)
+        if not np.all(near | self.wrong):
+            return False
+        near |= np.any(numbers != 0, axis=1) & _parallel(numbers, self.ours, self.sizes)
+        return bool(np.any(near & self.wrong))
 
     def fits_a_constant(self, zero: Fault, one: Fault) -> bool:
         """Whether a fault with a constant may fit some wrong parameter, from its numbers at the constants 0 and 1."""
         try:
             low, high = self.of(zero), self.of(one)
+            if low is None or high is None:
+                return not _is_local(zero) or not self._spoils(zero)
         except _UNRUNNABLE:
             return False
-        if low is None or high is None:
-            return True
-        for name, start in low.items():
-            slope, wanted = high[name] - start, self.ours[name] - start
-            if np.any(np.abs(slope) > LOOSE * self.sizes[name]) and _parallel(slope, wanted, self.sizes[name]):
-                return True
-        return False
+        slope, wanted = high - low, self.ours - low
+        moves = np.any(np.abs(slope) > LOOSE * self.sizes, axis=1)
+        if np.any(moves & ~self.wrong):
+            return False
+        return bool(np.any(moves & _parallel(slope, wanted, self.sizes)))
 
     def changes(self, fault: Fault) -> set[str]:
         """The parameters whose gradient a fault may change."""
@@ -152,26 +196,28 @@ class Shadows:
         except _UNRUNNABLE:
             return set()
         if numbers is None:
-            return set(self.known)
-        known, sizes = self.known, self.sizes
-        return {name for name, one in numbers.items() if np.any(np.abs(one - known[name]) > 1e-13 * sizes[name])}
-
-    def _equal(self, name: str, value: np.ndarray, factor: float | None) -> bool:
-        """Whether numbers are the candidate's; with `factor` None, up to a constant."""
-        ours, size = self.ours[name], self.sizes[name]
-        if np.all(np.abs(value - ours) <= LOOSE * size):
-            return True
-        return factor is None and bool(np.any(value)) and _parallel(value, ours, size)
+            return set(self.names)
+        changed = np.any(np.abs(numbers - self.known) > 1e-13 * self.sizes, axis=1)
+        return {name for name, one in zip(self.names, changed, strict=True) if one}
 
 
-def _parallel(one: np.ndarray, other: np.ndarray, size: float) -> bool:
-    cross = abs(one[0] * other[1] - one[1] * other[0])
-    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
-    return bool(cross <= LOOSE * max(lengths, 1e-6 * size * size))
+PARTS = 6  # places of one fault that are looked at one by one
 
 
-def _numbers(directions: list[np.ndarray], gradient: np.ndarray) -> np.ndarray:
-    return np.asarray([float(np.vdot(direction, gradient)) for direction in directions])
+def _is_local(fault: Fault) -> bool:
+    """Whether a fault is made of broken rules alone."""
+    return not fault.forward and fault.inputs is None and fault.custom is None
+
+
+def _parallel(one: np.ndarray, other: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    cross = np.abs(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return np.asarray(cross <= LOOSE * np.maximum(lengths, 1e-6 * sizes[:, 0] ** 2))
+
+
+def _numbers(directions: list[list[np.ndarray]], gradients: list[np.ndarray]) -> np.ndarray:
+    pairs = zip(directions, gradients, strict=True)
+    return np.asarray([[float(np.vdot(one, gradient)) for one in along] for along, gradient in pairs])
 
 
 def _difference(new: Tensor | None, old: Tensor | None) -> Tensor:
@@ -185,23 +231,37 @@ def cast(case: Case, tape: Tape) -> Shadows | None:
     """The shadows of a comparison; None in single precision, in which differences tell too little."""
     if any(value.dtype != np.float64 for value in case.problem.params.values()):
         return None
+    names = list(case.gradients)
+    entries = sum(tape.values[value].numel() for value in tape.differentiable)
+    if entries * len(names) * DIRECTIONS > LARGEST:
+        return None
     rng = np.random.default_rng(11)
-    tangents: dict[str, list[dict[int, Tensor]]] = {}
-    directions, sizes = {}, {}
-    for name, ours in case.gradients.items():
-        right = case.truth.gradients[name]
-        directions[name] = [np.asarray(rng.standard_normal(right.shape)) for _ in range(DIRECTIONS)]
-        tangents[name] = [_pushed(tape, name, torch.from_numpy(one)) for one in directions[name]]
-        sizes[name] = max(float(np.linalg.norm(right)), float(np.linalg.norm(ours)))
-    numbers = {name: _numbers(directions[name], ours) for name, ours in case.gradients.items()}
-    return Shadows(tape, tangents, directions, numbers, sizes, tape.clean)
+    truth = [case.truth.gradients[name] for name in names]
+    ours = [case.gradients[name] for name in names]
+    directions = [[np.asarray(rng.standard_normal(right.shape)) for _ in range(DIRECTIONS)] for right in truth]
+    pushed = [
+        _pushed(tape, name, torch.from_numpy(one))
+        for name, along in zip(names, directions, strict=True)
+        for one in along
+    ]
+    moves = {
+        value: torch.stack([one[value].reshape(-1) if value in one else _none(tape, value) for one in pushed])
+        for value in set().union(*pushed)
+    }
+    sizes = [max(float(np.linalg.norm(a)), float(np.linalg.norm(b))) for a, b in zip(truth, ours, strict=True)]
+    return Shadows(tape, names, moves, directions, _numbers(directions, ours), np.asarray(sizes)[:, None], tape.clean)
+
+
+def _none(tape: Tape, value: int) -> Tensor:
+    return torch.zeros(tape.values[value].numel(), dtype=tape.values[value].dtype)
 
 
 def _pushed(tape: Tape, name: str, direction: Tensor) -> dict[int, Tensor]:
     """How every value moves when a parameter moves along a direction: central differences are near enough here."""
     step = STEP * max(1.0, float(tape.values[tape.parameters[name]].abs().max()))
     above, below = (_moved(tape, name, sign * step * direction) for sign in (1, -1))
-    return {value: (above[value] - below[value]) / (2 * step) for value in above if value in tape.differentiable}
+    moved = {value: above[value] - below[value] for value in above if value in tape.differentiable}
+    return {value: torch.nan_to_num(one / (2 * step), 0.0, 0.0, 0.0) for value, one in moved.items()}  # masked: -inf
 
 
 def _moved(tape: Tape, name: str, change: Tensor) -> dict[int, Tensor]:

@@ -1,0 +1,87 @@
+"""Loops of the reference that are gone back through only in part: stopped early, or begun late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import EACH, Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each loop: only its last k passages gone back through, or all but the last ones."""
+    for loop in loops(survey.places):
+        count = len(loop[0].nodes)
+        kept = range(1, count) if count <= 2 * EACH else (1, 2, 3, 5, 10, count // 2, count - 1)
+        for k in kept:
+            yield from _stopped(survey.tape, loop, k)
+        for k in range(1, min(count, 4)):
+            first = [node for place in loop for node in place.nodes[count - k :]]
+            words = "the last step is" if k == 1 else f"the last {k} steps are"
+            message = f"of the {count} steps, {words} left out on the way back"
+            yield Fault("truncated-in-time", message, loop[0].site, 1.3, {node.index: _nothing for node in first})
+
+
+def loops(places: list[Place]) -> list[list[Place]]:
+    """The places of each loop: passed equally often, and each time all of them before any is passed again."""
+    found: list[list[Place]] = []
+    for place in places:
+        if len(place.nodes) < 2:
+            continue
+        for loop in found:
+            if _in_step(loop[0], place):
+                loop.append(place)
+                break
+        else:
+            found.append([place])
+    return [loop for loop in found if len(loop) > 1]
+
+
+def _in_step(one: Place, other: Place) -> bool:
+    if len(one.nodes) != len(other.nodes):
+        return False
+    last, first = max(one.nodes[0].index, other.nodes[0].index), min(one.nodes[1].index, other.nodes[1].index)
+    return last < first and all(
+        max(a.index, b.index) < min(c.index, d.index)
+        for a, b, c, d in zip(one.nodes, other.nodes, one.nodes[1:], other.nodes[1:], strict=False)
+    )
+
+
+def _stopped(tape: Tape, loop: list[Place], kept: int) -> Iterator[Fault]:
+    """Only the last `kept` passages are gone back through; what has come so far may then pass for the first state's."""
+    count = len(loop[0].nodes)
+    left_out = [node for place in loop for node in place.nodes[: count - kept]]
+    hooks = {node.index: _nothing for node in left_out}
+    code = "last-step-only" if kept == 1 else "truncated-in-time"
+    which = "the last step" if kept == 1 else f"the last {kept} steps"
+    message = f"the gradient goes back through {which} only, of {count}"
+    yield Fault(code, message, loop[0].site, 1.15, hooks)
+    for state, first in _states(tape, loop, count - kept):
+        values = {first: _taken_from(state)}
+        yield Fault(code, f"{message}, and what has come so far is taken for the first state's", loop[0].site, 1.2,
+                    hooks, values)
+
+
+def _states(tape: Tape, loop: list[Place], k: int) -> Iterator[tuple[int, int]]:
+    """The values that passage k takes from the one before, each with the first state in whose place it stands."""
+    made = {node.outputs[0] for place in loop for node in place.nodes[k - 1 : k]}
+    for place in loop:
+        for position, value in enumerate(place.nodes[k].inputs):
+            first = place.nodes[0].inputs[position] if position < len(place.nodes[0].inputs) else None
+            if value in made and first is not None and first in tape.differentiable:
+                if tape.values[first].shape == tape.values[value].shape:
+                    yield value, first
+                    return
+
+
+def _taken_from(state: int) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        return totals.get(state)
+
+    return hook
+
+
+def _nothing(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    return [None] * len(node.inputs)

@@ -1,0 +1,96 @@
+"""Arrays that may stand in another's place: for each passage of a place, one value of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal
+from gradproof.tape import Node, Tape
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value for each passage. `words` say what it is; `shift` is 1 for that of the passage after, -1 before."""
+
+    words: str
+    values: tuple[int | None, ...]
+    shift: int = 0
+    transposed: bool = False
+
+
+class Pool:
+    """All rows of values, to be asked for those that would fit in a place."""
+
+    def __init__(self, tape: Tape, places: Sequence[Place]) -> None:
+        self.tape = tape
+        self.constants = {**tape.parameters, **tape.data}
+        self.rows: dict[int, dict[tuple[int, ...], str]] = {}
+        for place in places:
+            known = self.rows.setdefault(len(place.nodes), {})
+            outputs = tuple(node.outputs[0] for node in place.nodes)
+            if place.name not in VIEWS:
+                known.setdefault(outputs, f"the result of `{place.name}` (line {place.site.line})")
+        for place in places:
+            known = self.rows[len(place.nodes)]
+            for position in range(min(len(node.inputs) for node in place.nodes)):
+                inputs = tuple(node.inputs[position] for node in place.nodes)
+                known.setdefault(inputs, f"what goes into `{place.name}` (line {place.site.line})")
+
+    def fitting(self, nodes: Sequence[Node], own: Sequence[int]) -> Iterator[Row]:
+        """The rows, other than its own, whose values have the shape and the kind of those in a place.
+
+        Also its own row and others one passage earlier and later, and square ones transposed.
+        """
+        like = self.tape.values[own[-1]]
+        count = len(nodes)
+        for name, number in self.constants.items():
+            if self._fits(number, like.shape) and any(number != one for one in own):
+                yield Row(name, (number,) * count)
+        for values, words in self.rows.get(count, {}).items():
+            if values != tuple(own) and all(self._fits(one, like.shape) for one in values):
+                yield Row(words, values)
+            turned = like.shape[:-2] + like.shape[-2:][::-1]
+            if like.dim() >= 2 and all(self._fits(one, turned) for one in values):
+                yield Row(f"the transpose of {words}", values, transposed=True)
+
+    def shifted(self, nodes: Sequence[Node], own: Sequence[int]) -> Iterator[Row]:
+        """The own row one passage on or back, where it changes from passage to passage."""
+        if len(set(own)) < 2:
+            return
+        for shift, neighbour in ((1, "after"), (-1, "before")):
+            moved = own[1:] if shift == 1 else own[:-1]
+            edges: list[int | None] = [own[-1] if shift == 1 else own[0], None]
+            if shift == 1:
+                edges.insert(0, self._following(nodes, own))
+            for edge in dict.fromkeys(edges):
+                values = (*moved, edge) if shift == 1 else (edge, *moved)
+                yield Row(f"of the step {neighbour} its own", values, shift)
+
+    def of_one_passage(self, own: Sequence[int]) -> Iterator[Row]:
+        """For a place that is passed once: the values of single passages of places that are passed several times."""
+        like = self.tape.values[own[-1]].shape
+        seen = set(own)
+        for count, rows in self.rows.items():
+            for values, words in rows.items() if 1 < count <= EACH else ():
+                for k, value in enumerate(values):
+                    if value not in seen and self._fits(value, like):
+                        seen.add(value)
+                        yield Row(f"{words}, at the {ordinal(k)} of the {count} times that it runs", (value,))
+
+    def _fits(self, value: int, shape: Sequence[int]) -> bool:
+        one = self.tape.values[value]
+        return tuple(one.shape) == tuple(shape) and one.dtype.is_floating_point
+
+    def _following(self, nodes: Sequence[Node], own: Sequence[int]) -> int | None:
+        """What the row would hold in one passage more: the value made of the last passage as the others were made."""
+        producers = [self.tape.producer.get(value) for value in own[-2:]]
+        if None in producers:
+            return None
+        earlier, last = (one for one in producers if one is not None)
+        following = last + (last - earlier)
+        if following < len(self.tape.nodes) and self.tape.nodes[following].name == self.tape.nodes[last].name:
+            return self.tape.nodes[following].outputs[0]
+        site, name = self.tape.nodes[last].site, self.tape.nodes[last].name
+        later = (node for node in self.tape.nodes[last + 1 :] if node.site == site and node.name == name)
+        return next((node.outputs[0] for node in later), None)

@@ -1,0 +1,282 @@
+"""One slip inside a local rule: a factor or a term of its formula left out, a sign, a transpose, another axis.
+
+The rules of `gradproof.local_rules` are programs. Each is recorded at its place, operation by operation, and run again
+with one of them changed, as somebody mistypes the formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from gradproof.diagnosis.edges import origin
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Gradients, Node, NodeHook, Recorder, Tape, Tensor, Totals
+
+Changed = Callable[[Node, list[Tensor]], Tensor]
+SYMBOLS = {"mul": "*", "add": "+", "sub": "-", "div": "/", "mm": "@", "bmm": "@", "mv": "@"}
+SILENT = ("expand", "view", "_unsafe_view", "unsqueeze", "squeeze", "clone", "_to_copy", "reshape")
+SQUARE = ("mm", "bmm", "mv")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A local rule as it was recorded: `given` are the numbers of its inputs, its output and what arrived there."""
+
+    nodes: list[Node]
+    values: list[Tensor]
+    given: list[int]
+    results: list[int | None]
+    names: dict[int, str]
+
+    @cached_property
+    def spine(self) -> frozenset[int]:
+        """The values that depend on what arrived."""
+        found = {self.given[-1]}
+        for node in self.nodes:
+            if found & set(node.inputs):
+                found.update(node.outputs)
+        return frozenset(found)
+
+    @cached_property
+    def moving(self) -> frozenset[int]:
+        """The values that depend on the operation's inputs or output."""
+        found = set(self.given[:-1])
+        for node in self.nodes:
+            if found & set(node.inputs):
+                found.update(node.outputs)
+        return frozenset(found)
+
+    @cached_property
+    def summed(self) -> frozenset[int]:
+        """The values in which entries of a row have been added up."""
+        found: set[int] = set()
+        for node in self.nodes:
+            if node.name == "sum" or found & set(node.inputs):
+                found.update(node.outputs)
+        return frozenset(found)
+
+    def text(self, value: int, inner: bool = False) -> str:
+        """A value as a formula of the operation's inputs (x), its output (y) and what arrived there (dy)."""
+        if value in self.names:
+            return self.names[value]
+        node = next((one for one in self.nodes if value in one.outputs), None)
+        if node is None:
+            one = self.values[value]
+            return f"{float(one):g}" if one.numel() == 1 else "constant"
+        parts = [self.text(one, True) for one in node.inputs]
+        numbers = [f"{one:g}" for one in node.constants if isinstance(one, (int, float))]
+        if node.name in SILENT:
+            return self.text(node.inputs[0], inner)
+        if node.name in ("t", "transpose", "permute"):
+            return f"{parts[0]}.T"
+        if node.name == "neg":
+            return f"-{parts[0]}"
+        if node.name == "rsub":
+            parts, symbol = [numbers[0], parts[0]], "-"
+        elif node.name == "pow":
+            parts, symbol = [parts[0], numbers[0]], "**"
+        elif node.name in SYMBOLS:
+            parts, symbol = [*parts, *numbers][:2], SYMBOLS[node.name]
+        elif node.name in ("gt", "ge", "lt", "le"):
+            parts, symbol = [*parts, *numbers][:2], {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}[node.name]
+        else:
+            return f"{node.name}({', '.join(parts)})"
+        made = f" {symbol} ".join(parts)
+        return f"({made})" if inner else made
+
+    def run(self, given: Sequence[Tensor], index: int, changed: Changed) -> list[Tensor | None]:
+        """The rule's results for other tensors, with operation number `index` changed."""
+        values: dict[int, Tensor] = dict(zip(self.given, given, strict=True))
+        for node in self.nodes:
+            inputs = [values.get(one, self.values[one]) for one in node.inputs]
+            outputs = (changed(node, inputs),) if node.index == index else node.run(inputs)
+            values.update(zip(node.outputs, outputs, strict=True))
+        return [None if one is None else values.get(one, self.values[one]) for one in self.results]
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each operation whose rule is written out, and each operation in that rule: what may go wrong there."""
+    tape, places = survey.tape, survey.places
+    for place in places:
+        program = recorded(tape, place.model)
+        for index, code, words, changed in _changes(program) if program is not None else ():
+            assert program is not None
+            for position in _touched(tape, place, program, index):
+                target = origin(tape, place.model, position)
+                whose = f"the derivative of {place}"
+                whose += f" by {target}" if len(place.model.inputs) > 1 else ""
+                for where, nodes in place.subsets():
+                    hook = _slipped(program, index, changed, position)
+                    rank = 1.2 if nodes == place.nodes else 1.35
+                    message = f"in {whose}, {words}{where}"
+                    yield Fault(code, message, place.site, rank, {node.index: hook for node in nodes})
+
+
+def recorded(tape: Tape, node: Node) -> Program | None:
+    """The node's local rule as a program; None where it has no written one, or one of no operations."""
+    written = node.rule
+    if written is None or type(node) is not Node or len(node.outputs) != 1:
+        return None
+    recorder = Recorder()
+    x = [tape.values[value].clone() for value in node.inputs]
+    y = tape.values[node.outputs[0]].clone()
+    g = torch.ones_like(y)
+    with torch.no_grad(), recorder:
+        given = [recorder.number(one) for one in (*x, y, g)]
+        made = written(x, y, g, node.arguments)
+        results = [None if one is None else recorder.number(one) for one in made]
+    names = {given[-2]: "y", given[-1]: "dy"} | {
+        number: "x" if len(x) == 1 else _NAMES[i] for i, number in enumerate(given[:-2])
+    }
+    return Program(recorder.nodes, recorder.values, given, results, names) if recorder.nodes else None
+
+
+_NAMES = ("a", "b", "c", "d", "e", "f", "g", "h")
+
+
+def _touched(tape: Tape, place: Place, program: Program, index: int) -> list[int]:
+    """The inputs whose gradient an operation of the rule has to do with."""
+    reached = set(program.nodes[index].outputs)
+    for node in program.nodes[index + 1 :]:
+        if reached & set(node.inputs):
+            reached.update(node.outputs)
+    inputs = place.model.inputs
+    return [i for i, one in enumerate(program.results) if one in reached and inputs[i] in tape.differentiable]
+
+
+def _slipped(program: Program, index: int, changed: Changed, position: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is not None:
+            given = [*(tape.values[value] for value in node.inputs), tape.values[node.outputs[0]], grad]
+            made = program.run(given, index, changed)[position]
+            if made is None or made.shape != given[position].shape:
+                raise ValueError("the shapes do not fit")
+            found[position] = made
+        return found
+
+    return hook
+
+
+def _changes(program: Program) -> Iterator[tuple[int, str, str, Changed]]:
+    for node in program.nodes:
+        for code, words, changed in _of_operation(program, node):
+            yield node.index, code, words, changed
+
+
+def _of_operation(program: Program, node: Node) -> Iterator[tuple[str, str, Changed]]:
+    whole = f"`{program.text(node.outputs[0])}`"
+    if node.name in ("mul", "div") and len(node.inputs) == 2:
+        yield from _of_product(program, node, whole)
+    elif node.name in ("mul", "div"):
+        yield "wrong-scale", f"the constant of {whole} is left out", _kept(0)
+    elif node.name == "pow":
+        yield "different-function", f"the power of {whole} is left out", _kept(0)
+    elif node.name in ("add", "sub"):
+        yield from _of_sum(program, node, whole)
+    elif node.name == "rsub":
+        yield "wrong-sign", f"{whole} has the other sign between its terms", _other_sign
+        yield "different-function", f"{whole} is only `{program.text(node.inputs[0])}`", _kept(0)
+    elif node.name == "neg":
+        yield "wrong-sign", f"the minus of {whole} is left out", _kept(0)
+    elif node.name in ("gt", "ge", "lt", "le"):
+        yield "different-function", f"the comparison {whole} is the other way round", lambda one, x: ~one.run(x)[0]
+    elif node.name in SQUARE:
+        yield from _of_matrices(program, node, whole)
+    elif node.name == "sum" and node.inputs[0] in program.spine:
+        yield from _of_reduction(program, node, whole)
+
+
+def _of_product(program: Program, node: Node, whole: str) -> Iterator[tuple[str, str, Changed]]:
+    on_spine = [value in program.spine for value in node.inputs]
+    if node.inputs[0] == node.inputs[1]:
+        yield "different-function", f"`{program.text(node.inputs[0])}` is not squared in {whole}", _kept(0)
+    elif not any(on_spine):
+        for keep in (0, 1):
+            words = f"the factor `{program.text(node.inputs[1 - keep])}` of {whole} is left out"
+            yield "missing-derivative", words, _kept(keep)
+    elif sum(on_spine) == 1:
+        keep = on_spine.index(True)
+        factor = program.text(node.inputs[1 - keep])
+        yield "missing-derivative", f"the factor `{factor}` of {whole} is left out", _kept(keep)
+        yield "extra-derivative", f"the factor `{factor}` of {whole} is applied twice", _twice(1 - keep)
+
+
+def _of_sum(program: Program, node: Node, whole: str) -> Iterator[tuple[str, str, Changed]]:
+    on_spine = all(value in program.spine for value in node.inputs)
+    if len(node.inputs) == 2:
+        both = all(value in program.moving or value in program.spine for value in node.inputs)
+        for keep in (0, 1):
+            left_out = node.inputs[1 - keep]
+            if on_spine and left_out in program.summed:
+                code = "diagonal-jacobian"
+            else:
+                code = "missing-path" if both else "different-function"
+            minus = keep == 0 or node.name == "add"
+            words = f"the term `{program.text(left_out)}` of {whole} is left out"
+            yield code, words, _kept(keep) if minus else (lambda one, x: -x[1])
+    yield "wrong-sign", f"{whole} has the other sign between its terms", _other_sign
+
+
+def _of_matrices(program: Program, node: Node, whole: str) -> Iterator[tuple[str, str, Changed]]:
+    for position, value in enumerate(node.inputs):
+        if program.values[value].dim() >= 2:
+            words = f"the transpose of `{program.text(value)}` stands in {whole}"
+            maker = next((one for one in program.nodes if value in one.outputs), None)
+            if maker is not None and maker.name in ("t", "transpose"):
+                bare = program.text(maker.inputs[0])
+                words = f"`{bare}` stands in {whole} as it is, without its transpose"
+            yield "not-transposed", words, _with_transpose(position)
+
+
+def _of_reduction(program: Program, node: Node, whole: str) -> Iterator[tuple[str, str, Changed]]:
+    given, made = program.values[node.inputs[0]], program.values[node.outputs[0]]
+    if given.dim() != made.dim():
+        return
+    axes = [i for i in range(given.dim()) if given.shape[i] != made.shape[i]]
+    count = given.numel() // max(made.numel(), 1)
+    if len(axes) != 1:
+        return
+    yield "wrong-reduction", f"{whole} is a mean instead of a sum", lambda one, x: one.run(x)[0] / count
+    for axis in range(given.dim()):
+        if axis != axes[0]:
+            words = f"the sum of {whole} goes along axis {axis} instead of axis {axes[0]}"
+            yield "wrong-axis", words, lambda one, x, axis=axis: x[0].sum(axis, keepdim=True)
+
+
+def _kept(position: int) -> Changed:
+    return lambda node, inputs: inputs[position].expand(node_shape(node, inputs))
+
+
+def node_shape(node: Node, inputs: list[Tensor]) -> torch.Size:
+    return torch.broadcast_shapes(*(one.shape for one in inputs))
+
+
+def _twice(position: int) -> Changed:
+    return lambda node, inputs: node.run(_replaced(inputs, 1 - position, node.run(inputs)[0]))[0]
+
+
+def _replaced(inputs: list[Tensor], position: int, value: Tensor) -> list[Tensor]:
+    return [value if i == position else one for i, one in enumerate(inputs)]
+
+
+def _other_sign(node: Node, inputs: list[Tensor]) -> Tensor:
+    other = inputs[1] if len(inputs) == 2 else _constant(node)
+    if node.name == "rsub":
+        return inputs[0] + other
+    return inputs[0] - other if node.name == "add" else inputs[0] + other
+
+
+def _constant(node: Node) -> Any:
+    return next(one for one in node.constants if isinstance(one, (int, float)))
+
+
+def _with_transpose(position: int) -> Changed:
+    return lambda node, inputs: node.run(_replaced(inputs, position, inputs[position].mT))[0]

@@ -1,0 +1,33 @@
+"""What the families of faults are given: the reference as a program, its places, and what stands for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from gradproof.case import Problem
+from gradproof.diagnosis.places import Place, find_places
+from gradproof.diagnosis.pool import Pool
+from gradproof.tape import Tape
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A tape, and what was found on it once for all families."""
+
+    tape: Tape
+    problem: Problem
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The places that pass a gradient on, the one nearest to the loss first."""
+        return find_places(self.tape)
+
+    @cached_property
+    def all_places(self) -> list[Place]:
+        """Also those through which no gradient passes."""
+        return find_places(self.tape, everywhere=True)
+
+    @cached_property
+    def pool(self) -> Pool:
+        return Pool(self.tape, self.all_places)
