@@ -144,6 +144,12 @@ WRONG = [
         "rms**3",
     ),
     wrong("scale_with_batch_axis", "wrong-shape", "unit, axis=0)", "unit, axis=0, keepdims=True)"),
+    wrong(
+        "down_updated_before_its_use",
+        "wrong-operand",
+        'grad_mixed = grad_out @ params["down"].T',
+        'grad_mixed = grad_out @ (params["down"] - 0.1 * grads["down"]).T',
+    ),
 ]
 
 TOGETHER = [

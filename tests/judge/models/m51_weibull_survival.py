@@ -123,6 +123,12 @@ WRONG = [
     wrong(
         "jacobian_of_time_forgotten_in_cost", "wrong-loss", "(log_shape - np.log(time) + k * u)", "(log_shape + k * u)"
     ),
+    wrong(
+        "beta_updated_before_its_use",
+        "wrong-operand",
+        "dh = deta.reshape(-1, 1) @ beta.T",
+        "dh = deta.reshape(-1, 1) @ (beta - 0.5 * dbeta).T",
+    ),
 ]
 
 TOGETHER = [
