@@ -111,12 +111,14 @@ WRONG = [
         "dlogit = np.mean(dp * p * (1 - p) * side, axis=1) / len(y)",
     ),
     wrong(
-        "fixed_leak_in_both",
-        "different-function|wrong-operand",
+        "exponential_units_in_both",
+        "different-function",
         "h = np.where(z > 0, z, slope * z)",
-        "h = np.where(z > 0, z, 0.1 * z)",
+        "h = np.where(z > 0, z, slope * np.expm1(np.minimum(z, 0)))",
+        "dh * np.minimum(z, 0)",
+        "dh * np.expm1(np.minimum(z, 0))",
         "np.where(z > 0, dh, slope * dh)",
-        "np.where(z > 0, dh, 0.1 * dh)",
+        "np.where(z > 0, dh, slope * np.exp(np.minimum(z, 0)) * dh)",
     ),
     wrong(
         "linear_focus_in_both",
