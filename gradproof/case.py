@@ -29,8 +29,10 @@ class Problem:
     @property
     def named_data(self) -> dict[str, Array]:
         """The data's arrays, by the names that the caller's own functions give them."""
-        names = [*self.data_names, *(f"data[{i}]" for i in range(len(self.data_names), len(self.data)))]
-        return {name: one for name, one in zip(names, self.data, strict=False) if isinstance(one, np.ndarray)}
+        return {self.data_name(i): one for i, one in enumerate(self.data) if isinstance(one, np.ndarray)}
+
+    def data_name(self, index: int) -> str:
+        return self.data_names[index] if index < len(self.data_names) else f"data[{index}]"
 
     @property
     def samples(self) -> int | None:
@@ -56,6 +58,14 @@ class Problem:
         return replace(self, data=chosen)
 
 
+def recorded(reference: Callable[..., Any], problem: Problem, truth: Truth | None = None) -> Tape | None:
+    """The reference as a program, its data by the names that the caller gives them."""
+    tape = record(reference, problem.params, problem.data, truth)
+    if tape is not None:
+        tape.data = {problem.data_name(int(key[5:-1])): value for key, value in tape.data.items()}
+    return tape
+
+
 @dataclass
 class Case:
     """A problem with the reference's answer and the candidate's, and the judgement of what counts as equal."""
@@ -75,7 +85,7 @@ class Case:
         """The reference as a program; None where it cannot be had as one that gives autograd's numbers."""
         if self.reference is None:
             return None
-        return record(self.reference, self.problem.params, self.problem.data, self.truth)
+        return recorded(self.reference, self.problem, self.truth)
 
     @cached_property
     def rounding(self) -> dict[str, float]:

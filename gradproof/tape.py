@@ -286,14 +286,25 @@ class Tape:
         """Backpropagation with no rule broken."""
         return self.backward()
 
-    def replay(self, changed: Mapping[int, Callable[..., Sequence[Tensor]]]) -> Tape | None:
-        """The tape of the same program with some operations replaced; None where the shapes then no longer fit."""
+    def replay(
+        self,
+        changed: Mapping[int, Callable[..., Sequence[Tensor]]],
+        rewired: Mapping[int, Mapping[int, int]] | None = None,
+    ) -> Tape | None:
+        """The tape of the same program with some operations replaced; None where the shapes then no longer fit.
+
+        `rewired` gives operations other values as inputs, by position.
+        """
+        rewired = rewired or {}
         values = list(self.values)
         dirty: set[int] = set()
         nodes = []
         with torch.no_grad():
             for node in self.nodes:
-                if node.index in changed or dirty & set(node.inputs):
+                if node.index in rewired:
+                    others = rewired[node.index]
+                    node = dataclasses.replace(node, inputs=[others.get(i, v) for i, v in enumerate(node.inputs)])
+                if node.index in changed or node.index in rewired or dirty & set(node.inputs):
                     inputs = [values[value] for value in node.inputs]
                     try:
                         replace = changed.get(node.index)

@@ -52,7 +52,7 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
     findings = []
     for fault in best.faults:
         message = fault.message
-        if fault.forward or fault.inputs or fault.custom:
+        if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
             message += f"\n{_belonging(case, best)}"
         findings.append(Finding(fault.code, touched, message, str(fault.site) if fault.site else None))
         if fault.besides is not None:

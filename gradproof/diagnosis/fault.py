@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gradproof.case import Problem
+from gradproof.case import Problem, recorded
+from gradproof.diagnosis.places import Place
 from gradproof.oracles import Arrays
-from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, record
+from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook
 
 Replacement = Callable[[Node, list[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # its inputs; all values
 
@@ -30,12 +31,41 @@ class Fault:
     nodes: Mapping[int, NodeHook] = field(default_factory=dict)
     values: Mapping[int, ValueHook] = field(default_factory=dict)
     forward: Mapping[int, Replacement] = field(default_factory=dict)
+    rewired: Mapping[int, Mapping[int, int]] = field(default_factory=dict)  # other values for some inputs, by position
     inputs: Callable[[Problem], Problem | None] | None = None
     custom: Callable[[Model], tuple[Arrays, float] | None] | None = None  # a run of its own, with no other fault
     besides: tuple[str, str] | None = None  # the code and the message of a second mistake that comes with it
     scaled: Callable[[float], Fault | None] | None = None  # the same fault with a constant, where it has one
+    other_loss: Callable[[Tape], float | None] | None = None  # the loss of a candidate that has it in its cost as well
     constant: float | None = None
     term: str | None = None  # the loss's term whose weight it changes
+
+    @property
+    def consistent(self) -> bool:
+        """Whether it is another forward pass, to which the gradient belongs."""
+        return bool(self.forward or self.rewired)
+
+    @property
+    def local(self) -> bool:
+        """Whether it is made of broken rules of the backward pass alone."""
+        return not self.consistent and self.inputs is None and self.custom is None
+
+
+def replaced(code: str, message: str, place: Place, rank: float, replacement: Replacement) -> Fault:
+    """The fault of another operation at every passage of a place, on the way forward."""
+    return Fault(code, message, place.site, rank, forward={node.index: replacement for node in place.nodes})
+
+
+def with_constant(which: int, value: Any) -> Replacement:
+    """The same operation with another constant argument."""
+
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        flat = list(node.flat)
+        places = [i for i in range(len(flat)) if i not in node.positions]
+        flat[places[which]] = value
+        return replace(node, flat=flat).run(inputs)
+
+    return replacement
 
 
 @dataclass
@@ -70,7 +100,7 @@ class Model:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of shapes that broadcast
-                return record(self.reference, problem.params, problem.data)
+                return recorded(self.reference, problem)
         except Exception:
             return None  # the reference does not take such inputs
 
@@ -84,6 +114,7 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
     if tape is None:
         return None
     forward: dict[int, Replacement] = {}
+    rewired: dict[int, Mapping[int, int]] = {}
     nodes: dict[int, NodeHook] = {}
     values: dict[int, ValueHook] = {}
     for fault in faults:
@@ -92,8 +123,9 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
         for value, join in fault.values.items():
             values[value] = _together(values[value], join) if value in values else join
         forward.update(fault.forward)
+        rewired.update(fault.rewired)
     try:
-        replayed = tape.replay(forward) if forward else tape
+        replayed = tape.replay(forward, rewired) if forward or rewired else tape
         if replayed is None:
             return None
         return replayed.backward(nodes, values).arrays(), replayed.loss()

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from gradproof.case import Case
+from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.search import Found
 from gradproof.report import Finding, number
 from gradproof.tolerances import largest
+
+# Whether the gradient is the derivative of the candidate's own loss, and whether that loss is right.
+_BELONGS = "Your gradient is the derivative of your own loss: the two belong together, but to another function."
+_OWN = {
+    (True, True): _BELONGS,
+    (True, False): _BELONGS,
+    (False, True): "Your loss is right, and your gradient is not its derivative.",
+    (False, False): "Your gradient is not the derivative of your own loss either.",
+}
 
 
 def unexplained(case: Case, found: Found | None) -> Finding:
     """The finding that says plainly that the mistake is not known, with all that the numbers do say."""
     lines = [f"{name}: {_entries(case, name)}" for name in case.wrong]
     lines += _inference(case)
-    own = _own_loss(case)
-    if own:
-        lines.append(own)
+    own = belongs_to_own_loss(case)
+    if own is not None:
+        lines.append(_OWN[own, case.loss_is_right])
     if found is not None:
         lines.append(_tried(found))
     return Finding("unexplained", case.wrong, "\n".join(lines), exact=False)
@@ -90,31 +98,3 @@ def _are(names: list[str]) -> str:
 
 def _list(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _own_loss(case: Case) -> str:
-    """Whether the candidate's gradient is the derivative of the candidate's own loss, along one random direction."""
-    if case.loss is None or case.reference is None:
-        return ""
-    rng = np.random.default_rng(3)
-    directions = {name: rng.standard_normal(value.shape) for name, value in case.problem.params.items()}
-    if set(case.gradients) != set(directions):
-        return ""
-    losses = []
-    h = 1e-4
-    for step in (-h, h):
-        moved = {
-            name: np.asarray(value + step * directions[name], dtype=value.dtype)
-            for name, value in case.problem.params.items()
-        }
-        answer = case.ask(replace(case.problem, params=moved))
-        if answer is None or answer[0] is None:
-            return ""
-        losses.append(answer[0])
-    measured = (losses[1] - losses[0]) / (2 * h)
-    claimed = sum(float(np.vdot(case.gradients[name], directions[name])) for name in directions)
-    if abs(measured - claimed) <= 1e-5 * max(abs(measured), abs(claimed)):
-        return "Your gradient is the derivative of your own loss: the two belong together, but to another function."
-    if case.loss_is_right:
-        return "Your loss is right, and your gradient is not its derivative."
-    return "Your gradient is not the derivative of your own loss either."

@@ -10,6 +10,10 @@ from gradproof.tape import Node, Site, Tape
 
 # Operations after which it is still the same array.
 VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape clone to".split())
+# Functions of one array that a helper may serve wherever they stand.
+FUNCTIONS = tuple(
+    "sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh exp log sqrt rsqrt abs".split()
+) + ("_softmax", "_log_softmax")
 EACH = 8  # a place that is passed at most so often is also searched one passage at a time
 LONGEST_LINE = 4000  # operations of one line in which repetitions are looked for
 
@@ -23,6 +27,7 @@ class Place:
     ordinal: int
     same_on_line: int
     nodes: tuple[Node, ...]
+    everywhere: bool = False  # all operations of this name, on whatever line: a helper that serves them all
 
     @property
     def model(self) -> Node:
@@ -31,6 +36,8 @@ class Place:
 
     def __str__(self) -> str:
         """The operation in a reader's words: its own source where that is known, or which one of the line it is."""
+        if self.everywhere:
+            return f"every `{self.name}`"
         if self.site.expression and self.same_on_line == 1 and len(self.site.expression) <= 40:
             return f"`{self.site.expression}`"
         if self.same_on_line == 1:
@@ -40,6 +47,9 @@ class Place:
     def subsets(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
         """The passages that may be broken together, with the words for them: all, the last, all but the last, ..."""
         count = len(self.nodes)
+        if self.everywhere:
+            yield "", self.nodes
+            return
         yield "" if count == 1 else f", each of the {count} times that it runs", self.nodes
         if count > 1:
             yield f", the last of the {count} times that it runs", self.nodes[-1:]
@@ -78,7 +88,20 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
             places += _of_line(tape, site, group, everywhere)
         if len(by_caller) > 1:
             places += _of_line(tape, site, nodes, everywhere)
+    places += _twins(places)
     return sorted(places, key=lambda place: -place.nodes[-1].index)
+
+
+def _twins(places: list[Place]) -> Iterator[Place]:
+    """Functions that stand on several lines, as one place each."""
+    by_name: dict[str, list[Place]] = {}
+    for place in places:
+        if place.name in FUNCTIONS:
+            by_name.setdefault(place.name, []).append(place)
+    for name, group in by_name.items():
+        nodes = {node.index: node for place in group for node in place.nodes}
+        if len({node.site for node in nodes.values()}) > 1:
+            yield Place(group[0].site, name, 0, 1, tuple(nodes[i] for i in sorted(nodes)), everywhere=True)
 
 
 def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool) -> Iterator[Place]:

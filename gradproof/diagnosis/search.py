@@ -16,6 +16,7 @@ from gradproof import oracles
 from gradproof.case import Case
 from gradproof.diagnosis import (
     accumulation,
+    criteria,
     deltas,
     edges,
     elementwise,
@@ -23,6 +24,7 @@ from gradproof.diagnosis import (
     inputs,
     loops,
     operands,
+    operators,
     products,
     reductions,
     samples,
@@ -31,6 +33,7 @@ from gradproof.diagnosis import (
 )
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, Model, run
+from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 from gradproof.diagnosis.transforms import Transform, find_transform
@@ -59,6 +62,8 @@ FAMILIES: tuple[Family, ...] = (
     samples.faults,
     sequences.faults,
     functions.faults,
+    operators.faults,
+    criteria.faults,
 )
 
 
@@ -102,6 +107,7 @@ class Clock:
     started: float = field(default_factory=time.perf_counter)
     told: bool = False
     cut: bool = False
+    broken_off: str = ""  # the error that ended a part of the search
 
     def over(self) -> bool:
         spent = time.perf_counter() - self.started
@@ -142,14 +148,21 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
             if transform is not None:
                 transforms[name] = transform
     unmatched = set(case.gradients) - set(matched) - set(transforms)
-    changes_loss = any(not _keeps_loss(fault) for fault in faults)
+    changes_loss = any(not fault.local for fault in faults)
     expected = loss if changes_loss else case.truth.loss
     fits = case.loss is None or case.agrees("", case.loss, expected)
     if not fits and transforms and not matched:
         factors = [one.factor for one in transforms.values()]
         fits = np.allclose(factors, factors[0], rtol=1e-9) and case.agrees("", case.loss, expected * factors[0])
     fits = fits or (not changes_loss and _weighted_loss(case, faults))
+    fits = fits or (model is not None and any(_other_loss(case, model.tape, fault) for fault in faults))
     return Explanation(tuple(faults), transforms, frozenset(matched), frozenset(unmatched), gradients, fits)
+
+
+def _other_loss(case: Case, tape: Tape, fault: Fault) -> bool:
+    """Whether the loss is that of the criterion whose gradient the fault propagates back."""
+    loss = None if fault.other_loss is None else fault.other_loss(tape)
+    return loss is not None and case.agrees("", case.loss, loss)
 
 
 def _weighted_loss(case: Case, faults: Sequence[Fault]) -> bool:
@@ -176,7 +189,7 @@ def search(case: Case) -> Found:
             more, tried = _broken_rules(case, model, nothing, clock)
             found += more
         found.sort(key=lambda one: one.rank)
-        return Found(tuple(_confirmed(case, found)), tried, clock.cut)
+        return Found(tuple(_confirmed(case, found)), tried, clock.cut, clock.broken_off)
 
 
 @contextlib.contextmanager
@@ -193,8 +206,11 @@ def _one_thread() -> Iterator[None]:
 def _broken_rules(case: Case, model: Model, nothing: Explanation, clock: Clock) -> tuple[list[Explanation], int]:
     order = _nearest_first(case, model.tape)
     survey = Survey(model.tape, model.problem)
-    faults = [fault for family in FAMILIES for fault in family(survey)]
-    faults.sort(key=lambda fault: fault.rank + (0.0 if case.loss_is_right == _keeps_loss(fault) else 5.0))
+    faults = _hypotheses(survey, clock)
+    if not case.loss_is_right and belongs_to_own_loss(case):
+        terms = set(model.tape.terms.values())
+        faults = [one for one in faults if not one.local or one.other_loss or (one.values and terms >= set(one.values))]
+    faults.sort(key=lambda fault: fault.rank + (0.0 if case.loss_is_right == fault.local else 5.0))
     shadows = cast(case, model.tape)
     singles = list(_singles(case, model, faults, (), clock, order, shadows))
     complete = [one for one in singles if one.complete]
@@ -206,9 +222,15 @@ def _broken_rules(case: Case, model: Model, nothing: Explanation, clock: Clock) 
     return complete, len(faults)
 
 
-def _keeps_loss(fault: Fault) -> bool:
-    """Whether a fault is one of the backward pass alone."""
-    return not fault.forward and fault.inputs is None and fault.custom is None
+def _hypotheses(survey: Survey, clock: Clock) -> list[Fault]:
+    """What all families propose. One that fails on a reference that nobody has thought of does not stop the others."""
+    faults: list[Fault] = []
+    for family in FAMILIES:
+        try:
+            faults.extend(family(survey))
+        except Exception as error:
+            clock.broken_off = f"{type(error).__name__}: {error}"
+    return faults
 
 
 def _outwards(
@@ -265,7 +287,7 @@ def _singles(
     for fault in faults:
         if clock.over() or fault.rank > simplest + TIE:
             return
-        if fault in before:
+        if fault in before or not _gives_the_loss(case, model, fault):
             continue
         one = evaluate(case, model, (*before, fault)) if shadows is None or shadows.promising(fault) else None
         if one is not None:
@@ -278,6 +300,19 @@ def _singles(
                 yield fitted
                 if fitted.complete and fitted.cost < len(before) + 2:
                     simplest = min(simplest, fault.rank)
+
+
+def _gives_the_loss(case: Case, model: Model, fault: Fault) -> bool:
+    """Whether a change of the forward pass gives the candidate's loss, where that is wrong; up to a known factor."""
+    if not fault.consistent or case.loss is None or case.loss_is_right:
+        return True
+    other = model.tape.replay(fault.forward, fault.rewired)
+    if other is None:
+        return False
+    loss = other.loss()
+    if case.agrees("", case.loss, loss):
+        return True
+    return bool(loss) and named(case.loss / loss, case.problem) is not None
 
 
 def _may_fit(fault: Fault, shadows: Shadows | None) -> bool:
@@ -338,7 +373,7 @@ def _pairs(
     if not order or shadows is None:
         return []
     nearest = order[0]
-    touching = [fault for fault in faults if _keeps_loss(fault) and nearest in shadows.changes(fault)]
+    touching = [fault for fault in faults if fault.local and nearest in shadows.changes(fault)]
     complete: list[Explanation] = []
     for first in touching:
         above = shadows.after((first,))

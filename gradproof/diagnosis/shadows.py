@@ -60,7 +60,7 @@ class Shadows:
         """The shadows on top of these faults; None where their effect is more than local rules."""
         if not faults:
             return self
-        if not all(_is_local(fault) for fault in faults):
+        if not all(fault.local for fault in faults):
             return None
         nodes = {index: hook for fault in faults for index, hook in fault.nodes.items()}
         values = {value: hook for fault in faults for value, hook in fault.values.items()}
@@ -91,7 +91,7 @@ class Shadows:
     def _deltas(self, fault: Fault) -> dict[int, Tensor] | None:
         """How what arrives at each value changes, where no part of the fault sees what another part has changed."""
         places = [*fault.nodes, *(self._index(value) for value in fault.values)]
-        if not _is_local(fault) or max(places, default=0) >= self.lowest:
+        if not fault.local or max(places, default=0) >= self.lowest:
             return None
         changes = [self._at_operation(self.tape.nodes[index], hook) for index, hook in fault.nodes.items()]
         for value, join in fault.values.items():
@@ -166,7 +166,7 @@ class Shadows:
         try:
             numbers = self.of(fault)
             if numbers is None:
-                return not _is_local(fault) or not self._spoils(fault)
+                return not fault.local or not self._spoils(fault)
         except _UNRUNNABLE:
             return False
         near = np.all(np.abs(numbers - self.ours) <= LOOSE * self.sizes, axis=1)
@@ -180,7 +180,7 @@ class Shadows:
         try:
             low, high = self.of(zero), self.of(one)
             if low is None or high is None:
-                return not _is_local(zero) or not self._spoils(zero)
+                return not zero.local or not self._spoils(zero)
         except _UNRUNNABLE:
             return False
         slope, wanted = high - low, self.ours - low
@@ -202,11 +202,6 @@ class Shadows:
 
 
 PARTS = 6  # places of one fault that are looked at one by one
-
-
-def _is_local(fault: Fault) -> bool:
-    """Whether a fault is made of broken rules alone."""
-    return not fault.forward and fault.inputs is None and fault.custom is None
 
 
 def _parallel(one: np.ndarray, other: np.ndarray, sizes: np.ndarray) -> np.ndarray:

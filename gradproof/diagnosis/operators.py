@@ -1,0 +1,156 @@
+"""Another operation in one place of the forward pass: the other sign, another constant, another operand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from gradproof.diagnosis.edges import origin
+from gradproof.diagnosis.fault import Fault, Replacement, replaced, with_constant
+from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.report import number
+from gradproof.tape import Node, Tape, Tensor
+
+OTHERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div}
+SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+PRODUCTS = ("mm", "bmm", "mv", "convolution")
+SWAPPED = ("sub", "div")
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each sum, product, power and constant: an operand left out, exchanged or another, another operator."""
+    for place in survey.all_places:
+        if any(value in survey.tape.differentiable for value in place.model.outputs):
+            yield from _of_place(survey, place)
+        elif place.name in (*SYMBOLS, "pow"):  # of the data alone
+            yield from _other_operators(survey.tape, place)
+            yield from _other_constants(place)
+        elif place.name in ("triu", "tril"):
+            message = f"{place} keeps the other triangle"
+            yield replaced("different-function", message, place, 1.35, _other_triangle)
+
+
+def _of_place(survey: Survey, place: Place) -> Iterator[Fault]:
+    tape = survey.tape
+    if place.name in SYMBOLS:
+        yield from _other_operators(tape, place)
+    yield from _other_constants(place)
+    if place.name in ("mm", "bmm"):
+        yield from _transposed(tape, place)
+    if place.name == "convolution":
+        message = f"{place} goes with the filters turned round"
+        yield replaced("flipped", message, place, 1.3, _filters_turned)
+    if place.name in (*SYMBOLS, *PRODUCTS):
+        yield from _other_operands(survey, place)
+    for position, value in enumerate(place.model.inputs):
+        name = tape.name_of(value)
+        if name is not None and value in tape.differentiable and place.name in (*SYMBOLS, *VIEWS, *PRODUCTS):
+            yield replaced("different-function", f"{name} is taken to be zero in {place}", place, 1.4, _zero(position))
+
+
+def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
+    node = place.model
+    if len(node.inputs) != 2:
+        return
+    names = [origin(tape, node, position) for position in (0, 1)]
+    shape = tape.values[node.outputs[0]].shape
+    for keep in (0, 1):
+        if tape.values[node.inputs[keep]].shape == shape:
+            message = f"{names[1 - keep]} is left out of {place}"
+            yield replaced("different-function", message, place, 1.3, _only_input(keep))
+    for symbol, operator in OTHERS.items():
+        if symbol != SYMBOLS[place.name]:
+            signs = {symbol, SYMBOLS[place.name]} == {"+", "-"}
+            message = f"{place} has the other sign: `{symbol}`" if signs else f"{place} is done with `{symbol}`"
+            yield replaced("different-function", message, place, 1.3 if signs else 1.35, _operator(operator))
+    if place.name in SWAPPED:
+        message = f"{place} is done the other way round, with its operands exchanged"
+        yield replaced("different-function", message, place, 1.3, lambda node, x, _: node.run(x[::-1]))
+
+
+def _other_constants(place: Place) -> Iterator[Fault]:
+    node = place.model
+    for which, constant in enumerate(node.constants):
+        if isinstance(constant, bool) or not isinstance(constant, (int, float)) or not _is_a_value(place, which):
+            continue
+        value = float(constant)
+        if place.name in ("mul", "div", "add", "sub", "pow"):
+            message = f"the constant {number(value)} is left out of {place}"
+            yield replaced("different-function", message, place, 1.2, _only_input(0))
+        for other in _neighbours(value):
+            message = f"the constant of {place} is {number(other)} instead of {number(value)}"
+            yield replaced("different-function", message, place, 1.4, with_constant(which, other))
+        if not isinstance(constant, int) and not math.isinf(value):
+            message = f"the constant of {place} has the other sign"
+            yield replaced("different-function", message, place, 1.35, with_constant(which, -value))
+
+
+def _is_a_value(place: Place, which: int) -> bool:
+    """Whether a constant is a number to compute with, and no axis, size or choice."""
+    arithmetic = ("add", "sub", "rsub", "mul", "div", "pow", "clamp", "clamp_min", "clamp_max", "leaky_relu", "elu")
+    return place.name in (*arithmetic, "threshold", "softplus", "masked_fill") and which < 2
+
+
+def _neighbours(value: float) -> list[float]:
+    """What else a constant may be remembered as: a half of it, its root, its inverse, one more ..."""
+    if math.isinf(value) or math.isnan(value):
+        return [0.0]
+    found = [0.0, 0.5, 1.0, 2.0, value / 2, 2 * value, value - 1, value + 1, value**2, value / 10, 10 * value]
+    found += [1 / value] if value else []
+    found += [math.sqrt(value)] if value > 0 else []
+    return [one for one in dict.fromkeys(found) if one != value]
+
+
+def _transposed(tape: Tape, place: Place) -> Iterator[Fault]:
+    for position in (0, 1):
+        name = origin(tape, place.model, position)
+        message = f"{place} is done with {name} transposed"
+
+        def replacement(node: Node, x: list[Tensor], _: Sequence[Tensor], position: int = position) -> Sequence[Tensor]:
+            return node.run([one.mT if i == position else one for i, one in enumerate(x)])
+
+        yield replaced("not-transposed", message, place, 1.35, replacement)
+
+
+def _other_operands(survey: Survey, place: Place) -> Iterator[Fault]:
+    tape = survey.tape
+    for position in range(min([2, *(len(node.inputs) for node in place.nodes)])):
+        own = [node.inputs[position] for node in place.nodes]
+        name = origin(tape, place.model, position)
+        for row in [*survey.pool.shifted(place.nodes, own), *survey.pool.fitting(place.nodes, own)]:
+            pairs = list(zip(place.nodes, row.values, strict=True))
+            if row.transposed or any(v is None or tape.producer.get(v, -1) >= node.index for node, v in pairs):
+                continue
+            code = "shifted-in-time" if row.shift else "wrong-operand"
+            words = f"{name} {row.words}" if row.shift else f"{row.words} in place of {name}"
+            rewired = {node.index: {position: value} for node, value in pairs if value is not None}
+            yield Fault(code, f"{place} is done with {words}", place.site, 1.5, rewired=rewired)
+
+
+def _operator(function: Callable[[Tensor, Tensor], Tensor]) -> Replacement:
+    return lambda node, inputs, values: [function(inputs[0], inputs[1])]
+
+
+def _only_input(keep: int) -> Replacement:
+    return lambda node, inputs, values: [inputs[keep].clone()]
+
+
+def _zero(position: int) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        return node.run([one * 0 if i == position else one for i, one in enumerate(inputs)])
+
+    return replacement
+
+
+def _filters_turned(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+    weight = inputs[1].flip(*range(2, inputs[1].dim()))
+    return node.run([inputs[0], weight, *inputs[2:]])
+
+
+def _other_triangle(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+    other = torch.tril if node.name == "triu" else torch.triu
+    diagonal = next((one for one in node.constants if isinstance(one, int)), 0)
+    return [other(inputs[0], -diagonal)]
