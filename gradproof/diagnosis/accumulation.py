@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-from gradproof.case import Problem
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
@@ -21,10 +19,9 @@ MANY = 24  # contributions that are tried one by one; of more, the first and the
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
-    """For each value that is used several times, each sum over samples or steps, and each look-up by index."""
-    tape, places, problem = survey.tape, survey.places, survey.problem
+    """For each value that is used several times, and each look-up by index."""
+    tape, places = survey.tape, survey.places
     yield from _single_uses(tape)
-    yield from _along_axes(list(_sums(tape, places)), problem)
     for place in places:
         yield from _repeated_indices(tape, place)
         yield from _overlapping_windows(tape, place)
@@ -60,100 +57,6 @@ def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, re
         return next((grad for index, grad in arriving if index == user), None)
 
     return Fault(code, message, node.site, 1.0, values={value: keep})
-
-
-@dataclass(frozen=True)
-class _Sum:
-    """A parameter's gradient at one place: a sum over the axes that the result has and the parameter has not."""
-
-    place: Place
-    position: int
-    name: str
-    axes: tuple[int, ...]
-
-
-def _sums(tape: Tape, places: list[Place]) -> Iterator[_Sum]:
-    for place in places:
-        for position, value in enumerate(place.nodes[0].inputs):
-            name = parameter_of(tape, value)
-            axes = () if name is None else _leading_shape(tape, place.nodes[0], position)
-            if name is not None and axes:
-                yield _Sum(place, position, name, axes)
-
-
-def _along_axes(sums: list[_Sum], problem: Problem) -> Iterator[Fault]:
-    """Of each sum over samples or steps, one summand only: for one parameter, and for all that have the axis."""
-    for axis in range(max((len(one.axes) for one in sums), default=0)):
-        having = [one for one in sums if len(one.axes) > axis and one.axes[axis] > 1]
-        groups = [[one] for one in having]
-        if len(having) > 1 and len({one.axes[axis] for one in having}) == 1:
-            groups.append(having)
-        for group in groups:
-            for index in (-1, 0):
-                yield _one_summand(group, axis, index, problem)
-
-
-def _one_summand(group: list[_Sum], axis: int, index: int, problem: Problem) -> Fault:
-    length = group[0].axes[axis]
-    is_batch = problem.batch_axis == axis and length == problem.samples
-    code, what = ("one-sample-only", "sample") if is_batch else ("last-step-only", "step")
-    which = f"the {'last' if index else 'first'} {what}"
-    names = " and ".join(dict.fromkeys(one.name for one in group))
-    message = f"the gradient of {names} is the contribution of {which} alone, not the sum over all {length}"
-    hooks: dict[int, NodeHook] = {}
-    for node in {node.index: node for one in group for node in one.place.nodes}.values():
-        here = {one.position: one.axes for one in group if node in one.place.nodes}
-        hooks[node.index] = _only_index(here, axis, index % length)
-    return Fault(code, message, group[0].place.site, 1.1, hooks)
-
-
-def parameter_of(tape: Tape, value: int) -> str | None:
-    for _ in range(4):
-        for name, number_ in tape.parameters.items():
-            if number_ == value:
-                return name
-        producer = tape.producer.get(value)
-        if producer is None or tape.nodes[producer].name not in VIEWS:
-            return None
-        value = tape.nodes[producer].inputs[0]
-    return None
-
-
-def _leading_shape(tape: Tape, node: Node, position: int) -> tuple[int, ...]:
-    """The axes that are summed over, as they were before a view made one of them: (batch, steps) for batch * steps."""
-    out = tuple(tape.values[node.outputs[0]].shape)
-    mine = tuple(tape.values[node.inputs[position]].shape)
-    if node.name in ("mm", "mv") and position == 1 and len(node.inputs) > 1:
-        rows = out[0]
-        value = node.inputs[0]
-        for _ in range(4):
-            shape = tuple(tape.values[value].shape)
-            if len(shape) > 2 and math.prod(shape[:-1]) == rows:
-                return shape[:-1]
-            producer = tape.producer.get(value)
-            if producer is None or tape.nodes[producer].name not in VIEWS:
-                break
-            value = tape.nodes[producer].inputs[0]
-        return (rows,)
-    if node.name == "convolution" and position in (1, 2):
-        return out[:1]
-    if node.name in ("add", "sub", "mul") and len(mine) < len(out) and out[len(out) - len(mine) :] == mine:
-        return out[: len(out) - len(mine)]
-    return ()
-
-
-def _only_index(positions: Mapping[int, tuple[int, ...]], axis: int, index: int) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-        found, grad = list(tape.vjp(node, grads)), grads[0]
-        for position, axes in positions.items() if grad is not None else ():
-            assert grad is not None
-            spread = grad.reshape(*axes, -1)
-            mask = torch.zeros_like(spread)
-            mask.select(axis, index).fill_(1)
-            found[position] = tape.vjp(node, [(spread * mask).reshape(grad.shape)])[position]
-        return found
-
-    return hook
 
 
 _ASSIGN: dict[str, Callable[[np.ndarray, list[np.ndarray], list[object], np.ndarray], None]] = {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradproof.diagnosis.accumulation import parameter_of
+from gradproof.diagnosis.contributions import contribution, parameter_of, parameter_value
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import Pool, Row
 from gradproof.diagnosis.regions import elementwise_regions
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Tape, Tensor, Totals, ValueHook
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -53,15 +53,9 @@ def _other_deltas(
 
 
 def _made_with(tape: Tape, code: str, message: str, place: Place, position: int, row: Row, rank: float = 1.5) -> Fault:
-    parameter = _parameter_value(tape, place.nodes[0].inputs[position])
+    parameter = parameter_value(tape, place.nodes[0].inputs[position])
     hook = _with_deltas(place, position, row)
     return Fault(code, message, place.site, rank, values={parameter: hook})
-
-
-def _parameter_value(tape: Tape, value: int) -> int:
-    while value not in tape.parameters.values():
-        value = tape.nodes[tape.producer[value]].inputs[0]
-    return value
 
 
 def _ends(tape: Tape, value: int, starts: set[int]) -> set[int]:
@@ -89,18 +83,9 @@ def _with_deltas(place: Place, position: int, row: Row) -> ValueHook:
             own = totals.get(node.outputs[0])
             other = None if value is None else totals.get(value)
             for delta, sign in ((own, -1.0), (other, 1.0)):
-                made = None if delta is None else _contribution(tape, node, position, delta)
+                made = None if delta is None else contribution(tape, node, position, delta)
                 if made is not None:
                     total = sign * made if total is None else total + sign * made
         return total
 
     return hook
-
-
-def _contribution(tape: Tape, node: Node, position: int, delta: Tensor) -> Tensor | None:
-    """What one passage adds to a parameter's gradient, through the views between them."""
-    made, value = tape.vjp(node, [delta])[position], node.inputs[position]
-    while made is not None and value not in tape.parameters.values():
-        node = tape.nodes[tape.producer[value]]
-        made, value = tape.vjp(node, [made])[0], node.inputs[0]
-    return made

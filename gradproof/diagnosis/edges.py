@@ -22,10 +22,12 @@ def faults(survey: Survey) -> Iterator[Fault]:
     if len(tape.terms) > 2:
         for name in tape.terms:
             yield _single_term(tape, name)
+    scalars = _scalar_factors(tape, places)
     for place in places:
-        for position in range(len(place.model.inputs)):
+        for position in range(min(len(node.inputs) for node in place.nodes)):
             if _is_junction(tape, place.model, position):
                 yield from _of_route(tape, place, position)
+                yield from _by_scalars(tape, place, position, scalars)
 
 
 def _of_term(name: str, value: int) -> Iterator[Fault]:
@@ -55,6 +57,42 @@ def _single_term(tape: Tape, name: str) -> Fault:
 
 def _nothing(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
     return None
+
+
+def _scalar_factors(tape: Tape, places: list[Place]) -> dict[int, int]:
+    """The single numbers that products and quotients are made with: 1 for what is multiplied with, -1 for a divisor."""
+    found = {}
+    for place in places:
+        node = place.model
+        if place.name in ("mul", "div") and len(node.inputs) == 2 and len(place.nodes) == 1:
+            for position, value in enumerate(node.inputs):
+                other = tape.values[node.inputs[1 - position]]
+                if tape.values[value].numel() == 1 < other.numel() and (place.name == "mul" or position == 1):
+                    found[value] = 1 if place.name == "mul" else -1
+    return found
+
+
+def _by_scalars(tape: Tape, place: Place, position: int, scalars: dict[int, int]) -> Iterator[Fault]:
+    """On one route alone, a factor left out that stands further on, or one too many of it."""
+    target = origin(tape, place.model, position)
+    for value, power in scalars.items():
+        if value in place.model.inputs:
+            continue
+        name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
+        for sign, words in ((-power, "lacks the factor"), (power, "has twice the factor")):
+            message = f"what flows back through {place} to {target} {words} {'1 / ' * (power < 0)}{name}"
+            hooks = {node.index: _scaled_by(position, value, sign) for node in place.nodes}
+            yield Fault("missing-derivative" if sign != power else "extra-derivative", message, place.site, 1.4, hooks)
+
+
+def _scaled_by(position: int, value: int, power: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        grad, factor = found[position], tape.values[value].reshape(())
+        found[position] = None if grad is None else grad * factor if power > 0 else grad / factor
+        return found
+
+    return hook
 
 
 def _is_junction(tape: Tape, node: Node, position: int) -> bool:

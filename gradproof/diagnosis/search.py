@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from gradproof.diagnosis import (
     samples,
     sequences,
     slips,
+    summands,
 )
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, Model, run
@@ -44,6 +46,7 @@ SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how 
 DEEPEST = 3  # rules broken at once
 TIE = 0.15  # explanations whose ranks are so close are told together
 BEAM = 6  # partial explanations that are followed up
+MOST_CONFIRMED = 40  # explanations that are tried on fresh inputs
 
 Family = Callable[[Survey], Iterator[Fault]]
 FAMILIES: tuple[Family, ...] = (
@@ -53,6 +56,7 @@ FAMILIES: tuple[Family, ...] = (
     edges.faults,
     slips.faults,
     accumulation.faults,
+    summands.faults,
     loops.faults,
     reductions.faults,
     products.faults,
@@ -85,7 +89,12 @@ class Explanation:
     @property
     def _groups(self) -> dict[tuple[str, str], int]:
         """What was done to whole gradients: the same to several parameters is one mistake."""
-        return {(one.arrangement, f"{one.factor:.8g}"): one.cost for one in self.transforms.values()}
+        return {(one.kind, f"{one.factor:.8g}"): one.cost for one in self.transforms.values()}
+
+    @property
+    def named(self) -> bool:
+        """Whether each factor of a whole gradient is one that code could have got wrong."""
+        return all(one.words is not None for one in self.transforms.values())
 
     @property
     def cost(self) -> float:
@@ -96,7 +105,7 @@ class Explanation:
 
     @property
     def rank(self) -> float:
-        return self.cost * 10 + sum(fault.rank for fault in self.faults) + 0.9 * len(self._groups)
+        return self.cost * 10 + sum(fault.rank for fault in self.faults) + 0.9 * len(self._groups) + (not self.named)
 
 
 @dataclass
@@ -177,19 +186,21 @@ def _weighted_loss(case: Case, faults: Sequence[Fault]) -> bool:
 def search(case: Case) -> Found:
     """The simplest explanations of a candidate's gradients, confirmed on fresh inputs."""
     clock = Clock(SEARCH_SECONDS)
+    confirmed = Confirmation(case)
     nothing = evaluate(case, None, ())
     assert nothing is not None
-    found = [nothing] if nothing.complete and nothing.transforms else []
+    found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
+    if found and found[0].cost <= 1 and found[0].named:
+        return Found(tuple(found), 0, False)
     tried = 0
-    needs_more = not found or found[0].cost > 1
     with _one_thread():
-        tape = case.tape if needs_more else None
+        tape = case.tape
         if tape is not None and case.reference is not None:
-            model = Model(case.reference, case.problem, tape)
-            more, tried = _broken_rules(case, model, nothing, clock)
-            found += more
+            search = _Search(case, Model(case.reference, case.problem, tape), clock, confirmed, nothing)
+            found += search.found()
+            tried = len(search.faults)
         found.sort(key=lambda one: one.rank)
-        return Found(tuple(_confirmed(case, found)), tried, clock.cut, clock.broken_off)
+        return Found(tuple(confirmed.best(found)), tried, clock.cut, clock.broken_off)
 
 
 @contextlib.contextmanager
@@ -203,116 +214,179 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _broken_rules(case: Case, model: Model, nothing: Explanation, clock: Clock) -> tuple[list[Explanation], int]:
-    order = _nearest_first(case, model.tape)
-    survey = Survey(model.tape, model.problem)
-    faults = _hypotheses(survey, clock)
-    if not case.loss_is_right and belongs_to_own_loss(case):
-        terms = set(model.tape.terms.values())
-        faults = [one for one in faults if not one.local or one.other_loss or (one.values and terms >= set(one.values))]
-    faults.sort(key=lambda fault: fault.rank + (0.0 if case.loss_is_right == fault.local else 5.0))
-    shadows = cast(case, model.tape)
-    singles = list(_singles(case, model, faults, (), clock, order, shadows))
-    complete = [one for one in singles if one.complete]
-    if complete and min(one.cost for one in complete) < 2:
-        return complete, len(faults)
-    complete += _outwards(case, model, nothing, faults, singles, order, clock, shadows)
-    if not complete and not clock.over():
-        complete = _pairs(case, model, faults, order, clock, shadows)
-    return complete, len(faults)
+@dataclass
+class Confirmation:
+    """Whether an explanation holds again on fresh inputs: numbers that agree by a coincidence do not."""
+
+    case: Case
+    _known: dict[int, tuple[Explanation, bool]] = field(default_factory=dict)
+
+    @cached_property
+    def fresh(self) -> Case | None:
+        return fresh_case(self.case)
+
+    def holds(self, one: Explanation) -> bool:
+        if id(one) not in self._known:
+            self._known[id(one)] = (one, self.fresh is None or _holds(self.fresh, one))
+        return self._known[id(one)][1]
+
+    def best(self, found: list[Explanation]) -> list[Explanation]:
+        """Of explanations in the order of their ranks: the first that holds, and those that are as good."""
+        kept: list[Explanation] = []
+        for one in found[:MOST_CONFIRMED]:
+            if kept and one.rank > kept[0].rank + TIE:
+                break
+            if self.holds(one):
+                kept.append(one)
+        return kept
 
 
-def _hypotheses(survey: Survey, clock: Clock) -> list[Fault]:
-    """What all families propose. One that fails on a reference that nobody has thought of does not stop the others."""
-    faults: list[Fault] = []
-    for family in FAMILIES:
-        try:
-            faults.extend(family(survey))
-        except Exception as error:
-            clock.broken_off = f"{type(error).__name__}: {error}"
-    return faults
+@dataclass
+class _Search:
+    """One search among the broken rules of a reference."""
+
+    case: Case
+    model: Model
+    clock: Clock
+    confirmed: Confirmation
+    nothing: Explanation
+
+    def found(self) -> list[Explanation]:
+        """Explanations by one rule; if there is none, by more of them."""
+        singles = list(self._on_top_of((), self.faults, self.order, self.shadows))
+        complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
+        if complete and min(one.cost for one in complete) < 2:
+            return complete
+        complete += self._outwards(singles)
+        if not complete and not self.clock.over():
+            complete = self._side_by_side()
+        if not complete and not self.clock.over():
+            complete = self._one_behind_the_other()
+        return complete
+
+    @cached_property
+    def shadows(self) -> Shadows | None:
+        return cast(self.case, self.model.tape)
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The wrong parameters, the one that is used nearest to the loss first."""
+        tape = self.model.tape
+        last = {name: max(tape.consumers.get(value, [-1])) for name, value in tape.parameters.items()}
+        return sorted(self.case.wrong, key=lambda name: -last[name])
+
+    @cached_property
+    def faults(self) -> list[Fault]:
+        """What all families propose, the likeliest first.
+
+        A family that fails on a reference that nobody has thought of does not stop the others.
+        """
+        survey = Survey(self.model.tape, self.model.problem)
+        faults: list[Fault] = []
+        for family in FAMILIES:
+            try:
+                faults.extend(family(survey))
+            except Exception as error:
+                self.clock.broken_off = f"{type(error).__name__}: {error}"
+        loss_is_right = self.case.loss_is_right
+        if not loss_is_right and belongs_to_own_loss(self.case):
+            faults = [one for one in faults if _may_belong_to_another_loss(self.model.tape, one)]
+        return sorted(faults, key=lambda one: one.rank + (0.0 if loss_is_right == one.local else 5.0))
+
+    def _on_top_of(
+        self, before: tuple[Fault, ...], faults: Sequence[Fault], order: Sequence[str], shadows: Shadows | None
+    ) -> Iterator[Explanation]:
+        """Each fault on top of those before, where it is promising; with a constant, also the one that fits."""
+        simplest = np.inf
+        for fault in faults:
+            if self.clock.over() or fault.rank > simplest + TIE:
+                return
+            if fault in before or not self._gives_the_loss(fault):
+                continue
+            made = []
+            if shadows is None or shadows.promising(fault):
+                made.append(evaluate(self.case, self.model, (*before, fault)))
+            if fault.scaled is not None and _may_fit(fault, shadows):
+                made.append(_fit(self.case, self.model, fault, before, order))
+            for one in made:
+                if one is not None:
+                    yield one
+                    if one.complete and one.cost < len(before) + 2 and self.confirmed.holds(one):
+                        simplest = min(simplest, fault.rank)
+
+    def _gives_the_loss(self, fault: Fault) -> bool:
+        """Whether another forward pass gives the candidate's loss, where that is wrong; up to a known factor."""
+        case = self.case
+        if not fault.consistent or case.loss is None or case.loss_is_right:
+            return True
+        other = self.model.tape.replay(fault.forward, fault.rewired)
+        if other is None:
+            return False
+        loss = other.loss()
+        return case.agrees("", case.loss, loss) or bool(loss and named(case.loss / loss, case.problem) is not None)
+
+    def _outwards(self, singles: list[Explanation]) -> list[Explanation]:
+        """Explain what is nearest to the loss, keep what explains it, and go on from there."""
+        changes = {one.faults[0]: self._changed(one) for one in singles if len(one.faults) == 1}
+        complete: list[Explanation] = []
+        frontier, states = [self.nothing], singles
+        for _ in range(DEEPEST - 1):
+            frontier = _progress(states, frontier)
+            states = []
+            for state in frontier:
+                left = [name for name in self.order if name not in state.matched]
+                useful = [fault for fault in self.faults if fault not in changes or set(left) & changes[fault]]
+                above = None if self.shadows is None else self.shadows.after(state.faults)
+                states += self._on_top_of(state.faults, useful, left, above)
+            complete += [one for one in states if one.complete and self.confirmed.holds(one)]
+            if complete or self.clock.over():
+                break
+        return complete
+
+    def _changed(self, one: Explanation) -> set[str]:
+        """The parameters whose gradient a fault changes."""
+        truth = self.case.truth.gradients
+        return {name for name, value in one.predicted.items() if not np.array_equal(value, truth[name])}
+
+    def _side_by_side(self) -> list[Explanation]:
+        """Two rules of which neither sees what the other has changed: their effects add up to what is wrong."""
+        if self.shadows is None:
+            return []
+        effects = [(fault, self.shadows.effect(fault)) for fault in self.faults if fault.local]
+        known = [(fault, effect) for fault, effect in effects if effect is not None and np.any(effect)]
+        complete: list[Explanation] = []
+        for one, other in self.shadows.adding_up([effect for _, effect in known]):
+            if self.clock.over() or len(complete) > BEAM:
+                break
+            both = evaluate(self.case, self.model, (known[one][0], known[other][0]))
+            if both is not None and both.complete and self.confirmed.holds(both):
+                complete.append(both)
+        return complete
+
+    def _one_behind_the_other(self) -> list[Explanation]:
+        """Two rules at once, both of which change the parameter nearest to the loss."""
+        if not self.order or self.shadows is None:
+            return []
+        shadows, nearest = self.shadows, self.order[0]
+        touching = [fault for fault in self.faults if fault.local and nearest in shadows.changes(fault)]
+        complete: list[Explanation] = []
+        for first in touching:
+            above = shadows.after((first,))
+            for second in touching if above is not None else ():
+                if self.clock.over() or (complete and first.rank > complete[0].faults[0].rank + 2 * TIE):
+                    return complete
+                if second is first or above is None or above.of_none(second) or not above.promising(second):
+                    continue
+                both = evaluate(self.case, self.model, (first, second))
+                if both is not None and both.complete and self.confirmed.holds(both):
+                    complete.append(both)
+        return complete
 
 
-def _outwards(
-    case: Case,
-    model: Model,
-    nothing: Explanation,
-    faults: list[Fault],
-    singles: list[Explanation],
-    order: list[str],
-    clock: Clock,
-    shadows: Shadows | None,
-) -> list[Explanation]:
-    """Explain what is nearest to the loss, keep what explains it, and go on from there."""
-    changes = {one.faults[0]: _changed(case, one) for one in singles if len(one.faults) == 1}
-    complete: list[Explanation] = []
-    frontier, states = [nothing], singles
-    for _ in range(DEEPEST - 1):
-        frontier = _progress(states, frontier)
-        states = []
-        for state in frontier:
-            left = [name for name in order if name not in state.matched]
-            useful = [fault for fault in faults if fault not in changes or set(left) & changes[fault]]
-            above = None if shadows is None else shadows.after(state.faults)
-            states += _singles(case, model, useful, state.faults, clock, left, above)
-        complete += [one for one in states if one.complete]
-        if complete or clock.over():
-            break
-    return complete
-
-
-def _changed(case: Case, one: Explanation) -> set[str]:
-    """The parameters whose gradient a fault changes."""
-    truth = case.truth.gradients
-    return {name for name, value in one.predicted.items() if not np.array_equal(value, truth[name])}
-
-
-def _nearest_first(case: Case, tape: Tape) -> list[str]:
-    """The wrong parameters, the one that is used nearest to the loss first."""
-    last = {name: max(tape.consumers.get(value, [-1])) for name, value in tape.parameters.items()}
-    return sorted(case.wrong, key=lambda name: -last[name])
-
-
-def _singles(
-    case: Case,
-    model: Model,
-    faults: list[Fault],
-    before: tuple[Fault, ...],
-    clock: Clock,
-    order: list[str],
-    shadows: Shadows | None,
-) -> Iterator[Explanation]:
-    """Each fault on top of those before, where it is promising; with a constant, also the one that fits."""
-    simplest = np.inf
-    for fault in faults:
-        if clock.over() or fault.rank > simplest + TIE:
-            return
-        if fault in before or not _gives_the_loss(case, model, fault):
-            continue
-        one = evaluate(case, model, (*before, fault)) if shadows is None or shadows.promising(fault) else None
-        if one is not None:
-            yield one
-            if one.complete and one.cost < len(before) + 2:
-                simplest = min(simplest, fault.rank)
-        if fault.scaled is not None and _may_fit(fault, shadows):
-            fitted = _fit(case, model, fault, before, order)
-            if fitted is not None:
-                yield fitted
-                if fitted.complete and fitted.cost < len(before) + 2:
-                    simplest = min(simplest, fault.rank)
-
-
-def _gives_the_loss(case: Case, model: Model, fault: Fault) -> bool:
-    """Whether a change of the forward pass gives the candidate's loss, where that is wrong; up to a known factor."""
-    if not fault.consistent or case.loss is None or case.loss_is_right:
-        return True
-    other = model.tape.replay(fault.forward, fault.rewired)
-    if other is None:
-        return False
-    loss = other.loss()
-    if case.agrees("", case.loss, loss):
-        return True
-    return bool(loss) and named(case.loss / loss, case.problem) is not None
+def _may_belong_to_another_loss(tape: Tape, fault: Fault) -> bool:
+    """Whether a fault may be one of a candidate whose gradient is the derivative of its own loss."""
+    of_terms = bool(fault.values) and set(fault.values) <= set(tape.terms.values())
+    return not fault.local or fault.other_loss is not None or of_terms
 
 
 def _may_fit(fault: Fault, shadows: Shadows | None) -> bool:
@@ -322,7 +396,7 @@ def _may_fit(fault: Fault, shadows: Shadows | None) -> bool:
 
 
 def _fit(
-    case: Case, model: Model, fault: Fault, before: tuple[Fault, ...], order: list[str]
+    case: Case, model: Model, fault: Fault, before: tuple[Fault, ...], order: Sequence[str]
 ) -> Explanation | None:
     """The fault with the constant that the nearest wrong parameter asks for."""
     assert fault.scaled is not None
@@ -364,42 +438,6 @@ def _progress(states: list[Explanation], before: list[Explanation]) -> list[Expl
             better.append(state)
     better.sort(key=lambda state: (-len(state.matched), state.rank))
     return better[:BEAM]
-
-
-def _pairs(
-    case: Case, model: Model, faults: list[Fault], order: list[str], clock: Clock, shadows: Shadows | None
-) -> list[Explanation]:
-    """Two rules at once, the first of them one that changes the parameter nearest to the loss."""
-    if not order or shadows is None:
-        return []
-    nearest = order[0]
-    touching = [fault for fault in faults if fault.local and nearest in shadows.changes(fault)]
-    complete: list[Explanation] = []
-    for first in touching:
-        above = shadows.after((first,))
-        for second in touching if above is not None else ():
-            if clock.over() or (complete and first.rank > complete[0].faults[0].rank + 2 * TIE):
-                return complete
-            if second is first or above is None or above.of_none(second) or not above.promising(second):
-                continue
-            both = evaluate(case, model, (first, second))
-            if both is not None and both.complete:
-                complete.append(both)
-    return complete
-
-
-def _confirmed(case: Case, found: list[Explanation]) -> list[Explanation]:
-    """Of the simplest explanations, those that hold again on fresh inputs."""
-    if not found:
-        return []
-    fresh = fresh_case(case)
-    kept: list[Explanation] = []
-    for one in found[:40]:
-        if kept and one.rank > kept[0].rank + TIE:
-            break
-        if fresh is None or _holds(fresh, one):
-            kept.append(one)
-    return kept
 
 
 def fresh_case(case: Case) -> Case | None:

@@ -7,7 +7,7 @@ one forward pass each. A rule broken at one operation is judged by its local cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -188,6 +188,30 @@ class Shadows:
         if np.any(moves & ~self.wrong):
             return False
         return bool(np.any(moves & _parallel(slope, wanted, self.sizes)))
+
+    def effect(self, fault: Fault) -> np.ndarray | None:
+        """By how much a fault changes the numbers; None where that cannot be told locally."""
+        try:
+            numbers = self.of(fault)
+        except _UNRUNNABLE:
+            return None
+        return None if numbers is None else numbers - self.known
+
+    def adding_up(self, effects: list[np.ndarray]) -> Iterator[tuple[int, int]]:
+        """The pairs of effects whose sum makes the candidate's numbers of the known ones."""
+        if not effects:
+            return
+        scaled = np.asarray([(one / self.sizes).ravel() for one in effects])
+        wanted = ((self.ours - self.known) / self.sizes).ravel()
+        along = np.random.default_rng(5).standard_normal(wanted.size)
+        near = scaled @ along
+        order = np.argsort(near)
+        margin = LOOSE * float(np.abs(along).sum()) * 2
+        for i, one in enumerate(scaled):
+            low, high = np.searchsorted(near[order], float(wanted @ along) - near[i] + np.array([-margin, margin]))
+            for j in order[low:high]:
+                if i < j and np.all(np.abs(one + scaled[j] - wanted) <= 2 * LOOSE):
+                    yield i, int(j)
 
     def changes(self, fault: Fault) -> set[str]:
         """The parameters whose gradient a fault may change."""

@@ -13,6 +13,9 @@ from gradproof.diagnosis.constants import named
 from gradproof.oracles import Array
 from gradproof.tolerances import largest
 
+ZERO = "it is zero at "
+OTHER = "the one of "
+
 
 @dataclass(frozen=True)
 class Transform:
@@ -23,12 +26,21 @@ class Transform:
     words: str | None
 
     @property
+    def kind(self) -> str:
+        """What was done to the entries: gradients exchanged among parameters are one mistake."""
+        return OTHER if self.arrangement.startswith(OTHER) else self.arrangement
+
+    @property
     def cost(self) -> int:
         return bool(self.arrangement) + (self.factor < 0) + (not np.isclose(abs(self.factor), 1.0, rtol=1e-9))
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """The finding code and the message of each part."""
-        if self.arrangement:
+        if self.arrangement.startswith(ZERO):
+            yield "missing-path", f"your gradient is the right one, but {self.arrangement}"
+        elif self.arrangement.startswith(OTHER):
+            yield "wrong-operand", f"your gradient is {self.arrangement}"
+        elif self.arrangement:
             yield self.arrangement.split()[0], f"your gradient is the right one, {self.arrangement}"
         if self.factor < 0:
             yield "wrong-sign", "your gradient is minus the right one"
@@ -41,14 +53,16 @@ class Transform:
 def find_transform(case: Case, name: str, ours: Array, right: Array, only_named: bool = False) -> Transform | None:
     """The simplest transform that makes `ours` of `right`; None where there is none."""
     found = []
-    arrangements = [("", right)] if only_named else _arrangements(right)
+    arrangements = [("", right)]
+    if not only_named:
+        arrangements = [*_arrangements(right), *_of_others(case, name), *_zeroed(ours, right)]
     for arrangement, array in arrangements:
         if array.shape != ours.shape:
             continue
         factor = _factor(ours, array)
         if factor is None or not case.agrees(name, ours, factor * array):
             continue
-        words = named(factor, case.problem)
+        words = "1" if factor == 1 else named(factor, case.problem)
         few = np.count_nonzero(right) < 3  # one or two numbers are always a multiple, or nearly so
         if words is None and (only_named or few or arrangement):
             continue
@@ -81,3 +95,22 @@ def _arrangements(array: Array) -> Iterator[tuple[str, Array]]:
         for chosen in combinations(axes, count):
             words = "axis " + str(chosen[0]) if count == 1 else "axes " + " and ".join(map(str, chosen))
             yield f"flipped along {words}", np.flip(array, chosen)
+
+
+def _of_others(case: Case, name: str) -> Iterator[tuple[str, Array]]:
+    """The gradients of the other parameters, where they have the same shape."""
+    for other, value in case.truth.gradients.items():
+        if other != name:
+            yield f"{OTHER}{other}", value
+
+
+def _zeroed(ours: Array, right: Array) -> Iterator[tuple[str, Array]]:
+    """The right gradient with zeros in whole rows, columns or slices, where the candidate's has them."""
+    for axis in range(right.ndim):
+        rest = tuple(i for i in range(right.ndim) if i != axis)
+        empty = np.flatnonzero(np.all(ours == 0, axis=rest) & np.any(right != 0, axis=rest))
+        if 0 < len(empty) < right.shape[axis]:
+            what = ("row" if axis == 0 else "column") if right.ndim == 2 else f"index along axis {axis}:"
+            kept = right.copy()
+            kept[(slice(None),) * axis + (empty,)] = 0
+            yield f"{ZERO}{what} {', '.join(map(str, empty[:8]))}", kept

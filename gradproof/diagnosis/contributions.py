@@ -1,0 +1,37 @@
+"""What one operation contributes to the gradient of a parameter that goes into it, directly or through views."""
+
+from __future__ import annotations
+
+from gradproof.diagnosis.places import VIEWS
+from gradproof.tape import Node, Tape, Tensor
+
+LONGEST = 12  # views between a parameter and the operation that it goes into: an einsum makes many
+
+
+def parameter_of(tape: Tape, value: int) -> str | None:
+    """The parameter that a value is, seen through views; None where it is none."""
+    for _ in range(LONGEST):
+        for name, number in tape.parameters.items():
+            if number == value:
+                return name
+        producer = tape.producer.get(value)
+        if producer is None or tape.nodes[producer].name not in VIEWS:
+            return None
+        value = tape.nodes[producer].inputs[0]
+    return None
+
+
+def parameter_value(tape: Tape, value: int) -> int:
+    """The number of the parameter that `parameter_of` names."""
+    while value not in tape.parameters.values():
+        value = tape.nodes[tape.producer[value]].inputs[0]
+    return value
+
+
+def contribution(tape: Tape, node: Node, position: int, delta: Tensor) -> Tensor | None:
+    """What an operation adds to a parameter's gradient where `delta` arrives at its result."""
+    made, value = tape.vjp(node, [delta])[position], node.inputs[position]
+    while made is not None and value not in tape.parameters.values():
+        node = tape.nodes[tape.producer[value]]
+        made, value = tape.vjp(node, [made])[0], node.inputs[0]
+    return made
