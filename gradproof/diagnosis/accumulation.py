@@ -56,7 +56,9 @@ def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, re
     def keep(_: Tape, arriving: list[tuple[int, Tensor]], __: Totals) -> Tensor | None:
         return next((grad for index, grad in arriving if index == user), None)
 
-    return Fault(code, message, node.site, 1.0, values={value: keep})
+    # of a result that is used twice, the one route that was dropped says as much
+    rank = 1.0 if repeated or value in tape.parameters.values() else 1.3
+    return Fault(code, message, node.site, rank, values={value: keep})
 
 
 _ASSIGN: dict[str, Callable[[np.ndarray, list[np.ndarray], list[object], np.ndarray], None]] = {}

@@ -6,38 +6,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from gradproof.diagnosis.elementary import BY_OUTPUT, FUNCTIONS, derivative
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
-
-# f' written in terms of y = f(z), as it is often remembered: what becomes of it when z is put in y's place.
-_BY_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": lambda y: y * (1 - y),
-    "tanh": lambda y: 1 - y * y,
-    "exp": lambda y: y,
-    "sqrt": lambda y: 0.5 / y,
-    "rsqrt": lambda y: -0.5 * y**3,
-    "reciprocal": lambda y: -y * y,
-    "softplus": lambda y: 1 - torch.exp(-y),
-}
-
-# Functions whose derivative is put in another's place.
-DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": lambda z: torch.sigmoid(z) * (1 - torch.sigmoid(z)),
-    "tanh": lambda z: 1 - torch.tanh(z) ** 2,
-    "relu": lambda z: (z > 0).to(z.dtype),
-    "leaky_relu": lambda z: torch.where(z > 0, 1.0, 0.01).to(z.dtype),
-    "softplus": torch.sigmoid,
-    "abs": torch.sign,
-    "square": lambda z: 2 * z,
-    "exp": torch.exp,
-    "sin": torch.cos,
-    "tanh, written 1 - z**2": lambda z: 1 - z**2,
-    "sigmoid, written z * (1 - z)": lambda z: z * (1 - z),
-}
-
 
 RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
 
@@ -54,7 +28,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
             name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
             for words, chosen in _subsets(place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.1 if "but" in words else 1.3
-                for code, message, rule, more in _rules(name, place.name if single else ""):
+                rules = _rules(name, place.name if single else "", others=len(chosen) == len(regions))
+                for code, message, rule, more in rules:
                     values = {region.start: in_region(region, rule) for region in chosen}
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
 
@@ -118,19 +93,22 @@ def in_region(region: Region, rule: RegionRule) -> ValueHook:
     return hook
 
 
-def _rules(name: str, operation: str) -> Iterator[tuple[str, str, RegionRule, float]]:
+def _rules(name: str, operation: str, others: bool) -> Iterator[tuple[str, str, RegionRule, float]]:
     yield "missing-derivative", f"the derivative of {name} is left out of the chain rule", _skip, 0.0
     yield "extra-derivative", f"the derivative of {name} is applied twice", _twice, 0.0
     at_output = f"the derivative of {name} is taken at its output instead of its input"
     yield "derivative-at-wrong-point", at_output, _at_output, 0.0
-    if operation in _BY_OUTPUT:
+    if operation in BY_OUTPUT:
         at_input = f"the derivative of {name}, written in terms of its output, is given its input"
         yield "derivative-at-wrong-point", at_input, _formula_at_input, 0.0
-    for other, derivative in DERIVATIVES.items():
-        if other != operation:
+    for other, function in FUNCTIONS.items() if others else ():
+        if other not in (operation, "identity"):
             message = f"the derivative of {name} is that of another function, `{other}`"
-            yield "different-function", message, _other_derivative(derivative), 0.04
-    for other, formula in _BY_OUTPUT.items():
+            yield "different-function", message, _other_derivative(function), 0.04
+    for other in ("sigmoid", "tanh") if others and operation not in BY_OUTPUT else ():
+        message = f"the derivative of {name} is that of another function, `{other}` as it is in terms of its output"
+        yield "different-function", message, _formula_of_input(BY_OUTPUT[other]), 0.05
+    for other, formula in BY_OUTPUT.items() if others else ():
         if other != operation:
             message = f"the derivative of {name} is that of another function, `{other}`, in terms of its own output"
             yield "different-function", message, _other_by_output(formula), 0.04
@@ -149,15 +127,19 @@ def _at_output(tape: Tape, region: Region, grad: Tensor) -> Tensor:
 
 
 def _formula_at_input(tape: Tape, region: Region, grad: Tensor) -> Tensor:
-    return grad * _BY_OUTPUT[region.nodes[-1].name](tape.values[region.start])
+    return grad * BY_OUTPUT[region.nodes[-1].name](tape.values[region.start])
+
+
+def _formula_of_input(formula: Callable[[Tensor], Tensor]) -> RegionRule:
+    return lambda tape, region, grad: grad * formula(tape.values[region.start])
 
 
 def _other_by_output(formula: Callable[[Tensor], Tensor]) -> RegionRule:
     return lambda tape, region, grad: grad * formula(tape.values[region.end])
 
 
-def _other_derivative(derivative: Callable[[Tensor], Tensor]) -> RegionRule:
-    return lambda tape, region, grad: grad * derivative(tape.values[region.start])
+def _other_derivative(function: Callable[[Tensor], Tensor]) -> RegionRule:
+    return lambda tape, region, grad: grad * derivative(function, tape.values[region.start])
 
 
 def extra_faults(survey: Survey) -> Iterator[Fault]:
@@ -167,9 +149,9 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
         shape = tape.values[place.nodes[0].outputs[0]].shape
         if place.name not in ("mm", "bmm", "mv", "add", "sub", "mul", "convolution") or not shape:
             continue
-        extra = {name: _extra_factor(DERIVATIVES[name]) for name in ("sigmoid", "tanh", "relu")}
+        extra = {name: _extra_factor(FUNCTIONS[name]) for name in ("sigmoid", "tanh", "relu", "exp")}
         if len(shape) >= 2:
-            extra |= {"softmax (its diagonal)": _extra_factor(_softmax_diagonal), "softmax": _softmax_jacobian}
+            extra |= {"softmax (its diagonal)": _softmax_diagonal, "softmax": _softmax_jacobian}
         for words, nodes in place.subsets():
             for name, hook in extra.items():
                 where = f"the derivative of {name} is applied to what arrives at {place}{words}"
@@ -178,17 +160,18 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
                 yield Fault("extra-derivative", message, place.site, rank, {node.index: hook for node in nodes})
 
 
-def _softmax_diagonal(z: Tensor) -> Tensor:
-    y = torch.softmax(z, -1)
-    return y * (1 - y)
-
-
-def _extra_factor(derivative: Callable[[Tensor], Tensor]) -> NodeHook:
+def _extra_factor(function: Callable[[Tensor], Tensor]) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         grad = grads[0]
-        return tape.vjp(node, [None if grad is None else grad * derivative(tape.values[node.outputs[0]])])
+        slope = derivative(function, tape.values[node.outputs[0]])
+        return tape.vjp(node, [None if grad is None else grad * slope])
 
     return hook
+
+
+def _softmax_diagonal(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    y, grad = torch.softmax(tape.values[node.outputs[0]], -1), grads[0]
+    return tape.vjp(node, [None if grad is None else grad * y * (1 - y)])
 
 
 def _softmax_jacobian(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -58,14 +59,37 @@ def replaced(code: str, message: str, place: Place, rank: float, replacement: Re
 
 def with_constant(which: int, value: Any) -> Replacement:
     """The same operation with another constant argument."""
+    return lambda node, inputs, values: other_constant(node, which, value).run(inputs)
 
-    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
-        flat = list(node.flat)
-        places = [i for i in range(len(flat)) if i not in node.positions]
-        flat[places[which]] = value
-        return replace(node, flat=flat).run(inputs)
 
-    return replacement
+def other_constant(node: Node, which: int, value: Any) -> Node:
+    """An operation with another number as its constant argument."""
+    flat = list(node.flat)
+    places = [i for i in range(len(flat)) if i not in node.positions]
+    flat[places[which]] = value
+    return replace(node, flat=flat)
+
+
+def constants_of(place: Place) -> Iterator[tuple[int, float]]:
+    """The constants of an operation that are numbers to compute with, and no axes, sizes or choices."""
+    for which, value in enumerate(place.model.constants[:2]):
+        if place.name in ARITHMETIC and isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield which, float(value)
+
+
+ARITHMETIC = frozenset(
+    "add sub rsub mul div pow clamp clamp_min clamp_max leaky_relu elu threshold softplus masked_fill hardtanh".split()
+)
+
+
+def neighbours(value: float) -> list[float]:
+    """What else a constant may be remembered as: a half of it, its root, its inverse, one more, the other sign ..."""
+    if math.isinf(value) or math.isnan(value):
+        return [0.0]
+    found = [0.0, 0.5, 1.0, 2.0, value / 2, 2 * value, value - 1, value + 1, value**2, value / 10, 10 * value, -value]
+    found += [1 / value] if value else []
+    found += [math.sqrt(value)] if value > 0 else []
+    return [one for one in dict.fromkeys(found) if one != value]
 
 
 @dataclass

@@ -5,45 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 
+from gradproof.diagnosis.elementary import FUNCTIONS, MORE
 from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault, Replacement, replaced, with_constant
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Node, Tape, Tensor, ValueHook, pulled_back
-
-# What may be taken of a result besides: everything that may stand in a function's place, and two more.
-MORE: dict[str, Callable[[Tensor], Tensor]] = {"one minus": lambda z: 1 - z, "minus": torch.neg}
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda z: z.clone(),
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
-    "elu": F.elu,
-    "selu": F.selu,
-    "softplus": F.softplus,
-    "gelu": F.gelu,
-    "gelu (tanh)": lambda z: F.gelu(z, approximate="tanh"),
-    "silu": F.silu,
-    "mish": F.mish,
-    "hardtanh": F.hardtanh,
-    "relu6": F.relu6,
-    "softsign": F.softsign,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "exp": torch.exp,
-    "abs": torch.abs,
-    "square": torch.square,
-    "log": torch.log,
-    "log2": torch.log2,
-    "log10": torch.log10,
-    "log1p": torch.log1p,
-    "sqrt": torch.sqrt,
-    "logsigmoid": F.logsigmoid,
-}
 
 
 def faults(survey: Survey) -> Iterator[Fault]:

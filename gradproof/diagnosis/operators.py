@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault, Replacement, replaced, with_constant
+from gradproof.diagnosis.fault import Fault, Replacement, constants_of, neighbours, replaced, with_constant
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
@@ -72,36 +71,13 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
 
 
 def _other_constants(place: Place) -> Iterator[Fault]:
-    node = place.model
-    for which, constant in enumerate(node.constants):
-        if isinstance(constant, bool) or not isinstance(constant, (int, float)) or not _is_a_value(place, which):
-            continue
-        value = float(constant)
+    for which, value in constants_of(place):
         if place.name in ("mul", "div", "add", "sub", "pow"):
             message = f"the constant {number(value)} is left out of {place}"
             yield replaced("different-function", message, place, 1.2, _only_input(0))
-        for other in _neighbours(value):
+        for other in neighbours(value):
             message = f"the constant of {place} is {number(other)} instead of {number(value)}"
             yield replaced("different-function", message, place, 1.4, with_constant(which, other))
-        if not isinstance(constant, int) and not math.isinf(value):
-            message = f"the constant of {place} has the other sign"
-            yield replaced("different-function", message, place, 1.35, with_constant(which, -value))
-
-
-def _is_a_value(place: Place, which: int) -> bool:
-    """Whether a constant is a number to compute with, and no axis, size or choice."""
-    arithmetic = ("add", "sub", "rsub", "mul", "div", "pow", "clamp", "clamp_min", "clamp_max", "leaky_relu", "elu")
-    return place.name in (*arithmetic, "threshold", "softplus", "masked_fill") and which < 2
-
-
-def _neighbours(value: float) -> list[float]:
-    """What else a constant may be remembered as: a half of it, its root, its inverse, one more ..."""
-    if math.isinf(value) or math.isnan(value):
-        return [0.0]
-    found = [0.0, 0.5, 1.0, 2.0, value / 2, 2 * value, value - 1, value + 1, value**2, value / 10, 10 * value]
-    found += [1 / value] if value else []
-    found += [math.sqrt(value)] if value > 0 else []
-    return [one for one in dict.fromkeys(found) if one != value]
 
 
 def _transposed(tape: Tape, place: Place) -> Iterator[Fault]:

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, constants_of, neighbours, other_constant
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
+from gradproof.report import number
 from gradproof.tape import Gradients, Node, NodeHook, Recorder, Tape, Tensor, Totals
 
 Changed = Callable[[Node, list[Tensor]], Tensor]
@@ -105,7 +106,10 @@ def faults(survey: Survey) -> Iterator[Fault]:
     """For each operation whose rule is written out, and each operation in that rule: what may go wrong there."""
     tape, places = survey.tape, survey.places
     for place in places:
+        yield from _other_constants(place)
         program = recorded(tape, place.model)
+        if program is not None and place.name not in (*SYMBOLS, "convolution"):
+            yield from _other_factors(survey, place, program)
         for index, code, words, changed in _changes(program) if program is not None else ():
             assert program is not None
             for position in _touched(tape, place, program, index):
@@ -117,6 +121,46 @@ def faults(survey: Survey) -> Iterator[Fault]:
                     rank = 1.2 if nodes == place.nodes else 1.35
                     message = f"in {whose}, {words}{where}"
                     yield Fault(code, message, place.site, rank, {node.index: hook for node in nodes})
+
+
+def _other_constants(place: Place) -> Iterator[Fault]:
+    """The derivative of the same function with another constant: the slope of a leaky ReLU, a power."""
+    for which, value in constants_of(place):
+        for other in neighbours(value):
+            message = f"the derivative of {place} is taken with {number(other)} where its constant is {number(value)}"
+            hooks = {node.index: _with_other_constant(which, other) for node in place.nodes}
+            yield Fault("different-function", message, place.site, 1.35, hooks)
+
+
+def _with_other_constant(which: int, value: float) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        return tape.vjp(other_constant(node, which, value), grads, at={})
+
+    return hook
+
+
+def _other_factors(survey: Survey, place: Place, program: Program) -> Iterator[Fault]:
+    """A factor of the rule, with another array of the same shape in its place."""
+    first = [node.inputs[0] for node in place.nodes]
+    for node in program.nodes:
+        on_spine = [value in program.spine for value in node.inputs]
+        if node.name != "mul" or len(node.inputs) != 2 or sum(on_spine) != 1:
+            continue
+        factor = 1 - on_spine.index(True)
+        if program.values[node.inputs[factor]].shape != survey.tape.values[first[-1]].shape:
+            continue
+        words = program.text(node.inputs[factor])
+        for row in survey.pool.fitting(place.nodes, first):
+            for position in _touched(survey.tape, place, program, node.index) if not row.transposed else ():
+                message = f"in the derivative of {place}, {row.words} stands for `{words}`"
+                pairs = [(one, value) for one, value in zip(place.nodes, row.values, strict=True) if value is not None]
+                changed = {one.index: _with_factor(factor, survey.tape.values[value]) for one, value in pairs}
+                hooks = {i: _slipped(program, node.index, change, position) for i, change in changed.items()}
+                yield Fault("wrong-operand", message, place.site, 1.55, hooks)
+
+
+def _with_factor(position: int, value: Tensor) -> Changed:
+    return lambda node, inputs: node.run(_replaced(inputs, position, value))[0]
 
 
 def recorded(tape: Tape, node: Node) -> Program | None:

@@ -1,0 +1,63 @@
+"""Functions of one array that may stand in each other's place, and their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+Tensor = torch.Tensor
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda z: z.clone(),
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
+    "leaky_relu, slope 0.1": lambda z: F.leaky_relu(z, 0.1),
+    "leaky_relu, slope 0.2": lambda z: F.leaky_relu(z, 0.2),
+    "elu": F.elu,
+    "selu": F.selu,
+    "softplus": F.softplus,
+    "gelu": F.gelu,
+    "gelu (tanh)": lambda z: F.gelu(z, approximate="tanh"),
+    "silu": F.silu,
+    "mish": F.mish,
+    "hardtanh": F.hardtanh,
+    "relu6": F.relu6,
+    "softsign": F.softsign,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "exp": torch.exp,
+    "abs": torch.abs,
+    "square": torch.square,
+    "log": torch.log,
+    "log2": torch.log2,
+    "log10": torch.log10,
+    "log1p": torch.log1p,
+    "sqrt": torch.sqrt,
+    "logsigmoid": F.logsigmoid,
+}
+# What may be taken of a result besides: everything that may stand in a function's place, and two more.
+MORE: dict[str, Callable[[Tensor], Tensor]] = {"one minus": lambda z: 1 - z, "minus": torch.neg}
+
+# f' written in terms of y = f(z), as it is often remembered.
+BY_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda y: y * (1 - y),
+    "tanh": lambda y: 1 - y * y,
+    "exp": lambda y: y,
+    "sqrt": lambda y: 0.5 / y,
+    "rsqrt": lambda y: -0.5 * y**3,
+    "reciprocal": lambda y: -y * y,
+    "softplus": lambda y: 1 - torch.exp(-y),
+}
+
+
+def derivative(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """The derivative of an elementwise function at each entry."""
+    x = z.detach().requires_grad_()
+    with torch.enable_grad():
+        total = function(x).sum()
+    (found,) = torch.autograd.grad(total, [x])
+    return found
