@@ -13,7 +13,7 @@ from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook
 
 MANY = 24  # contributions that are tried one by one; of more, the first and the last
 
@@ -22,6 +22,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     """For each value that is used several times, and each look-up by index."""
     tape, places = survey.tape, survey.places
     yield from _single_uses(tape)
+    yield from _without_a_line(tape)
     for place in places:
         yield from _repeated_indices(tape, place)
         yield from _overlapping_windows(tape, place)
@@ -37,6 +38,29 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
         chosen = users if len(users) <= MANY else [users[0], users[-1]]
         for user in chosen:
             yield _only_use(tape, value, name, users, user, repeated)
+
+
+def _without_a_line(tape: Tape) -> Iterator[Fault]:
+    """Of what comes back to a value, all that one line sends: a term in which it stands more than once."""
+    for value, arriving in tape.clean.arriving.items():
+        lines: dict[Site, list[int]] = {}
+        for index, _ in arriving:
+            if index >= 0:
+                site = tape.nodes[index].site
+                lines.setdefault(Site(site.file, site.line), []).append(index)
+        for site, users in lines.items():
+            if 1 < len(users) < len(arriving):
+                name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
+                message = f"nothing of the gradient flows back to {name} from line {site.line}, where it is used"
+                yield Fault("missing-path", f"{message} {len(users)} times", site, 0.98, values={value: _others(users)})
+
+
+def _others(users: list[int]) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        parts = [grad for index, grad in arriving if index not in users]
+        return sum(parts[1:], parts[0]) if parts else None
+
+    return hook
 
 
 def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, repeated: bool) -> Fault:

@@ -36,7 +36,7 @@ def _other_deltas(
     own = tape.clean.totals[results[last]]
     for row in pool.shifted(place.nodes, results):
         message = f"the gradient of {name} is made with the delta {row.words}"
-        yield _made_with(tape, "shifted-in-time", message, place, position, row)
+        yield _made_with(tape, row.code, message, place, position, row)
     for row in pool.of_one_passage(results) if len(results) == 1 else ():
         message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
         yield _made_with(tape, "shifted-in-time", message, place, position, row, 1.55)
@@ -46,7 +46,7 @@ def _other_deltas(
         if row.transposed or delta is None or bool((delta == own).all()):
             continue
         skipped = there in _ends(tape, results[last], starts)
-        code = "missing-derivative" if skipped else "wrong-operand"
+        code = "missing-derivative" if skipped else row.code
         message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
         message += ": the derivative between them is left out, in this gradient alone" if skipped else ""
         yield _made_with(tape, code, message, place, position, row)

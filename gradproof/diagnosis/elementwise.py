@@ -47,14 +47,14 @@ def elsewhere_faults(survey: Survey) -> Iterator[Fault]:
                 message = f"the derivative of {place} is taken at another array: {row.words}"
                 pairs = zip(regions, row.values, strict=True)
                 hooks = {one.start: in_region(one, _at(value)) for one, value in pairs if value is not None}
-                yield Fault("wrong-operand", message, place.site, 1.5, values=hooks)
+                yield Fault(row.code, message, place.site, 1.5, values=hooks)
             for row in pool.shifted(place.nodes, starts):
                 message = f"each step takes the derivative of {place} at the value {row.words}"
                 hooks = {
                     one.start: in_region(one, _at(value) if value is not None else _without)
                     for one, value in zip(regions, row.values, strict=True)
                 }
-                yield Fault("shifted-in-time", message, place.site, 1.5, values=hooks)
+                yield Fault(row.code, message, place.site, 1.5, values=hooks)
 
 
 def _without(tape: Tape, region: Region, grad: Tensor) -> Tensor:

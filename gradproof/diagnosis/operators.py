@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from gradproof.diagnosis.constants import sizes
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, Replacement, constants_of, neighbours, replaced, with_constant
 from gradproof.diagnosis.places import VIEWS, Place
@@ -37,6 +38,7 @@ def _of_place(survey: Survey, place: Place) -> Iterator[Fault]:
     if place.name in SYMBOLS:
         yield from _other_operators(tape, place)
     yield from _other_constants(place)
+    yield from _divisor_left_out(survey, place)
     if place.name in ("mm", "bmm"):
         yield from _transposed(tape, place)
     if place.name == "convolution":
@@ -80,6 +82,16 @@ def _other_constants(place: Place) -> Iterator[Fault]:
             yield replaced("different-function", message, place, 1.4, with_constant(which, other))
 
 
+def _divisor_left_out(survey: Survey, place: Place) -> Iterator[Fault]:
+    """A division by a size of the problem is a mean."""
+    names = sizes(survey.problem)
+    for _, value in constants_of(place):
+        size = value if place.name == "div" else 1 / value if place.name == "mul" and value else 0.0
+        if size in names:
+            message = f"a sum stands where {place} makes it a mean: the division by {names[int(size)]} is left out"
+            yield replaced("wrong-reduction", message, place, 1.15, _only_input(0))
+
+
 def _transposed(tape: Tape, place: Place) -> Iterator[Fault]:
     for position in (0, 1):
         name = origin(tape, place.model, position)
@@ -100,10 +112,9 @@ def _other_operands(survey: Survey, place: Place) -> Iterator[Fault]:
             pairs = list(zip(place.nodes, row.values, strict=True))
             if row.transposed or any(v is None or tape.producer.get(v, -1) >= node.index for node, v in pairs):
                 continue
-            code = "shifted-in-time" if row.shift else "wrong-operand"
-            words = f"{name} {row.words}" if row.shift else f"{row.words} in place of {name}"
+            words = f"{name} {row.words}" if row.words.startswith("of the") else f"{row.words} in place of {name}"
             rewired = {node.index: {position: value} for node, value in pairs if value is not None}
-            yield Fault(code, f"{place} is done with {words}", place.site, 1.5, rewired=rewired)
+            yield Fault(row.code, f"{place} is done with {words}", place.site, 1.5, rewired=rewired)
 
 
 def _operator(function: Callable[[Tensor, Tensor], Tensor]) -> Replacement:

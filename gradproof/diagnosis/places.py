@@ -15,6 +15,7 @@ FUNCTIONS = tuple(
     "sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh exp log sqrt rsqrt abs".split()
 ) + ("_softmax", "_log_softmax")
 EACH = 8  # a place that is passed at most so often is also searched one passage at a time
+BODY = 6  # operations that no coincidence repeats among others: those of one step of a fused recurrent module
 LONGEST_LINE = 4000  # operations of one line in which repetitions are looked for
 
 
@@ -147,7 +148,8 @@ def _longest_repetition(names: Sequence[str]) -> tuple[int, int, int] | None:
         for i in range(len(names) - period):
             run = run + 1 if names[i] == names[i + period] else 0
             times = run // period + 1
-            if times > 1 and times * period > covered:
+            is_loop = period >= BODY or times * period == len(names) or (times > 2 and period > 1)
+            if times > 1 and times * period > covered and is_loop:
                 covered = times * period
                 best = (i + period + 1 - covered, period, times)
         if covered == len(names):

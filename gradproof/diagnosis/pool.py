@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal
 from gradproof.tape import Node, Tape
 
@@ -18,6 +19,11 @@ class Row:
     shift: int = 0
     transposed: bool = False
 
+    @property
+    def code(self) -> str:
+        """The finding code of a row that stands in another's place."""
+        return "shifted-in-time" if self.shift else "wrong-operand"
+
 
 class Pool:
     """All rows of values, to be asked for those that would fit in a place."""
@@ -26,6 +32,7 @@ class Pool:
         self.tape = tape
         self.constants = {**tape.parameters, **tape.data}
         self.rows: dict[int, dict[tuple[int, ...], str]] = {}
+        self._in_time: dict[int, bool] = {}
         for place in places:
             known = self.rows.setdefault(len(place.nodes), {})
             outputs = tuple(node.outputs[0] for node in place.nodes)
@@ -49,15 +56,30 @@ class Pool:
                 yield Row(name, (number,) * count)
         for values, words in self.rows.get(count, {}).items():
             if values != tuple(own) and all(self._fits(one, like.shape) for one in values):
-                yield Row(words, values)
+                yield Row(words, values, self._shift(values, tuple(own)))
             turned = like.shape[:-2] + like.shape[-2:][::-1]
             if like.dim() >= 2 and all(self._fits(one, turned) for one in values):
                 yield Row(f"the transpose of {words}", values, transposed=True)
+
+    def _shift(self, values: tuple[int, ...], own: tuple[int, ...]) -> int:
+        """1 where a row is the own one a step later, -1 where it is that of a step before."""
+        if len(own) < 2 or len(set(own)) < 2 or not self.in_time(len(own)):
+            return 0
+        return 1 if values[:-1] == own[1:] else -1 if values[1:] == own[:-1] else 0
+
+    def in_time(self, count: int) -> bool:
+        """Whether places that are passed so often are steps of a recurrence: the same weights serve all of them."""
+        if count not in self._in_time:
+            self._in_time[count] = any(
+                len(set(values)) == 1 and parameter_of(self.tape, values[0]) for values in self.rows.get(count, {})
+            )
+        return self._in_time[count]
 
     def shifted(self, nodes: Sequence[Node], own: Sequence[int]) -> Iterator[Row]:
         """The own row one passage on or back, where it changes from passage to passage."""
         if len(set(own)) < 2:
             return
+        what = "step" if self.in_time(len(own)) else "passage"
         for shift, neighbour in ((1, "after"), (-1, "before")):
             moved = own[1:] if shift == 1 else own[:-1]
             edges: list[int | None] = [own[-1] if shift == 1 else own[0], None]
@@ -65,7 +87,7 @@ class Pool:
                 edges.insert(0, self._following(nodes, own))
             for edge in dict.fromkeys(edges):
                 values = (*moved, edge) if shift == 1 else (edge, *moved)
-                yield Row(f"of the step {neighbour} its own", values, shift)
+                yield Row(f"of the {what} {neighbour} its own", values, shift if what == "step" else 0)
 
     def of_one_passage(self, own: Sequence[int]) -> Iterator[Row]:
         """For a place that is passed once: the values of single passages of places that are passed several times."""

@@ -45,8 +45,11 @@ def _of_factor(tape: Tape, place: Place, pool: Pool, position: int) -> Iterator[
         verb = "multiplication by" if place.name == "mul" else "division by"
         message = f"in the gradient of {target}, the {verb} {factor} is left out"
         if position == 0 or place.name == "mul":
-            hooks = {node.index: _without_factor(position) for node in place.nodes}
+            hooks = {node.index: _without_factor(position, 1.0) for node in place.nodes}
             yield Fault("missing-derivative", message, place.site, 1.2, hooks)
+            if _is_negative(tape, place.model.inputs[other]):
+                hooks = {node.index: _without_factor(position, -1.0) for node in place.nodes}
+                yield Fault("missing-derivative", f"{message}, but for its sign", place.site, 1.25, hooks)
     if place.name == "div":
         for power, words in ((1, "one division by it too few"), (-1, "one division by it too many")):
             below = factor if position == 0 else target
@@ -56,10 +59,16 @@ def _of_factor(tape: Tape, place: Place, pool: Pool, position: int) -> Iterator[
     yield from _other_operands(tape, place, pool, position, target, factor)
 
 
-def _without_factor(position: int) -> NodeHook:
+def _is_negative(tape: Tape, value: int) -> bool:
+    """Whether a value is minus something: whoever forgets the factor may remember the sign."""
+    producer = tape.producer.get(value)
+    return producer is not None and tape.nodes[producer].name == "neg"
+
+
+def _without_factor(position: int, sign: float) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
-        found[position] = None if grad is None else unbroadcast(grad, tape.values[node.inputs[position]])
+        found[position] = None if grad is None else unbroadcast(sign * grad, tape.values[node.inputs[position]])
         return found
 
     return hook
@@ -103,17 +112,17 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
     """The rule for one factor, with another array of the same shape as the other factor."""
     own = [node.inputs[1 - position] for node in place.nodes]
     for row in pool.shifted(place.nodes, own):
-        message = f"in the gradient of {target}, each step uses {factor} {row.words}"
-        yield _substituted(place, position, row, "shifted-in-time", message, 1.4)
+        message = f"in the gradient of {target}, each passage uses {factor} {row.words}"
+        yield _substituted(place, position, row, message, 1.4)
     for row in pool.fitting(place.nodes, own):
         message = f"in the gradient of {target}, {row.words} stands for {factor}"
-        yield _substituted(place, position, row, "wrong-operand", message, 1.6 + 0.05 * row.transposed)
+        yield _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed)
 
 
-def _substituted(place: Place, position: int, row: Row, code: str, message: str, rank: float) -> Fault:
+def _substituted(place: Place, position: int, row: Row, message: str, rank: float) -> Fault:
     pairs = zip(place.nodes, row.values, strict=True)
     hooks = {node.index: _with_operand(position, value, row.transposed) for node, value in pairs}
-    return Fault(code, message, place.site, rank, hooks)
+    return Fault(row.code, message, place.site, rank, hooks)
 
 
 def _with_operand(position: int, value: int | None, transposed: bool) -> NodeHook:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gradproof.diagnosis.branches import restricted
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, constants_of, neighbours, other_constant
 from gradproof.diagnosis.places import Place
@@ -120,7 +121,10 @@ def faults(survey: Survey) -> Iterator[Fault]:
                     hook = _slipped(program, index, changed, position)
                     rank = 1.2 if nodes == place.nodes else 1.35
                     message = f"in {whose}, {words}{where}"
-                    yield Fault(code, message, place.site, rank, {node.index: hook for node in nodes})
+                    fault = Fault(code, message, place.site, rank, {node.index: hook for node in nodes})
+                    yield fault
+                    if nodes == place.nodes:
+                        yield from restricted(survey, place, position, dict(fault.nodes), fault)
 
 
 def _other_constants(place: Place) -> Iterator[Fault]:
@@ -156,7 +160,10 @@ def _other_factors(survey: Survey, place: Place, program: Program) -> Iterator[F
                 pairs = [(one, value) for one, value in zip(place.nodes, row.values, strict=True) if value is not None]
                 changed = {one.index: _with_factor(factor, survey.tape.values[value]) for one, value in pairs}
                 hooks = {i: _slipped(program, node.index, change, position) for i, change in changed.items()}
-                yield Fault("wrong-operand", message, place.site, 1.55, hooks)
+                fault = Fault("wrong-operand", message, place.site, 1.55, hooks)
+                yield fault
+                if len(hooks) == len(place.nodes):
+                    yield from restricted(survey, place, position, hooks, fault)
 
 
 def _with_factor(position: int, value: Tensor) -> Changed:
