@@ -156,6 +156,16 @@ def _vector_norm(x: Tensor, order: float = 2, dim: Any = None, keepdim: bool = F
     return (x**2).sum(dims, keepdim).sqrt()
 
 
+def _bilinear(
+    a: Tensor, weight: Tensor, b: Tensor, of_a: Any, of_weight: Any, of_b: Any, summed: Any, unroll: int = 1
+) -> Any:
+    """a (n, i), weight (k, i, j), b (n, j), as F.bilinear asks for them: (n, k)."""
+    if (list(of_a), list(of_weight), list(of_b), list(summed)) != ([1, 3], [0], [1, 2], [2, 3]):
+        return NotImplemented
+    product = torch.bmm(a.expand(weight.shape[0], *a.shape), weight)  # (k, n, j)
+    return (product * b).sum(-1).t()
+
+
 def _copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return source.to(x.dtype).expand(x.shape).clone()
 
@@ -177,6 +187,7 @@ TABLE: Mapping[str, Callable[..., Any]] = {
     "addmv": _addmv,
     "baddbmm": _baddbmm,
     "linalg_vector_norm": _vector_norm,
+    "_trilinear": _bilinear,
     "copy": _copy,
 }
 

@@ -16,7 +16,7 @@ from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
-BUNDLES = ("expand", "view", "unsqueeze", "stack", "cat")
+BUNDLES = ("expand", "view", "_unsafe_view", "unsqueeze", "transpose", "t", "stack", "cat", "mm", "bmm", "mv")
 DEEPEST = 6  # operations between the slip and the branch
 Step = tuple[int, int]  # an operation, and which of its inputs
 

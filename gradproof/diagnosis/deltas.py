@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gradproof.diagnosis.contributions import contribution, parameter_of, parameter_value
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
-from gradproof.diagnosis.pool import Pool, Row
+from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.regions import elementwise_regions
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Tape, Tensor, Totals, ValueHook
@@ -43,13 +43,17 @@ def _other_deltas(
     for row in pool.fitting(place.nodes, results):
         there = row.values[last]
         delta = None if there is None else tape.clean.totals.get(there)
-        if row.transposed or delta is None or bool((delta == own).all()):
+        if row.transposed or delta is None or _same(delta, own):
             continue
         skipped = there in _ends(tape, results[last], starts)
         code = "missing-derivative" if skipped else row.code
         message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
         message += ": the derivative between them is left out, in this gradient alone" if skipped else ""
         yield _made_with(tape, code, message, place, position, row)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one == other).all())
 
 
 def _made_with(tape: Tape, code: str, message: str, place: Place, position: int, row: Row, rank: float = 1.5) -> Fault:
@@ -69,7 +73,7 @@ def _same_delta(tape: Tape, value: int) -> set[int]:
     own = tape.clean.totals.get(value)
     found = {value}
     for other, delta in tape.clean.totals.items():
-        if own is not None and delta.shape == own.shape and bool((delta == own).all()):
+        if own is not None and _same(delta, own):
             found.add(other)
     return found
 
@@ -82,6 +86,7 @@ def _with_deltas(place: Place, position: int, row: Row) -> ValueHook:
         for node, value in zip(place.nodes, row.values, strict=True):
             own = totals.get(node.outputs[0])
             other = None if value is None else totals.get(value)
+            other = None if other is None else fitted(other, tuple(tape.values[node.outputs[0]].shape))
             for delta, sign in ((own, -1.0), (other, 1.0)):
                 made = None if delta is None else contribution(tape, node, position, delta)
                 if made is not None:

@@ -9,6 +9,7 @@ import torch
 from gradproof.diagnosis.elementary import BY_OUTPUT, FUNCTIONS, derivative
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
@@ -62,7 +63,15 @@ def _without(tape: Tape, region: Region, grad: Tensor) -> Tensor:
 
 
 def _at(value: int) -> RegionRule:
-    return lambda tape, region, grad: region.backward(tape, grad, at=tape.values[value])
+    return lambda tape, region, grad: region.backward(tape, grad, at=_like(tape, value, tape.values[region.start]))
+
+
+def _like(tape: Tape, value: int, like: Tensor) -> Tensor:
+    """A value in the shape of another. Raises ValueError where it has not so many entries."""
+    found = fitted(tape.values[value], tuple(like.shape))
+    if found is None:
+        raise ValueError("the shapes do not fit")
+    return found
 
 
 def _is_whole(place: Place, regions: tuple[Region, ...]) -> bool:

@@ -22,6 +22,51 @@ def faults(survey: Survey) -> Iterator[Fault]:
             words = "the last step is" if k == 1 else f"the last {k} steps are"
             message = f"of the {count} steps, {words} left out on the way back"
             yield Fault("truncated-in-time", message, loop[0].site, 1.3, {node.index: _nothing for node in first})
+        yield from _carries_cut(survey.tape, loop)
+
+
+def _carries_cut(tape: Tape, loop: list[Place]) -> Iterator[Fault]:
+    """What steps hand back to those before them, by whatever route, cut at every step, or from some step on."""
+    count = len(loop[0].nodes)
+    crossing = [_crossing(tape, loop, k) for k in range(1, count)]
+    if not any(crossing):
+        return
+    cuts = {", at every step": set(range(1, count))}
+    for k in range(2, count) if count <= 2 * EACH else (count // 2, count - 1):
+        cuts[f" beyond step {k}: steps 1 to {k} get nothing from those after them"] = set(range(1, k + 1))
+    for width in range(2, min(5, count)):
+        cuts[f" between windows of {width} steps"] = {k for k in range(1, count) if k % width == 0}
+        cuts[f" between windows of {width} steps, counted from the last"] = {
+            k for k in range(1, count) if (count - k) % width == 0
+        }
+    for words, chosen in cuts.items():
+        values = {value: _not_from(users) for k in chosen for value, users in crossing[k - 1].items()}
+        if values:
+            message = f"the gradient that a step hands back to the one before it is dropped{words}"
+            yield Fault("truncated-in-time", message, loop[0].site, 1.2, values=values)
+
+
+def _crossing(tape: Tape, loop: list[Place], k: int) -> dict[int, set[int]]:
+    """The arrays that pass k takes from passes before it, each with the operations that take it; no sums of losses."""
+    first = min(place.nodes[k].index for place in loop)
+    last = max(place.nodes[k - 1].index for place in loop)
+    start = min(place.nodes[0].index for place in loop)
+    found: dict[int, set[int]] = {}
+    for value in tape.differentiable:
+        maker = tape.producer.get(value, -1)
+        if start <= maker <= last and tape.values[value].numel() > 1:
+            users = {index for index in tape.consumers.get(value, ()) if index >= first}
+            if users & {place.nodes[k].index for place in loop}:
+                found[value] = users
+    return found
+
+
+def _not_from(users: set[int]) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        parts = [grad for index, grad in arriving if index not in users]
+        return sum(parts[1:], parts[0]) if parts else None
+
+    return hook
 
 
 def loops(places: list[Place]) -> list[list[Place]]:

@@ -12,7 +12,7 @@ from gradproof.diagnosis.fault import Fault, Replacement, constants_of, neighbou
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import Node, Tape, Tensor
+from gradproof.tape import Node, Tape, Tensor, ValueHook
 
 OTHERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div}
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -67,6 +67,16 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
             signs = {symbol, SYMBOLS[place.name]} == {"+", "-"}
             message = f"{place} has the other sign: `{symbol}`" if signs else f"{place} is done with `{symbol}`"
             yield replaced("different-function", message, place, 1.3 if signs else 1.35, _operator(operator))
+    if _outer(tape, node) is not None:
+        n = len(tape.values[node.inputs[0]])
+        for turned in (0, 1):
+            message = f"in {place}, an array of shape ({n},) met one of shape ({n}, 1) and became ({n}, {n})"
+            message += ": every sample against every other"
+            fault = replaced("broadcast", message, place, 1.25, _every_pair(turned))
+            yield fault
+            summed = f"{message}, and what should be a mean over all pairs is divided by {n} alone"
+            terms = {value: _times(float(n)) for value in tape.terms.values()}
+            yield Fault("broadcast", summed, place.site, 1.3, forward=fault.forward, values=terms)
     if place.name in SWAPPED:
         message = f"{place} is done the other way round, with its operands exchanged"
         yield replaced("different-function", message, place, 1.3, lambda node, x, _: node.run(x[::-1]))
@@ -110,11 +120,33 @@ def _other_operands(survey: Survey, place: Place) -> Iterator[Fault]:
         name = origin(tape, place.model, position)
         for row in [*survey.pool.shifted(place.nodes, own), *survey.pool.fitting(place.nodes, own)]:
             pairs = list(zip(place.nodes, row.values, strict=True))
-            if row.transposed or any(v is None or tape.producer.get(v, -1) >= node.index for node, v in pairs):
+            if row.transposed or not all(_is_there(tape, node, v, tape.values[own[-1]].shape) for node, v in pairs):
                 continue
             words = f"{name} {row.words}" if row.words.startswith("of the") else f"{row.words} in place of {name}"
             rewired = {node.index: {position: value} for node, value in pairs if value is not None}
             yield Fault(row.code, f"{place} is done with {words}", place.site, 1.5, rewired=rewired)
+
+
+def _is_there(tape: Tape, node: Node, value: int | None, shape: torch.Size) -> bool:
+    """Whether a value of this shape has been computed before an operation."""
+    return value is not None and tape.values[value].shape == shape and tape.producer.get(value, -1) < node.index
+
+
+def _outer(tape: Tape, node: Node) -> int | None:
+    """The common length of two columns, or of two arrays of one axis."""
+    one, other = (tuple(tape.values[value].shape) for value in node.inputs)
+    return one[0] if one == other and len(one) in (1, 2) and one[0] > 1 and one[1:] in ((), (1,)) else None
+
+
+def _times(factor: float) -> ValueHook:
+    return lambda tape, arriving, totals: factor * arriving[0][1] if arriving else None
+
+
+def _every_pair(turned: int) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        return node.run([one.reshape(1, -1) if i == turned else one.reshape(-1, 1) for i, one in enumerate(inputs)])
+
+    return replacement
 
 
 def _operator(function: Callable[[Tensor, Tensor], Tensor]) -> Replacement:

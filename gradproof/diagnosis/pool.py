@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal
-from gradproof.tape import Node, Tape
+from gradproof.tape import Node, Tape, Tensor
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,18 @@ class Row:
     def code(self) -> str:
         """The finding code of a row that stands in another's place."""
         return "shifted-in-time" if self.shift else "wrong-operand"
+
+
+def fitted(array: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """An array in another shape, where a product would take it so: rows of all samples and steps, or one for all."""
+    own = tuple(array.shape)
+    if own == shape:
+        return array
+    if len(own) > len(shape) > 1 and own[-1] == shape[-1] and array.numel() == math.prod(shape):
+        return array.reshape(shape)
+    if 1 < len(own) < len(shape) and own == shape[len(shape) - len(own) :]:
+        return array.expand(shape)
+    return None
 
 
 class Pool:
@@ -85,6 +98,8 @@ class Pool:
             edges: list[int | None] = [own[-1] if shift == 1 else own[0], None]
             if shift == 1:
                 edges.insert(0, self._following(nodes, own))
+            if shift == -1:
+                edges.append(own[-1])  # an index of -1 is the last
             for edge in dict.fromkeys(edges):
                 values = (*moved, edge) if shift == 1 else (edge, *moved)
                 yield Row(f"of the {what} {neighbour} its own", values, shift if what == "step" else 0)
@@ -102,7 +117,7 @@ class Pool:
 
     def _fits(self, value: int, shape: Sequence[int]) -> bool:
         one = self.tape.values[value]
-        return tuple(one.shape) == tuple(shape) and one.dtype.is_floating_point
+        return one.dtype.is_floating_point and fitted(one, tuple(shape)) is not None
 
     def _following(self, nodes: Sequence[Node], own: Sequence[int]) -> int | None:
         """What the row would hold in one passage more: the value made of the last passage as the others were made."""

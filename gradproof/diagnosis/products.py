@@ -9,7 +9,7 @@ import torch
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
-from gradproof.diagnosis.pool import Pool, Row
+from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.local_rules import unbroadcast
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
@@ -133,8 +133,9 @@ def _with_operand(position: int, value: int | None, transposed: bool) -> NodeHoo
         if value is None:
             found[position] = None
         else:
-            operand = tape.values[value].mT if transposed else tape.values[value]
-            if operand.shape != tape.values[node.inputs[1 - position]].shape:
+            like = tuple(tape.values[node.inputs[1 - position]].shape)
+            operand = tape.values[value].mT if transposed else fitted(tape.values[value], like)
+            if operand is None or tuple(operand.shape) != like:
                 raise ValueError("the shapes do not fit")
             found[position] = tape.vjp(node, grads, at={1 - position: operand})[position]
         return found

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from gradproof.diagnosis.branches import restricted
@@ -167,7 +168,7 @@ def _other_factors(survey: Survey, place: Place, program: Program) -> Iterator[F
 
 
 def _with_factor(position: int, value: Tensor) -> Changed:
-    return lambda node, inputs: node.run(_replaced(inputs, position, value))[0]
+    return lambda node, inputs: node.run(_replaced(inputs, position, value.reshape(inputs[position].shape)))[0]
 
 
 def recorded(tape: Tape, node: Node) -> Program | None:
@@ -277,6 +278,11 @@ def _of_sum(program: Program, node: Node, whole: str) -> Iterator[tuple[str, str
 
 
 def _of_matrices(program: Program, node: Node, whole: str) -> Iterator[tuple[str, str, Changed]]:
+    made = program.values[node.outputs[0]].shape
+    for position, value in enumerate(node.inputs):
+        if value in program.spine and program.values[value].shape == made:
+            other = program.text(node.inputs[1 - position])
+            yield "missing-derivative", f"the matrix `{other}` of {whole} is left out", lambda _, x, i=position: x[i]
     for position, value in enumerate(node.inputs):
         if program.values[value].dim() >= 2:
             words = f"the transpose of `{program.text(value)}` stands in {whole}"
@@ -303,11 +309,7 @@ def _of_reduction(program: Program, node: Node, whole: str) -> Iterator[tuple[st
 
 
 def _kept(position: int) -> Changed:
-    return lambda node, inputs: inputs[position].expand(node_shape(node, inputs))
-
-
-def node_shape(node: Node, inputs: list[Tensor]) -> torch.Size:
-    return torch.broadcast_shapes(*(one.shape for one in inputs))
+    return lambda node, inputs: inputs[position].expand(np.broadcast_shapes(*(one.shape for one in inputs)))
 
 
 def _twice(position: int) -> Changed:

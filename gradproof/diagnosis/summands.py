@@ -40,11 +40,35 @@ def faults(survey: Survey) -> Iterator[Fault]:
         for axis, length in enumerate(one.shape):
             for code, words, change, rank in _changes(axis, length, survey.problem) if length > 1 else ():
                 yield _fault(survey.tape, [one], code, words, change, rank)
+    yield from _of_deltas(survey)
     for axis in range(max((len(one.shape) for one in sums), default=0)):
         having = [one for one in sums if len(one.shape) > axis and one.shape[axis] > 1]
         if len({one.parameter for one in having}) > 1 and len({one.shape[axis] for one in having}) == 1:
             for code, words, change, rank in _changes(axis, having[0].shape[axis], survey.problem):
                 yield _fault(survey.tape, having, code, words, change, rank)
+
+
+def _of_deltas(survey: Survey) -> Iterator[Fault]:
+    """Of what arrives at a result, the first or the last entry along an axis only."""
+    tape = survey.tape
+    for place in survey.places:
+        value = place.nodes[0].outputs[0]
+        if len(place.nodes) > 1 or place.name in VIEWS or value not in tape.clean.totals:
+            continue
+        for axis, length in enumerate(tape.values[value].shape[:MOST_AXES]):
+            for index, which in ((-1, "last"), (0, "first")) if length > 1 else ():
+                of_samples = place.name != "stack" or length == survey.problem.samples
+                code = "one-sample-only" if of_samples and axis == survey.problem.batch_axis else "last-step-only"
+                message = f"of what arrives at {place}, only the {which} of {length} along axis {axis} is kept"
+                values = {value: _changed_delta(_kept(axis, [index % length]))}
+                yield Fault(code, message, place.site, 1.3, values=values)
+
+
+def _changed_delta(change: Change) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        return change(sum((grad for _, grad in arriving[1:]), arriving[0][1])) if arriving else None
+
+    return hook
 
 
 def _sums(tape: Tape, place: Place) -> Iterator[_Sum]:
@@ -72,7 +96,7 @@ def _looked_at(tape: Tape, node: Node) -> list[int]:
 
 
 def _changes(axis: int, length: int, problem: Problem) -> Iterator[tuple[str, str, Change, float]]:
-    is_batch = axis == problem.batch_axis and length == problem.samples
+    is_batch = axis == problem.batch_axis
     what = "sample" if is_batch else "step" if axis else "row"
     only = "one-sample-only" if is_batch else "last-step-only"
     what = what if is_batch else f"entry along axis {axis}"

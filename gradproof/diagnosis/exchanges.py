@@ -1,0 +1,59 @@
+"""Parts of an array that are put together again in another order: gates, heads, the halves of a product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+
+SLICES = ("slice", "select", "narrow")
+MOST = 8  # parts of which each two are tried
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each array that is split, and each two of its parts: the gradients of the two exchanged."""
+    for place in survey.places:
+        if place.name in ("split", "split_with_sizes", "unbind", "chunk"):
+            yield from _of_split(survey.tape, place)
+    yield from _of_slices(survey.tape, [place for place in survey.places if place.name in SLICES])
+
+
+def _of_split(tape: Tape, place: Place) -> Iterator[Fault]:
+    shapes = [tape.values[value].shape for value in place.model.outputs]
+    for i, j in combinations(range(min(len(shapes), MOST)), 2):
+        if shapes[i] == shapes[j]:
+            message = f"the gradients of parts {i + 1} and {j + 1} of {place} are exchanged"
+            hooks = {node.index: _exchanged(i, j) for node in place.nodes}
+            yield Fault("wrong-operand", message, place.site, 1.4, hooks)
+
+
+def _exchanged(i: int, j: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        moved = list(grads)
+        moved[i], moved[j] = grads[j], grads[i]
+        return tape.vjp(node, moved)
+
+    return hook
+
+
+def _of_slices(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    for one, other in combinations(places, 2):
+        pairs = list(zip(one.nodes, other.nodes, strict=False))
+        same = len(one.nodes) == len(other.nodes) and all(a.inputs[0] == b.inputs[0] for a, b in pairs)
+        shapes = {tape.values[node.outputs[0]].shape for pair in pairs for node in pair}
+        if same and len(shapes) == 1:
+            message = f"the gradients of {one} and {other} are exchanged"
+            hooks = {a.index: _with_total_of(b.outputs[0]) for a, b in pairs}
+            hooks |= {b.index: _with_total_of(a.outputs[0]) for a, b in pairs}
+            yield Fault("wrong-operand", message, one.site, 1.4, hooks)
+
+
+def _with_total_of(value: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        return tape.vjp(node, [totals.get(value)])
+
+    return hook
