@@ -12,6 +12,7 @@ from gradproof.diagnosis.fault import Fault, Replacement, replaced, with_constan
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.survey import Survey
+from gradproof.diagnosis.windows import extreme
 from gradproof.tape import Node, Tape, Tensor, ValueHook, pulled_back
 
 
@@ -113,6 +114,10 @@ def _other_reductions(tape: Tape, place: Place) -> Iterator[Fault]:
         factor, words = (1 / count, "a mean") if place.name == "sum" else (float(count), "a sum")
         message = f"{words} over {count} entries stands where the reference takes {_ARTICLE[place.name]}"
         yield replaced("wrong-reduction", message, place, 1.1, _times(factor))
+    if place.name in ("sum", "mean") and count > 1:
+        for name, words in (("amax", "largest"), ("amin", "smallest")):
+            message = f"the {words} of {count} entries stands where the reference takes {_ARTICLE[place.name]}"
+            yield replaced("different-function", message, place, 1.35, extreme(name))
     if place.name == "mean" and count > 1:
         message = f"{place} divides by {count - 1} instead of {count} (one degree of freedom less)"
         yield replaced("different-function", message, place, 1.25, _times(count / (count - 1)))

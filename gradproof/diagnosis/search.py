@@ -34,6 +34,7 @@ from gradproof.diagnosis import (
     sequences,
     slips,
     summands,
+    windows,
 )
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, Model, run
@@ -65,6 +66,7 @@ FAMILIES: tuple[Family, ...] = (
     operands.faults,
     deltas.faults,
     exchanges.faults,
+    windows.faults,
     scalings.faults,
     inputs.faults,
     samples.faults,

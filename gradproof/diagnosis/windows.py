@@ -1,0 +1,196 @@
+"""Pooling and convolution: what a window sends back spread otherwise, another kind of pooling, other windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import permutations
+
+import torch
+import torch.nn.functional as F
+
+from gradproof.diagnosis.fault import Fault, Replacement, replaced
+from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+
+POOLS = ("max_pool2d_with_indices", "avg_pool2d", "max_pool3d_with_indices", "avg_pool3d")
+EXTREMES = ("amax", "amin", "max", "min")
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each pooling, maximum, padding and convolution, and each array that was flattened."""
+    tape = survey.tape
+    for place in survey.places:
+        if place.name in POOLS:
+            yield from _of_pooling(tape, place)
+        elif place.name in EXTREMES:
+            yield from _of_maximum(tape, place)
+        elif place.name == "convolution":
+            yield from _of_convolution(tape, place)
+        elif place.name == "mm":
+            yield from _of_flattened(tape, place)
+    for place in survey.all_places:
+        if place.name == "constant_pad_nd":
+            yield replaced("different-function", f"{place} pads at the other end", place, 1.3, _padded_elsewhere)
+
+
+def window(node: Node, dims: int) -> tuple[list[int], list[int], list[int]]:
+    """Size, stride and padding of a pooling's window."""
+    args = node.arguments
+    size = _each(args[1], dims)
+    stride = _each(args[2], dims) if len(args) > 2 and args[2] else size
+    return size, stride, _each(args[3], dims) if len(args) > 3 else [0] * dims
+
+
+def _each(value: Sequence[int], dims: int) -> list[int]:
+    return list(value) * dims if len(value) == 1 else list(value)
+
+
+def _average(node: Node, x: Tensor) -> Tensor:
+    dims = 3 if "3d" in node.name else 2
+    size, stride, padding = window(node, dims)
+    return (F.avg_pool3d if dims == 3 else F.avg_pool2d)(x, size, stride, padding)
+
+
+def _maximum(node: Node, x: Tensor) -> Tensor:
+    dims = 3 if "3d" in node.name else 2
+    size, stride, padding = window(node, dims)
+    return (F.max_pool3d if dims == 3 else F.max_pool2d)(x, size, stride, padding)
+
+
+def _of_pooling(tape: Tape, place: Place) -> Iterator[Fault]:
+    count = math.prod(window(place.model, 3 if "3d" in place.name else 2)[0])
+    largest = place.name.startswith("max")
+    if largest:
+        for factor, words in ((1.0, "as if it were an average"), (float(count), "to every entry of it, undivided")):
+            message = f"what flows back through {place} is spread over each window {words}; its largest entry gets all"
+            yield _spread(place, message, factor)
+    other: Callable[[Node, Tensor], Tensor] = _average if largest else _maximum
+    message = f"{place} takes the {'average' if largest else 'maximum'} of each window"
+
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [other(node, inputs[0]), *(values[one] for one in node.outputs[1:])]
+
+    yield replaced("different-function", message, place, 1.3, replacement)
+
+
+def _spread(place: Place, message: str, factor: float) -> Fault:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        if grads[0] is None:
+            return [None] * len(node.inputs)
+        x = tape.values[node.inputs[0]].detach().requires_grad_()
+        with torch.enable_grad():
+            total = (_average(node, x) * grads[0] * factor).sum()
+        return [*torch.autograd.grad(total, [x])]
+
+    return Fault("different-function", message, place.site, 1.3, {node.index: hook for node in place.nodes})
+
+
+def _of_maximum(tape: Tape, place: Place) -> Iterator[Fault]:
+    node = place.model
+    count = tape.values[node.inputs[0]].numel() // max(tape.values[node.outputs[0]].numel(), 1)
+    dims = _dims(node)
+    if dims is None:
+        return
+    for factor, words in ((1.0, "to every entry, undivided"), (1 / count, "evenly over all entries")):
+        message = f"what flows back through {place} is sent {words}, not to the extreme one"
+        hooks = {one.index: _evenly(dims, factor) for one in place.nodes}
+        yield Fault("different-function", message, place.site, 1.3, hooks)
+
+
+def _dims(node: Node) -> list[int] | None:
+    args = node.arguments
+    if len(args) < 2:
+        return []
+    return [args[1]] if isinstance(args[1], int) else list(args[1]) if isinstance(args[1], (list, tuple)) else None
+
+
+def _evenly(dims: list[int], factor: float) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        grad, x = grads[0], tape.values[node.inputs[0]]
+        if grad is None:
+            return [None]
+        for dim in sorted(one % x.dim() for one in dims) if grad.dim() < x.dim() else ():
+            grad = grad.unsqueeze(dim)
+        return [grad.expand(x.shape) * factor]
+
+    return hook
+
+
+def _padded_elsewhere(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+    pad = list(node.arguments[1])
+    swapped = [pad[i ^ 1] for i in range(len(pad))]
+    return [F.pad(inputs[0], swapped, value=float(node.arguments[2]) if len(node.arguments) > 2 else 0.0)]
+
+
+def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
+    """The filters' gradient made with other windows of the input."""
+    stride, dilation, groups = place.model.arguments[3], place.model.arguments[5], place.model.arguments[8]
+    if groups != 1 or any(one != 1 for one in dilation) or place.model.inputs[1] not in tape.differentiable:
+        return
+    if any(one != 1 for one in stride):
+        message = "the gradient of the filters is made with windows one entry apart: the stride is left out"
+        yield _other_windows(place, message, "wrong-operand", lambda one: [1] * len(one))
+    message = "the gradient of the filters is made with the first window for all of them"
+    yield _other_windows(place, message, "wrong-operand", lambda one: [0] * len(one))
+
+
+def _other_windows(place: Place, message: str, code: str, steps: Callable[[list[int]], list[int]]) -> Fault:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is not None:
+            stride, padding = node.arguments[3], node.arguments[4]
+            x = F.pad(tape.values[node.inputs[0]], [side for pad in reversed(padding) for side in (pad, pad)])
+            found[1] = _filters_gradient(x, grad, list(tape.values[node.inputs[1]].shape[2:]), steps(list(stride)))
+        return found
+
+    return Fault(code, f"at {place}, {message}", place.site, 1.45, {node.index: hook for node in place.nodes})
+
+
+def _filters_gradient(x: Tensor, grad: Tensor, size: list[int], steps: list[int]) -> Tensor:
+    """The sum over all windows of what arrived times the window, the windows `steps` apart."""
+    for axis, (length, step, count) in enumerate(zip(size, steps, grad.shape[2:], strict=True), start=2):
+        windows = x.unfold(axis, length, max(step, 1))
+        x = windows.narrow(axis, 0, count) if step else windows.narrow(axis, 0, 1).expand(
+            [count if i == axis else -1 for i in range(windows.dim())]
+        )
+    return torch.einsum(_LETTERS[len(size)], grad, x)
+
+
+_LETTERS = {1: "box,bixk->oik", 2: "boxy,bixykl->oikl", 3: "boxyz,bixyzklm->oiklm"}
+
+
+def _of_flattened(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A product with an array that was flattened: its axes in another order before that."""
+    flat = place.model.inputs[0]
+    producer = tape.producer.get(flat)
+    if len(place.nodes) > 1 or producer is None or tape.nodes[producer].name not in VIEWS:
+        return
+    base = tape.values[tape.nodes[producer].inputs[0]]
+    if not 3 <= base.dim() <= 4 or base.shape[0] != tape.values[flat].shape[0]:
+        return
+    for order in list(permutations(range(1, base.dim())))[1:]:
+        other = base.permute(0, *order).reshape(tape.values[flat].shape)
+        message = f"in the gradient of the weights of {place}, the input's axes are flattened in the order {order}"
+        yield Fault("wrong-operand", message, place.site, 1.5, {place.model.index: _with_input(other)})
+
+
+def _with_input(other: Tensor) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        found[1] = tape.vjp(node, grads, at={0: other})[1]
+        return found
+
+    return hook
+
+
+def extreme(name: str) -> Replacement:
+    """The maximum where a reduction takes a sum or a mean."""
+
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        dims = _dims(node) or list(range(inputs[0].dim()))
+        keep = values[node.outputs[0]].dim() == inputs[0].dim()
+        return [getattr(torch, name)(inputs[0], dims, keep)]
+
+    return replacement
