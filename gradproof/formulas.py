@@ -8,11 +8,11 @@ Sums over axes along which an operand was broadcast are added by themselves.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from gradproof.formula_options import ARITHMETIC, OPTIONS, arguments, axis_of
-from gradproof.source_names import identifiers, names_at
+from gradproof.source_names import Names, identifiers, names_at, target_at
 from gradproof.tape import Node, Tape
 
 TABLE: Mapping[str, str] = {
@@ -114,15 +114,16 @@ TABLE: Mapping[str, str] = {
     "gather": "y = np.take_along_axis(x, i, {along}); at = [*np.indices(i.shape)]; at[{dim}] = i; "
     "np.add.at(dx, tuple(at), dy)",
     # windows
-    "convolution": "y the convolution of x with w{padded}; rows, cols = dy.shape[2:]; "
+    "convolution": "y is the convolution of x with w, channels before rows and columns{padded}; "
+    "rows, cols = dy.shape[2:]; "
     "for i, j in np.ndindex(w.shape[2:]):\n"
     "    dx[{window}] += np.einsum('nohw,oc->nchw', dy, w[:, :, i, j]); "
     "for i, j in np.ndindex(w.shape[2:]):\n"
     "    dw[:, :, i, j] = np.einsum('nohw,nchw->oc', dy, x[{window}]); "
     "db = dy.sum(axis=(0, 2, 3))",
-    "avg_pool2d": "y the mean of each {tall} by {wide} window of x{padded}; rows, cols = dy.shape[2:]; "
+    "avg_pool2d": "y is the mean of each {tall} by {wide} window of x{padded}; rows, cols = dy.shape[2:]; "
     "for i, j in np.ndindex({tall}, {wide}):\n    dx[{window}] += dy / {area}",
-    "max_pool2d_with_indices": "y the largest of each {tall} by {wide} window of x, without ties{padded}; "
+    "max_pool2d_with_indices": "y is the largest of each {tall} by {wide} window of x, without ties{padded}; "
     "rows, cols = dy.shape[2:]; "
     "for i, j in np.ndindex({tall}, {wide}):\n    dx[{window}] += dy * (x[{window}] == y)",
 }
@@ -143,15 +144,27 @@ OWNER = re.compile(r"(?:np\.\w+(?:\.at)?\()?d(\w+)(?=\[| \+?= |, )")
 
 @dataclass(frozen=True)
 class Written:
-    """An operation's rule with its names filled in. `values` and `output` are the tape's numbers of the arrays."""
+    """An operation's rule with its names filled in. `values` and `output` are the tape's numbers of the arrays.
 
+    `steps` are lines of code: what helps, then the gradients; `of` says whose each is (None: it helps).
+    """
+
+    node: Node
     result: str
     operands: tuple[str, ...]
     values: tuple[int, ...]
     output: int
     forward: str
-    steps: tuple[str, ...]  # in order: what helps, then the gradients
+    steps: tuple[str, ...]
+    of: tuple[int | None, ...]
     explained: bool  # whether the operation has to be told for the names to be understood
+
+    def only(self, operands: Collection[int]) -> Written:
+        """The rule for some of the operands; all of it where it has no step for any of them."""
+        kept = [k for k, of in enumerate(self.of) if of is None or of in operands]
+        if all(self.of[k] is None for k in kept):
+            return self
+        return replace(self, steps=tuple(self.steps[k] for k in kept), of=tuple(self.of[k] for k in kept))
 
     def text(self, forward_too: bool = False) -> str:
         """The rule as a report shows it. With `forward_too` it begins with the operation itself."""
@@ -162,31 +175,58 @@ class Written:
         return ("\n" if any("\n" in step for step in shown) else ", ").join(shown)
 
 
-def written(tape: Tape, node: Node) -> Written | None:
-    """The right rule of an operation; None where the table has none, or none for its options."""
+def written(tape: Tape, node: Node, taken: Collection[str] = ()) -> Written | None:
+    """The right rule of an operation; None where the table has none, or none for its options.
+
+    `taken` are names that stand for something else in the caller's code.
+    """
     values, output = _whole(tape, node)
     key = _key(tape, node, values)
     try:
-        options = OPTIONS[key](tape, node) if key in OPTIONS else {}
-        forward, *rules = [part.format(**options) for part in TABLE[key].split("; ")]
+        parts = TABLE[key].format(**(OPTIONS[key](tape, node) if key in OPTIONS else {})).split("; ")
     except (KeyError, ValueError):
         return None
-    owners = [found[1] for rule in rules if (found := OWNER.match(rule.split("\n")[-1].strip()))]
-    operands = OPERANDS.get(key, " ".join(owners)).split()[: len(values)]
-    steps = []
-    for rule in rules:
-        owner = OWNER.match(rule.split("\n")[-1].strip())
-        if owner is None:
-            steps.append(rule)
-            continue
-        of = operands.index(owner[1]) if owner[1] in operands else None
-        concerned = values if key in LISTS else [] if of is None else [values[of]]
-        if set(concerned) & tape.differentiable:
-            steps.append(_joined(tape, key, rule, concerned, output))
-    if not any(OWNER.match(step.split("\n")[-1].strip()) for step in steps) or len(set(values)) < len(values):
+    nameless = key in LISTS or len(set(values)) < len(values)
+    names = (None, (None,)) if nameless else names_at(node.site, node.name, len(values))
+    return _rule(tape, key, parts, values, output, node, names, taken)
+
+
+def of_function(tape: Tape, key: str, start: int, last: Node, taken: Collection[str]) -> Written | None:
+    """The rule of a function that is written out in several operations, of which `last` is the last."""
+    parts = TABLE[key].format(along="axis=-1").split("; ")
+    return _rule(tape, key, parts, [start], last.outputs[0], last, (target_at(last.site), (None,)), taken)
+
+
+def _rule(
+    tape: Tape,
+    key: str,
+    parts: list[str],
+    values: list[int],
+    output: int,
+    node: Node,
+    given: Names,
+    taken: Collection[str],
+) -> Written | None:
+    """An entry of the table, for the operands that have a gradient, with the caller's names put in."""
+    forward, *rules = parts
+    owners = [found[1] if (found := OWNER.match(rule.split("\n")[-1].strip())) else None for rule in rules]
+    operands = OPERANDS.get(key, " ".join(filter(None, owners))).split()[: len(values)]
+    if len(set(values)) < len(values) or len(operands) != (1 if key in LISTS else len(values)):
         return None
-    result = re.split(r"\W", forward)[0]
-    return _named(node, key, result, operands, tuple(values), output, [forward, *steps])
+    steps, of = [], []
+    for rule, owner in zip(rules, owners, strict=True):
+        position = operands.index(owner) if owner in operands else None
+        concerned = values if key in LISTS else values[position : position + 1] if position is not None else []
+        if owner is None or set(concerned) & tape.differentiable:
+            steps.append(rule if owner is None else _joined(tape, key, rule, concerned, output))
+            of.append(position)
+    names = _names([re.split(r"\W", forward)[0], *operands], given, parts, identifiers(node.site.source) | set(taken))
+    pattern: re.Pattern[str] = re.compile(rf"(?<![\w.'])(d?)({'|'.join(names)})(?![\w'])")
+    forward, *steps = [pattern.sub(lambda found: f"{found[1]}{names[found[2]]}", part) for part in (forward, *steps)]
+    result, *others = names.values()
+    explained = [result, *others] != [given[0], *given[1]] or " = " not in forward
+    rule_ = Written(node, result, tuple(others), tuple(values), output, forward, tuple(steps), tuple(of), explained)
+    return rule_ if any(one is not None for one in of) else None
 
 
 def _whole(tape: Tape, node: Node) -> tuple[list[int], int]:
@@ -263,29 +303,20 @@ def summed(text: str, shape: tuple[int, ...], whole: tuple[int, ...]) -> str:
     return f"{text}.sum({axis_of(kept)}, keepdims=True)" if kept else text
 
 
-def _named(
-    node: Node, key: str, result: str, operands: list[str], values: tuple[int, ...], output: int, parts: list[str]
-) -> Written:
-    """The rule in the caller's names, as far as the line tells them."""
-    target, theirs = names_at(node.site, node.name, len(values))
-    theirs = (None,) if key in LISTS else theirs
+def _names(own: list[str], given: Names, parts: list[str], taken: set[str]) -> dict[str, str]:
+    """For each name of the table's, the caller's, or a free one where the line tells none."""
     used = {name for part in parts for name in re.findall(r"(?<![\w.'])[A-Za-z]\w*", part)}
-    helping = used - {one for name in (result, *operands) for one in (name, f"d{name}")}
-    taken = identifiers(node.site.source) | helping | {name for name in (target, *theirs) if name}
+    helping = used - {one for name in own for one in (name, f"d{name}")}
+    theirs = [given[0], *given[1]]
+    taken = taken | helping | {name for name in theirs if name}
     names: dict[str, str] = {}
-    for own, given in zip([result, *operands], [target, *theirs], strict=True):
-        usable = given is not None and given not in helping and given not in names.values()
-        chosen = given if usable and given is not None else _free(own, taken | set(names.values()))
-        names[own] = chosen
-    pattern: re.Pattern[str] = re.compile(rf"(?<![\w.'])(d?)({'|'.join(names)})(?![\w'])")
-    forward, *steps = [pattern.sub(lambda found: f"{found[1]}{names[found[2]]}", part) for part in parts]
-    explained = list(names.values()) != [target, *theirs]
-    return Written(
-        names[result], tuple(names[one] for one in operands), values, output, forward, tuple(steps), explained
-    )
+    for name, one in zip(own, theirs, strict=True):
+        usable = one is not None and one not in helping and one not in names.values()
+        names[name] = one if usable and one is not None else free_name(name, taken | set(names.values()))
+    return names
 
 
-def _free(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str]) -> str:
     """The table's own name, or another where that one stands for something else."""
     candidates: tuple[str, ...] = (name, *SPARE, f"{name}_")
     return next(one for one in candidates if one not in taken and f"d{one}" not in taken)

@@ -36,13 +36,14 @@ OPERATORS = {
     ast.MatMult: "matmul",
     ast.USub: "neg",
 }
+Names = tuple["str | None", tuple["str | None", ...]]  # of a result, and of the operands
 _MODULES = ("torch", "F", "functional", "nn", "special")
 _NO_NAMES = ("T", "mT", "H", "mH", "real", "imag")  # attributes that are another array than the one before the dot
 
 
-def names_at(site: Site, operation: str, count: int) -> tuple[str | None, tuple[str | None, ...]]:
+def names_at(site: Site, operation: str, count: int) -> Names:
     """The names of the result and of the `count` operands; None for each that has no plain name on the line."""
-    unknown: tuple[str | None, tuple[str | None, ...]] = (None, (None,) * count)
+    unknown: Names = (None, (None,) * count)
     line = _parsed(site.source)
     target, value = _assigned(line)
     done = _expression(site.expression) if site.expression else _if_simple(value)
@@ -59,6 +60,13 @@ def names_at(site: Site, operation: str, count: int) -> tuple[str | None, tuple[
     names = tuple(_plain(one) for one in operands[:count])
     whole = value is not None and ast.dump(value) == ast.dump(done)
     return (target if whole and target not in names else None), names
+
+
+def target_at(site: Site) -> str | None:
+    """The one name that is given what an operation gives; None where its line does more with it."""
+    target, value = _assigned(_parsed(site.source))
+    done = _expression(site.expression)
+    return target if value is not None and done is not None and ast.dump(value) == ast.dump(done) else None
 
 
 def identifiers(source: str) -> set[str]:

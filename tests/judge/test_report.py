@@ -99,7 +99,7 @@ def test_one_quantity_of_several():
 def test_what_another_test_has_told_is_not_told_again():
     with pytest.raises(GradientMismatch) as caught:
         report_of(EXTRA, SIGN).assert_matches("b1")
-    caught.value.refer_to("test_gradient[W1]")
+    caught.value.retell(3, "test_gradient[W1]")
     assert caught.value.__notes__[0].split("\n") == [
         "  worst at b1[2]: yours 1.5, torch 3",
         "    relative error 0.5, allowed 1e-12; 3 of 3 entries differ",
