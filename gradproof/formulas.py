@@ -138,6 +138,7 @@ OPERANDS: Mapping[str, str] = {
     "convolution": "x w b",
 }
 LISTS = ("cat", "stack")  # whose operands are one list
+LINE = 60  # as much as a report has room for
 SPARE = "uvqrtghkl"  # names for what has none, where the table's own stands for something else on the line
 OWNER = re.compile(r"(?:np\.\w+(?:\.at)?\()?d(\w+)(?=\[| \+?= |, )")
 
@@ -168,11 +169,16 @@ class Written:
 
     def text(self, forward_too: bool = False) -> str:
         """The rule as a report shows it. With `forward_too` it begins with the operation itself."""
-        begins = forward_too and " = " in self.forward
-        shown = [self.forward, *self.steps] if begins else list(self.steps)
-        if self.explained and not begins:
-            shown.append(f"where {self.forward}")
-        return ("\n" if any("\n" in step for step in shown) else ", ").join(shown)
+        if forward_too and " = " in self.forward:
+            return on_lines([self.forward, *self.steps])
+        return on_lines(self.steps, f"where {self.forward}" if self.explained else "")
+
+
+def on_lines(steps: Sequence[str], where: str = "") -> str:
+    """Steps and what their names mean, on one line where they are short."""
+    parts = [*steps, where] if where else list(steps)
+    line = ", ".join(parts)
+    return line if len(line) <= LINE and "\n" not in line else "\n".join(parts)
 
 
 def written(tape: Tape, node: Node, taken: Collection[str] = ()) -> Written | None:
@@ -194,7 +200,10 @@ def written(tape: Tape, node: Node, taken: Collection[str] = ()) -> Written | No
 def of_function(tape: Tape, key: str, start: int, last: Node, taken: Collection[str]) -> Written | None:
     """The rule of a function that is written out in several operations, of which `last` is the last."""
     parts = TABLE[key].format(along="axis=-1").split("; ")
-    return _rule(tape, key, parts, [start], last.outputs[0], last, (target_at(last.site), (None,)), taken)
+    made_by = tape.producer.get(start)
+    operand = tape.name_of(start) if made_by is None else target_at(tape.nodes[made_by].site)
+    names = (target_at(last.site), (operand if operand and operand.isidentifier() else None,))
+    return _rule(tape, key, parts, [start], last.outputs[0], last, names, taken)
 
 
 def _rule(

@@ -221,17 +221,29 @@ class Report:
                 alike = [finding for finding in same if names is None or finding.parameters == names]
                 concerned = dict.fromkeys(parameter for finding in alike for parameter in finding.parameters)
                 yield from _paragraph(f"{code} ({', '.join(concerned)})" if concerned else code, 2)
-                if hints == 1 and code not in STRUCTURE:
-                    continue
-                for finding in alike[:SHOWN]:
-                    yield from self._message(finding)
-                    if finding.mend and hints == EVERYTHING:
-                        yield from _mended(finding.mend)
-                if len(alike) > SHOWN:
-                    yield f"    and {len(alike) - SHOWN} more like these"
-                compared = [self._quantities().get(parameter) for parameter in concerned]
-                if code in ("wrong-type", "wrong-dtype") and compared and all(one and one.ok for one in compared):
-                    yield f"    The numbers in {'it' if len(concerned) == 1 else 'them'} are right."
+                if code in STRUCTURE:  # what has to be put right before there are numbers is no riddle
+                    yield from self._amiss(code, alike, list(concerned), hints)
+                elif hints > 1:
+                    yield from self._explained(alike, hints)
+
+    def _amiss(self, code: str, alike: list[Finding], concerned: list[str], hints: int) -> Iterator[str]:
+        """What is wrong with what was handed back: all of one kind together, and then how to put it right."""
+        for finding in alike[:SHOWN]:
+            yield from self._message(finding)
+        yield from _more(alike)
+        compared = [self._quantities().get(parameter) for parameter in concerned]
+        if code in ("wrong-type", "wrong-dtype") and compared and all(one and one.ok for one in compared):
+            yield f"    The numbers in {'it' if len(concerned) == 1 else 'them'} are right."
+        mends = [finding.mend for finding in alike[:SHOWN] if finding.mend]
+        if mends and hints == EVERYTHING:
+            yield from _mended("\n".join(mends))
+
+    def _explained(self, alike: list[Finding], hints: int) -> Iterator[str]:
+        for finding in alike[:SHOWN]:
+            yield from self._message(finding)
+            if finding.mend and hints == EVERYTHING:
+                yield from _mended(finding.mend)
+        yield from _more(alike)
 
     def _message(self, finding: Finding) -> Iterator[str]:
         message = finding.message
@@ -349,6 +361,10 @@ def _count(findings: list[Finding]) -> str:
 def _at(place: str) -> str:
     """A file and a line: a path cannot be broken, but it can do without a word before it."""
     return f"    at {place}" if len(place) <= WIDTH - 7 else f"    {place}"
+
+
+def _more(alike: list[Finding]) -> list[str]:
+    return [f"    and {len(alike) - SHOWN} more like these"] if len(alike) > SHOWN else []
 
 
 def _mended(formula: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ import torch
 from gradproof.case import Case, Problem
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.transforms import Transform
-from gradproof.formulas import Written, free_name, of_function, written
+from gradproof.formulas import Written, free_name, of_function, on_lines, written
 from gradproof.source_names import target_at
 from gradproof.tape import Node, Tape, Tensor
 
@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "_softmax": lambda z: torch.softmax(z, -1),
     "_log_softmax": lambda z: torch.log_softmax(z, -1),
 }
+ROWS = ("_softmax", "_log_softmax")
 
 
 def of_fault(case: Case, fault: Fault) -> str:
@@ -86,7 +87,10 @@ def _broken(tape: Tape, fault: Fault, rule: Written) -> set[int]:
         node = tape.nodes[index]
         if (node.site, node.name) == (rule.node.site, rule.node.name) and index in tape.clean.local:
             arriving = [tape.clean.totals.get(value) for value in node.outputs]
-            made = hook(tape, node, arriving, tape.clean.totals)
+            try:
+                made = hook(tape, node, arriving, tape.clean.totals)
+            except (RuntimeError, IndexError, ValueError, TypeError):  # it fits no gradients but the broken ones
+                continue
             right = tape.clean.local[index]
             found |= {i for i, (one, other) in enumerate(zip(made, right, strict=True)) if not _same(one, other)}
     return found or set(range(len(rule.values)))
@@ -114,18 +118,29 @@ def _users(tape: Tape, value: int) -> int:
 
 
 def _written_out(tape: Tape, fault: Fault, taken: set[str]) -> Iterator[Written]:
-    """The rule of a function that the reference writes out in several operations, known by its numbers."""
-    last = next((node for node in reversed(tape.nodes) if node.site == fault.site), None)
+    """The rule of a function that the reference writes out in several operations, known by its numbers.
+
+    A Jacobian that couples a row may begin behind the exponential, and have something entry by entry behind it.
+    """
     start = max(fault.values, default=None)
-    if last is None or start is None:
+    last = max((node.index for node in tape.nodes if node.site == fault.site), default=-1)
+    if start is None or last < 0 or not tape.values[start].dim():
         return
-    x, y = tape.values[start], tape.values[last.outputs[0]]
-    for name, function in FUNCTIONS.items():
-        if x.dim() and x.dtype.is_floating_point and x.shape == y.shape and torch.allclose(function(x), y, ROUNDING, 0):
-            rule = of_function(tape, name, start, last, taken)
-            if rule is not None:
-                yield rule
-            return
+    coupled = fault.code == "diagonal-jacobian"
+    made_by = tape.nodes[tape.producer[start]] if start in tape.producer else None
+    if coupled and made_by is not None and made_by.name == "exp":
+        start = made_by.inputs[0]
+    for node in reversed(tape.nodes[: last + 1] if coupled else tape.nodes[last : last + 1]):
+        for name in ROWS if coupled else FUNCTIONS:
+            if _equal(tape.values[node.outputs[0]], FUNCTIONS[name](tape.values[start])):
+                rule = of_function(tape, name, start, node, taken)
+                if rule is not None:
+                    yield rule
+                return
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype and torch.allclose(one, other, ROUNDING, 0)
 
 
 def _cancelled(case: Case, tape: Tape, node: Node) -> str:
@@ -145,7 +160,7 @@ def _cancelled(case: Case, tape: Tape, node: Node) -> str:
                 count = f"len({name})" if divisor == len(target) == case.problem.samples else f"{divisor}"
                 delta = f"{a} - {name}" if divisor == 1 else f"({a} - {name}) / {count}"
                 where = f"where {a} = {formula.format(z=own)}"
-                return f"d{own} = {delta}, {where}" + ("" if named else f" and {own} is what this line gives")
+                return on_lines([f"d{own} = {delta}"], where + ("" if named else f" and {own} is this line's result"))
     return ""
 
 
