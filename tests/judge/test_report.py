@@ -433,7 +433,8 @@ def test_nothing_was_returned():
 
 
 def test_how_several_of_one_kind_are_put_right():
-    findings = [Finding("wrong-type", (name,), f"{name} is a list", mend=f"{name} = np.asarray({name})") for name in "ab"]
+    amiss = {name: f"{name} = np.asarray({name})" for name in "ab"}
+    findings = [Finding("wrong-type", (name,), f"{name} is a list", mend=mend) for name, mend in amiss.items()]
     assert_says(
         str(Report(tuple(findings), {name: compared(name, W) for name in "ab"})),
         """
