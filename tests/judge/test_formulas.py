@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gradproof.formulas import TABLE, _key, written
+from gradproof.formulas import TABLE, _key, _whole, written
 from gradproof.tape import record
 
 RNG = np.random.default_rng(0)
@@ -199,9 +199,13 @@ def test_formula_is_true(entry, function, params):
             assert checked(tape, node, rules[node.index])
 
 
-def entry_of(tape, node):
-    from gradproof.formulas import _whole
+def test_what_has_other_uses_collects_what_comes_back():
+    tape = recorded(lambda p, q: torch.sin(p) + p * q, {"p": A, "q": B})
+    sine, product = (written(tape, node) for node in tape.nodes[:2])
+    assert [" += " in step for step in (*sine.steps, *product.steps)] == [True, True, False]
 
+
+def entry_of(tape, node):
     return _key(tape, node, _whole(tape, node)[0])
 
 
