@@ -38,6 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SUBJECT/NAME",
         help="run SUBJECT's tests on a file that is wrong on purpose: how they fail is the lesson",
     )
+    group.addoption(
+        "--hints",
+        type=int,
+        choices=(1, 2, 3),
+        default=3,
+        help="how much a failure tells: 1 the numbers and the mistake's name, 2 what it is and where as well,"
+        " 3 (the default) the mended formula too",
+    )
     group.addoption("--list-subjects", action="store_true", help="list the subjects that --impl can replace, and exit")
     group.addoption("--list-mistakes", action="store_true", help="list the mistakes that --mistake can show, and exit")
     group.addoption("--explain", metavar="CODE", help="explain a finding code, for example wrong-scale, and exit")
@@ -248,8 +256,8 @@ def _known_already(item: pytest.Item, name: str) -> bool:
 def _tell(error: Any, item: pytest.Item) -> None:
     told = item.config.stash.setdefault(_TOLD, {})
     first = told.setdefault(error.report.mistakes(error.name), item)
-    if first is not item:
-        error.refer_to(first.name if first.path == item.path else first.nodeid)
+    told_by = None if first is item else first.name if first.path == item.path else first.nodeid
+    error.retell(item.config.option.hints, told_by)
     error.__notes__.append(_indented("again: ", _again(item)))
 
 
@@ -257,11 +265,12 @@ def _again(item: pytest.Item) -> str:
     """The command that runs this one test. With another file in its subject's place, the name alone finds it."""
     options = [f"--impl {one}" for one in item.config.option.impl]
     options += [f"--mistake {one}" for one in item.config.option.mistake]
+    hints = [f"--hints={item.config.option.hints}"] if item.config.option.hints < 3 else []
     path = os.path.relpath(item.path, item.config.invocation_params.dir)
     if re.fullmatch(r"[\w\[\].-]+", item.name):
         name = f'"{item.name}"' if "[" in item.name else item.name
-        return " ".join(["pytest", *(options or [path]), f"-k {name}"])
-    return " ".join(["pytest", *options, f'"{path}::{item.nodeid.partition("::")[2]}"'])
+        return " ".join(["pytest", *(options or [path]), *hints, f"-k {name}"])
+    return " ".join(["pytest", *options, *hints, f'"{path}::{item.nodeid.partition("::")[2]}"'])
 
 
 def _indented(label: str, command: str) -> str:

@@ -16,6 +16,7 @@ from gradproof.codes import STRUCTURE
 
 WIDTH = 72  # 80 columns, less the "E       " that pytest puts before each line of a failing test function
 HEADLINE = 54  # less "GradientMismatch: " as well
+EVERYTHING = 3  # hints: 1 the name of each mistake, 2 its message and its place as well, 3 the mended formula too
 SHOWN = 4  # quantities, or messages under one code, that are shown one by one
 
 # What a headline says where the trouble is not the numbers.
@@ -39,7 +40,8 @@ class Finding:
 
     `code` is a finding code, `parameters` the names that it explains, `site` the place in the reference whose rule was
     broken (file, line and source text; None where it concerns no one line), `message` what the numbers say in words,
-    `exact` whether the mistake reproduces the candidate's numbers to rounding.
+    `exact` whether the mistake reproduces the candidate's numbers to rounding, `mend` the right formula in NumPy (empty
+    where none is known).
     """
 
     code: str
@@ -47,6 +49,7 @@ class Finding:
     message: str
     site: str | None = None
     exact: bool = True
+    mend: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,10 +156,11 @@ class Report:
             return "the derivative of your loss"
         return f"torch's {kind or ('update' if self.subject == 'update' else 'gradient')}"
 
-    def details(self, name: str | None = None, told_by: str | None = None) -> list[str]:
+    def details(self, name: str | None = None, told_by: str | None = None, hints: int = EVERYTHING) -> list[str]:
         """The lines below the headline: where, what is right, the mistakes, and where to read more.
 
-        `told_by` names a test that has told of the same mistakes: they are not explained again.
+        `told_by` names a test that has told of the same mistakes: they are not explained again. `hints` is how much is
+        told of a mistake: 1 its name, 2 what the numbers say and where as well, 3 the mended formula too.
         """
         if self.ok:
             return self._remarks()
@@ -166,7 +170,7 @@ class Report:
             return [*self.numbers(name), *_paragraph(f"{what} as in {told_by}, explained there", 2)]
         codes = dict.fromkeys(finding.code for finding in findings)
         more = [f"  read more: pytest --explain {code}" for code in codes]
-        return [*self.numbers(name), *self._told(findings), *self._others(findings), *self._remarks(), *more]
+        return [*self.numbers(name), *self._told(findings, hints), *self._others(findings), *self._remarks(), *more]
 
     def mistakes(self, name: str | None = None) -> frozenset[tuple[str, str]]:
         """What tells the mistakes that concern a quantity from others: the code, and the place or else the message."""
@@ -189,7 +193,7 @@ class Report:
             lines += _paragraph(f"right already: {', '.join(right)}", 2, hanging=17)
         return lines
 
-    def _told(self, findings: list[Finding]) -> Iterator[str]:
+    def _told(self, findings: list[Finding], hints: int) -> Iterator[str]:
         """The findings, in groups under a heading that says how sure they are."""
         structure = [one for one in findings if one.code in STRUCTURE]
         unknown = [one for one in findings if one.code == "unexplained"]
@@ -198,17 +202,17 @@ class Report:
         resembling = [one for one in exact if not one.exact]
         if structure:
             only = len(structure) == len(findings)
-            yield from self._group("To put right:" if only else "To put right first:", structure)
+            yield from self._group("To put right:" if only else "To put right first:", structure, hints)
         if exact and not resembling:
-            yield from self._group(f"Your numbers are exactly those of {_count(exact)}:", exact)
+            yield from self._group(f"Your numbers are exactly those of {_count(exact)}:", exact, hints)
         elif exact:
-            yield from self._group("What was found:", exact)
+            yield from self._group("What was found:", exact, hints)
         if unknown:
-            yield from self._group("No known mistake gives these numbers:", unknown)
+            yield from self._group("No known mistake gives these numbers:", unknown, hints)
         if loss:
-            yield from self._group("And the loss:" if exact or unknown else "The loss:", loss)
+            yield from self._group("And the loss:" if exact or unknown else "The loss:", loss, hints)
 
-    def _group(self, heading: str, findings: list[Finding]) -> Iterator[str]:
+    def _group(self, heading: str, findings: list[Finding], hints: int) -> Iterator[str]:
         yield ""
         yield heading
         for code in dict.fromkeys(finding.code for finding in findings):
@@ -217,13 +221,29 @@ class Report:
                 alike = [finding for finding in same if names is None or finding.parameters == names]
                 concerned = dict.fromkeys(parameter for finding in alike for parameter in finding.parameters)
                 yield from _paragraph(f"{code} ({', '.join(concerned)})" if concerned else code, 2)
-                for finding in alike[:SHOWN]:
-                    yield from self._message(finding)
-                if len(alike) > SHOWN:
-                    yield f"    and {len(alike) - SHOWN} more like these"
-                compared = [self._quantities().get(parameter) for parameter in concerned]
-                if code in ("wrong-type", "wrong-dtype") and compared and all(one and one.ok for one in compared):
-                    yield f"    The numbers in {'it' if len(concerned) == 1 else 'them'} are right."
+                if code in STRUCTURE:  # what has to be put right before there are numbers is no riddle
+                    yield from self._amiss(code, alike, list(concerned), hints)
+                elif hints > 1:
+                    yield from self._explained(alike, hints)
+
+    def _amiss(self, code: str, alike: list[Finding], concerned: list[str], hints: int) -> Iterator[str]:
+        """What is wrong with what was handed back: all of one kind together, and then how to put it right."""
+        for finding in alike[:SHOWN]:
+            yield from self._message(finding)
+        yield from _more(alike)
+        compared = [self._quantities().get(parameter) for parameter in concerned]
+        if code in ("wrong-type", "wrong-dtype") and compared and all(one and one.ok for one in compared):
+            yield f"    The numbers in {'it' if len(concerned) == 1 else 'them'} are right."
+        mends = [finding.mend for finding in alike[:SHOWN] if finding.mend]
+        if mends and hints == EVERYTHING:
+            yield from _mended("\n".join(mends))
+
+    def _explained(self, alike: list[Finding], hints: int) -> Iterator[str]:
+        for finding in alike[:SHOWN]:
+            yield from self._message(finding)
+            if finding.mend and hints == EVERYTHING:
+                yield from _mended(finding.mend)
+        yield from _more(alike)
 
     def _message(self, finding: Finding) -> Iterator[str]:
         message = finding.message
@@ -279,9 +299,9 @@ class GradientMismatch(AssertionError):
         shown = sys.version_info >= (3, 11) or "exceptiongroup" in sys.modules
         return super().__str__() if shown else "\n".join([super().__str__(), *self.__notes__])
 
-    def refer_to(self, test: str) -> None:
-        """Leave out what another test has told already."""
-        self.__notes__ = ["\n".join(self.report.details(self.name, told_by=test))]
+    def retell(self, hints: int, told_by: str | None = None) -> None:
+        """Tell less of it: see `Report.details`."""
+        self.__notes__ = ["\n".join(self.report.details(self.name, told_by, hints))]
 
     def __reduce__(self) -> Any:
         return _mismatch, (self.report, self.name)
@@ -341,6 +361,22 @@ def _count(findings: list[Finding]) -> str:
 def _at(place: str) -> str:
     """A file and a line: a path cannot be broken, but it can do without a word before it."""
     return f"    at {place}" if len(place) <= WIDTH - 7 else f"    {place}"
+
+
+def _more(alike: list[Finding]) -> list[str]:
+    return [f"    and {len(alike) - SHOWN} more like these"] if len(alike) > SHOWN else []
+
+
+def _mended(formula: str) -> Iterator[str]:
+    """The last of a finding: the right formula, beside its label or, where it takes more than a line, below it."""
+    lines = formula.split("\n")
+    if len(lines) == 1 and len(formula) <= WIDTH - 11:
+        yield f"    right: {formula}"
+        return
+    yield "    right:"
+    for line in lines:
+        indent = 6 + len(line) - len(line.lstrip())
+        yield from _paragraph(line.strip(), indent, hanging=indent + 4)
 
 
 def _comparable(comparison: Comparison) -> bool:

@@ -58,11 +58,13 @@ def check_array(name: str, value: Any, right: Array, what: str) -> tuple[Array |
     """One array: itself in the expected dtype where its numbers can be compared, and what is amiss with it."""
     label = _label(name, what)
     whose = "torch's" if what == "output" else name
-    array, findings = _as_array(name, value, right, label)
+    code = {"output": "output", "params": f"params[{name!r}]"}.get(what, label)
+    array, findings = _as_array(name, value, right, label, code)
     if array is None:
         return None, findings
     if array.shape != right.shape:
-        return None, [*findings, _wrong_shape(name, array, right, f"{label} has shape {array.shape}, {whose} has")]
+        text = f"{label} has shape {array.shape}, {whose} has"
+        return None, [*findings, _wrong_shape(name, array, right, text, code)]
     array, found = _in_dtype(name, array, right.dtype, f"{label} is of dtype {array.dtype}, {whose} of")
     findings = findings or found
     if array is None:
@@ -76,7 +78,7 @@ def _label(name: str, what: str) -> str:
     return {"output": "the output", "params": f"the new {name}"}.get(what, f"{what}[{name!r}]")
 
 
-def _as_array(name: str, value: Any, right: Array, label: str) -> tuple[Array | None, list[Finding]]:
+def _as_array(name: str, value: Any, right: Array, label: str, code: str) -> tuple[Array | None, list[Finding]]:
     if isinstance(value, np.ndarray) and not np.ma.is_masked(value):
         return np.asarray(value), []
     scalar = isinstance(value, (np.generic, float, int)) and not isinstance(value, (bool, np.bool_))
@@ -90,11 +92,8 @@ def _as_array(name: str, value: Any, right: Array, label: str) -> tuple[Array | 
     array = converted(value)
     if array is None or array.shape != right.shape:
         return None, [Finding("wrong-type", (name,), message)]
-    if _is_tensor(value):
-        message += "; .detach().numpy() makes it one"
-    else:
-        message += "; np.asarray(...) makes it one"
-    return array, [Finding("wrong-type", (name,), message)]
+    mend = f"{code} = {code}.detach().numpy()" if _is_tensor(value) else f"{code} = np.asarray({code})"
+    return array, [Finding("wrong-type", (name,), message, mend=mend)]
 
 
 def described(value: Any) -> str:
@@ -129,9 +128,9 @@ def rounding_of_dtype(value: Any, right: Array) -> float:
     return relative_tolerance("autograd", array.dtype) * largest(right)
 
 
-def _wrong_shape(name: str, array: Array, right: Array, text: str) -> Finding:
+def _wrong_shape(name: str, array: Array, right: Array, text: str, code: str) -> Finding:
     message = f"{text} {right.shape}"
-    mended = _mended(array, right)
+    mended, how = _mended(array, right)
     if mended:
         message += f": {mended}, its numbers are right"
     elif array.size == right.size:
@@ -140,27 +139,29 @@ def _wrong_shape(name: str, array: Array, right: Array, text: str) -> Finding:
         message += f": {array.ndim - right.ndim} {'axes' if array.ndim - right.ndim > 1 else 'axis'} too many"
     elif array.ndim < right.ndim:
         message += ": an axis too few (was it summed away, or lost by indexing?)"
-    return Finding("wrong-shape", (name,), message)
+    return Finding("wrong-shape", (name,), message, mend=f"{code} = {code}{how}" if mended else "")
 
 
-def _mended(array: Array, right: Array) -> str:
-    """What makes the right array of one of another shape; empty where nothing does."""
+def _mended(array: Array, right: Array) -> tuple[str, str]:
+    """What makes the right array of one of another shape, in words and as code; empty where nothing does."""
     if array.shape == right.shape[::-1] and _equal(array.T, right):
-        return "transposed"
+        return "transposed", ".T"
     if array.size == right.size and _equal(array.reshape(right.shape), right):
-        return "reshaped"
+        return "reshaped", f".reshape({right.shape})"
     if array.ndim > right.ndim and array.dtype.kind in "fiuc":
         for axes in combinations(range(array.ndim), array.ndim - right.ndim):
             summed = array.sum(axis=axes)
             if summed.shape == right.shape and _equal(summed, right):
-                return f"summed over {'axis' if len(axes) == 1 else 'axes'} {' and '.join(map(str, axes))}"
+                words = f"summed over {'axis' if len(axes) == 1 else 'axes'} {' and '.join(map(str, axes))}"
+                return words, f".sum(axis={axes[0] if len(axes) == 1 else axes})"
     if array.ndim == right.ndim and all(one >= other for one, other in zip(array.shape, right.shape, strict=True)):
         border = [(one - other) // 2 for one, other in zip(array.shape, right.shape, strict=True)]
         inner = array[tuple(slice(b, b + size) for b, size in zip(border, right.shape, strict=True))]
         if _equal(inner, right):
             cut = [f"{b} at both ends of axis {axis}" for axis, b in enumerate(border) if b]
-            return f"without {' and '.join(cut)}" if cut else ""
-    return ""
+            inside = ", ".join(f"{b}:{b + size}" if b else ":" for b, size in zip(border, right.shape, strict=True))
+            return (f"without {' and '.join(cut)}", f"[{inside}]") if cut else ("", "")
+    return "", ""
 
 
 def _equal(array: Array, right: Array) -> bool:
@@ -204,7 +205,8 @@ def check_loss(value: Any, right: float | None = None) -> tuple[float | None, li
         return None, [Finding("wrong-shape", ("loss",), f"the loss has shape {array.shape}; it must be one number")]
     findings = []
     if _is_tensor(value):
-        findings.append(Finding("wrong-type", ("loss",), "the loss is a tensor of torch; .item() makes it a number"))
+        tensor = "the loss is a tensor of torch, not a number"
+        findings.append(Finding("wrong-type", ("loss",), tensor, mend="loss = loss.item()"))
     loss = float(array.reshape(()))
     if not np.isfinite(loss):
         beside = "" if right is None else f"; torch's is {right:.6g}"
@@ -217,7 +219,9 @@ def check_inputs(modified: tuple[str, ...]) -> list[Finding]:
     if not modified:
         return []
     message = f"the call changed {', '.join(modified)}: its caller finds other numbers there afterwards"
-    return [Finding("input-modified", modified, message + " (`a -= b` writes into a, `a = a - b` does not)")]
+    name = modified[0]
+    mend = f"{name} = {name} - ... makes a new array, where {name} -= ... writes into the one that came in"
+    return [Finding("input-modified", modified, message, mend=mend)]
 
 
 def check_repeatable(first: Arrays, second: Arrays | str) -> list[Finding]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gradproof.case import Case
-from gradproof.diagnosis import losses, pattern, penalties
+from gradproof.diagnosis import losses, mends, pattern, penalties
+from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.search import Explanation, Found, search
+from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
 
 
@@ -41,9 +45,8 @@ def told(case: Case, found: Found) -> list[Finding]:
     findings = list(_findings(case, best))
     others = _other_readings(best, found.explanations[1:])
     if others and findings:
-        first = findings[0]
-        message = f"{first.message}\nThe same numbers come of: {'; or of: '.join(others)}"
-        findings[0] = Finding(first.code, first.parameters, message, first.site, first.exact)
+        message = f"{findings[0].message}\nThe same numbers come of: {'; or of: '.join(others)}"
+        findings[0] = replace(findings[0], message=message)
     return findings
 
 
@@ -54,16 +57,26 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
         message = fault.message
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
             message += f"\n{_belonging(case, best)}"
-        findings.append(Finding(fault.code, touched, message, str(fault.site) if fault.site else None))
+        site = str(fault.site) if fault.site else None
+        findings.append(Finding(fault.code, touched, message, site, mend=_mend(case, fault)))
         if fault.besides is not None:
             findings.append(Finding(fault.besides[0], touched, fault.besides[1]))
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], dict[str, Transform]] = {}
     for name, transform in best.transforms.items():
         for code, message in transform.mistakes():
-            groups.setdefault((code, message), []).append(name)
-    for (code, message), names in groups.items():
-        findings.append(Finding(code, tuple(names), message))
+            groups.setdefault((code, message), {})[name] = transform
+    for (code, message), done in groups.items():
+        mend = mends.of_gradients(code, list(done), list(done.values()))
+        findings.append(Finding(code, tuple(done), message, mend=mend))
     return findings
+
+
+def _mend(case: Case, fault: Fault) -> str:
+    """The right rule where one was broken; should telling it fail, the finding is told all the same."""
+    try:
+        return mends.of_fault(case, fault)
+    except Exception:
+        return ""
 
 
 def _belonging(case: Case, best: Explanation) -> str:

@@ -9,6 +9,7 @@ step, to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -187,9 +188,7 @@ def _told(found: Sequence[Explanation], names: Sequence[str], rule: Rule, h: Hyp
     for position, (code, message, right) in enumerate(parts):
         if not position and others:
             message += f"\nThe same numbers come of: {'; or of: '.join(others)}"
-        formula = right.replace("\n", "\n  ")
-        mended = f"right:\n  {formula}" if "\n" in right else f"right: {formula}"
-        findings.append(Finding(code, touched, f"{message}\n{mended}"))
+        findings.append(Finding(code, touched, message, mend=right))
     return findings
 
 
@@ -236,11 +235,9 @@ def _codes(one: Explanation) -> tuple[str, ...]:
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:
     """One finding for all parameters that the same mistake explains."""
-    by_text: dict[tuple[str, str, bool], Mapping[str, None]] = {}
+    by_text: dict[Finding, Mapping[str, None]] = {}
     for one in findings:
-        key = (one.code, one.message, one.exact)
+        key = replace(one, parameters=())
         by_text[key] = {**by_text.get(key, {}), **dict.fromkeys(one.parameters)}
-    merged = [
-        Finding(code, tuple(names), message, exact=exact) for (code, message, exact), names in by_text.items()
-    ]
+    merged = [replace(key, parameters=tuple(names)) for key, names in by_text.items()]
     return sorted(merged, key=lambda one: not one.exact)

@@ -371,18 +371,18 @@ class Odd:
 # (what the gradient of W1 is changed to, the code, what the message says, whether its numbers are compared and right)
 AMISS = {
     "None": (lambda dW: None, "missing-gradient", "grads['W1'] is None", False),
-    "a list": (np.ndarray.tolist, "wrong-type", "a list of 3, not a NumPy array; np.asarray(...) makes it one", True),
+    "a list": (np.ndarray.tolist, "wrong-type", "a list of 3, not a NumPy array", True),
     "a ragged list": (lambda dW: [[1.0], [2.0, 3.0]], "wrong-type", "is a list of 2, not a NumPy array", False),
     "a tensor": (
         torch.tensor,
         "wrong-type",
-        "is a torch.Tensor, not a NumPy array; .detach().numpy() makes it one",
+        "is a torch.Tensor, not a NumPy array",
         True,
     ),
     "a tensor with a graph": (
         lambda dW: torch.tensor(dW, requires_grad=True) * 1,
         "wrong-type",
-        ".detach().numpy() makes it one",
+        "is a torch.Tensor, not a NumPy array",
         True,
     ),
     "a float": (lambda dW: 0.5, "wrong-type", "is a float, not a NumPy array", False),
@@ -522,7 +522,7 @@ LOSSES = {
     "a string": (str, "wrong-type", "the loss is a str, not a number"),
     "a list": (lambda loss: [loss], "wrong-type", "the loss is a list of 1, not a number"),
     "a complex number": (lambda loss: loss + 1j, "wrong-type", "not a number"),
-    "a tensor": (torch.tensor, "wrong-type", "the loss is a tensor of torch; .item() makes it a number"),
+    "a tensor": (torch.tensor, "wrong-type", "the loss is a tensor of torch, not a number"),
     "a function": (lambda loss: print, "wrong-type", "not a number"),
 }
 

@@ -89,6 +89,7 @@ def test_the_example_is_python_and_its_two_sides_differ(code):
 def test_the_reader_is_sent_somewhere(code):
     entries = dict(sections_of(text_of(code)))["Read more"].splitlines()
     assert [line for line in entries if not line.startswith(("- ", "  "))] == []
+    assert [line for line in entries if re.search(r"\((19|20)\d\d\)|Nielsen, Neural Networks", line)], "a paper or book"
 
 
 @every_code

@@ -117,7 +117,7 @@ OUTPUTS = {
     "a tensor": (
         lambda inputs: (torch.tensor(forward(inputs)[0]), forward(inputs)[1]),
         "wrong-type",
-        "the output is a torch.Tensor, not a NumPy array; .detach().numpy() makes it one",
+        "the output is a torch.Tensor, not a NumPy array",
     ),
     "transposed": (
         lambda inputs: (forward(inputs)[0].T, forward(inputs)[1]),

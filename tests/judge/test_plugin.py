@@ -109,6 +109,7 @@ E
 E       Your numbers are exactly those of one mistake:
 E         wrong-sign (w)
 E           your gradient is minus the right one
+E           right: dw = -dw
 E         read more: pytest --explain wrong-sign
 E         again:
 E           pytest --mistake straight_line/sign_turned -k "test_quantity[w]"
@@ -171,6 +172,51 @@ def test_a_mistake_fails_and_its_failure_is_the_lesson(project):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert LESSON.strip() in lines_of_failure(result, "test_quantity[w]")
     assert "gradproof: straight_line is numpy_impls/mistakes/straight_line/sign_turned.py" in result.outlines
+
+
+HINTS = {
+    1: """
+E         wrong-sign (w)
+E         read more: pytest --explain wrong-sign
+""",
+    2: """
+E         wrong-sign (w)
+E           your gradient is minus the right one
+E         read more: pytest --explain wrong-sign
+""",
+    3: """
+E         wrong-sign (w)
+E           your gradient is minus the right one
+E           right: dw = -dw
+E         read more: pytest --explain wrong-sign
+""",
+}
+
+
+@pytest.mark.parametrize("options", [(), ("-q",), ("--tb=short",), ("-q", "--tb=short", "-l")], ids=" ".join)
+@pytest.mark.parametrize("hints", HINTS)
+def test_hints(project, hints, options):
+    result = run(project, *MISTAKE, f"--hints={hints}", *options)
+    result.assert_outcomes(passed=2, failed=2, skipped=1)
+    text = re.sub(r"^E  +", "E ", "\n".join(result.outlines), flags=re.MULTILINE)
+    assert re.sub(r"^E  +", "E ", HINTS[hints].strip(), flags=re.MULTILINE) in text
+    assert ("minus the right one" in text, "dw = -dw" in text) == (hints > 1, hints > 2)
+
+
+def test_hints_are_asked_for_again(project):
+    """What a learner is told to run does not tell more than the teacher wants."""
+    result = run(project, *MISTAKE, "--hints=1")
+    assert all("--hints=1" in command for command in commands_in(result))
+    again = run(project, *shlex.split(commands_in(result)[0].replace("\\\n", "")))
+    again.assert_outcomes(failed=1, deselected=4)
+    assert "minus the right one" not in shown(again)
+
+
+@pytest.mark.parametrize("hints", ["0", "4", "all"])
+def test_hints_that_there_are_not(project, hints):
+    result = run(project, f"--hints={hints}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--hints: invalid" in shown(result)
 
 
 def test_a_mistake_is_told_once(project):
@@ -389,7 +435,8 @@ MISTAKE = ("--mistake", "straight_line/sign_turned")
 
 
 def test_no_line_is_wider_than_the_screen(project):
-    assert [line for line in run(project, *MISTAKE).outlines if len(line) > 80] == []
+    lines = [line for line in run(project, *MISTAKE).outlines if not line.startswith("rootdir: ")]
+    assert [line for line in lines if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native", "no"])
@@ -439,7 +486,8 @@ def test_no_colour_of_our_own(project):
     assert "\x1b" not in str(gradproof.compare_gradients(lambda w: None, lambda w: w["w"] ** 2, {"w": 3.0}))
 
 
-def test_in_parallel(project, monkeypatch):
+@pytest.mark.parametrize(("hints", "told"), [((), (True, True)), (("--hints=1",), (False, False))])
+def test_in_parallel(project, monkeypatch, hints, told):
     """Reports travel between processes; torch, which takes long to load, is not needed for it."""
     pytest.importorskip("xdist")
     write(
@@ -452,17 +500,17 @@ def test_in_parallel(project, monkeypatch):
         @pytest.mark.parametrize("name", ["w", "b"])
         def test_step(impl, name):
             wrong = Comparison(name, np.array([1.0, 2.0]), np.array([2.0, 4.0]), 0.5, 1e-12, 1e-12, False)
-            finding = Finding("wrong-scale", (name,), "half of it")
+            finding = Finding("wrong-scale", (name,), "half of it", mend=f"d{name} = 2 * d{name}")
             Report((finding,), {name: wrong}).assert_matches(name)
         """,
     )
     write(project.path / "rule.py", FILES["numpy_impls/rules/halving.py"])
     monkeypatch.setenv("PYTHONPATH", str(Path(gradproof.__file__).parents[1]))
-    result = project.runpytest_subprocess("-p", "xdist", "-n", "2", "--impl", "halving=rule.py", "tests/rules")
+    result = project.runpytest_subprocess("-p", "xdist", "-n", "2", "--impl", "halving=rule.py", "tests/rules", *hints)
     result.assert_outcomes(failed=2)
     text = shown(result)
-    assert "half of it" in text
-    assert 'again: pytest --impl halving=rule.py -k "test_step[w]"' in text
+    assert (" half of it" in text, "dw = 2 * dw" in text) == told
+    assert f'again: pytest --impl halving=rule.py {"".join(hints)} -k "test_step[w]"'.replace("  ", " ") in text
     assert "INTERNALERROR" not in text
 
 

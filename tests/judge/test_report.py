@@ -44,6 +44,21 @@ EXTRA = Finding(
     'nets/mlp.py:22  return z + params[f"b{k}"] if f"b{k}" in params else z + torch.zeros(params[f"W{k}"].shape[1])',
 )
 SIGN = Finding("wrong-sign", ("W2",), "your gradient is minus the right one")
+PRODUCT = Finding(
+    "not-transposed",
+    ("W1",),
+    "in the gradient of h, W is used as it stands where its transpose belongs",
+    "nets/mlp.py:7  z = h @ W",
+    mend="dh = dz @ W.T, dW = h.T @ dz",
+)
+WINDOWS = Finding(
+    "overwritten",
+    ("W2",),
+    "where windows overlap, only one of them is kept",
+    mend="rows, cols = dy.shape[2:]\nfor i, j in np.ndindex(2, 2):\n"
+    "    dx[:, :, i : i + rows, j : j + cols] += np.einsum('nohw,oc->nchw', dy, w[:, :, i, j])\n"
+    "where y is the convolution of x with w",
+)
 UNKNOWN = Finding("unexplained", ("W1", "b1", "W2"), "W1: all entries differ\nTried: much.", exact=False)
 
 
@@ -99,13 +114,134 @@ def test_one_quantity_of_several():
 def test_what_another_test_has_told_is_not_told_again():
     with pytest.raises(GradientMismatch) as caught:
         report_of(EXTRA, SIGN).assert_matches("b1")
-    caught.value.refer_to("test_gradient[W1]")
+    caught.value.retell(3, "test_gradient[W1]")
     assert caught.value.__notes__[0].split("\n") == [
         "  worst at b1[2]: yours 1.5, torch 3",
         "    relative error 0.5, allowed 1e-12; 3 of 3 entries differ",
         "  right already: loss, b2",
         "  the same mistake as in test_gradient[W1], explained there",
     ]
+
+
+# How much is told
+
+
+def told(*findings, **options):
+    """What stands below the numbers."""
+    lines = report_of(*findings).details(**options)
+    return "\n".join(lines[lines.index("") + 1 :])
+
+
+def test_the_mended_formula_is_the_last_of_a_finding():
+    assert_says(
+        told(PRODUCT, SIGN),
+        """
+        Your numbers are exactly those of two mistakes together:
+          not-transposed (W1)
+            in the gradient of h, W is used as it stands where its transpose
+            belongs
+            at nets/mlp.py:7
+              z = h @ W
+            right: dh = dz @ W.T, dW = h.T @ dz
+          wrong-sign (W2)
+            your gradient is minus the right one
+          read more: pytest --explain not-transposed
+          read more: pytest --explain wrong-sign
+        """,
+    )
+
+
+def test_a_formula_of_several_lines():
+    assert_says(
+        told(WINDOWS),
+        """
+        Your numbers are exactly those of one mistake:
+          overwritten (W2)
+            where windows overlap, only one of them is kept
+            right:
+              rows, cols = dy.shape[2:]
+              for i, j in np.ndindex(2, 2):
+                  dx[:, :, i : i + rows, j : j + cols] +=
+                      np.einsum('nohw,oc->nchw', dy, w[:, :, i, j])
+              where y is the convolution of x with w
+          read more: pytest --explain overwritten
+        """,
+    )
+
+
+def test_two_hints_leave_the_formula_out():
+    assert_says(
+        told(PRODUCT, hints=2),
+        """
+        Your numbers are exactly those of one mistake:
+          not-transposed (W1)
+            in the gradient of h, W is used as it stands where its transpose
+            belongs
+            at nets/mlp.py:7
+              z = h @ W
+          read more: pytest --explain not-transposed
+        """,
+    )
+
+
+def test_one_hint_is_the_name():
+    wrong = Finding("wrong-loss", ("loss",), "yours 1.4, torch's 0.7. It is the right loss times 2.")
+    assert_says(
+        told(PRODUCT, SIGN, wrong, hints=1),
+        """
+        Your numbers are exactly those of two mistakes together:
+          not-transposed (W1)
+          wrong-sign (W2)
+
+        And the loss:
+          wrong-loss (loss)
+          read more: pytest --explain not-transposed
+          read more: pytest --explain wrong-sign
+          read more: pytest --explain wrong-loss
+        """,
+    )
+
+
+def test_one_hint_keeps_the_numbers():
+    lines = report_of(PRODUCT, SIGN).details(hints=1)
+    assert lines[: lines.index("")] == report_of(PRODUCT, SIGN).numbers()
+
+
+def test_one_hint_where_no_mistake_is_known():
+    assert_says(
+        told(UNKNOWN, hints=1),
+        """
+        No known mistake gives these numbers:
+          unexplained (W1, b1, W2)
+          read more: pytest --explain unexplained
+        """,
+    )
+
+
+def test_what_has_to_be_put_right_first_is_told_with_one_hint_too():
+    """Without it there are no numbers to think about; how it is mended is left out."""
+    amiss = Finding("wrong-type", ("W1",), "grads['W1'] is a list of 3", mend="grads['W1'] = np.asarray(grads['W1'])")
+    expected = """
+        To put right:
+          wrong-type (W1)
+            grads['W1'] is a list of 3
+          read more: pytest --explain wrong-type
+        """
+    assert_says(told(amiss, hints=1), expected)
+    assert_says(told(amiss, hints=2), expected)
+    assert "    right: grads['W1'] = np.asarray(grads['W1'])" in told(amiss).split("\n")
+
+
+@pytest.mark.parametrize("hints", [1, 2, 3])
+def test_an_exception_can_be_told_to_say_less(hints):
+    error = GradientMismatch(report_of(PRODUCT), "W1")
+    assert error.__notes__ == ["\n".join(report_of(PRODUCT).details("W1"))]  # all of it, where nobody says otherwise
+    error.retell(hints)
+    assert error.__notes__ == ["\n".join(report_of(PRODUCT).details("W1", hints=hints))]
+    assert ("right: dh" in error.__notes__[0], "transpose belongs" in " ".join(error.__notes__[0].split())) == (
+        hints > 2,
+        hints > 1,
+    )
 
 
 def test_a_wrong_loss_beside_a_wrong_gradient():
@@ -201,13 +337,14 @@ def test_things_to_put_right_first():
           unexpected-gradient (db1)
             grads has a key 'db1', and there is no such parameter
           wrong-type (W1)
-            grads['W1'] is a list of 3, not a NumPy array; np.asarray(...) makes
-            it one
+            grads['W1'] is a list of 3, not a NumPy array
             The numbers in it are right.
+            right: grads['W1'] = np.asarray(grads['W1'])
 
         Your numbers are exactly those of one mistake:
           wrong-sign (W2)
             your gradient is minus the right one
+            right: dW2 = -dW2
           read more: pytest --explain missing-gradient
           read more: pytest --explain unexpected-gradient
           read more: pytest --explain wrong-type
@@ -227,10 +364,10 @@ def test_many_of_one_kind_are_told_together():
         To put right:
           wrong-type (W1, b1, W2, s)
             grads['W1'] is a list of 12, not a NumPy array
-            grads['b1'] is a list of 4, not a NumPy array; np.asarray(...) makes
-            it one
+            grads['b1'] is a list of 4, not a NumPy array
             grads['W2'] is a list of 8, not a NumPy array
             grads['s'] is a list of 1, not a NumPy array
+            right: grads['b1'] = np.asarray(grads['b1'])
           read more: pytest --explain wrong-type
         """,
     )
@@ -290,6 +427,27 @@ def test_nothing_was_returned():
           wrong-type
             your code must return (loss, grads), grads a dict of arrays by
             parameter; it returned None (is a return statement missing?)
+          read more: pytest --explain wrong-type
+        """,
+    )
+
+
+def test_how_several_of_one_kind_are_put_right():
+    amiss = {name: f"{name} = np.asarray({name})" for name in "ab"}
+    findings = [Finding("wrong-type", (name,), f"{name} is a list", mend=mend) for name, mend in amiss.items()]
+    assert_says(
+        str(Report(tuple(findings), {name: compared(name, W) for name in "ab"})),
+        """
+        a, b: not an array (wrong-type)
+
+        To put right:
+          wrong-type (a, b)
+            a is a list
+            b is a list
+            The numbers in them are right.
+            right:
+              a = np.asarray(a)
+              b = np.asarray(b)
           read more: pytest --explain wrong-type
         """,
     )
@@ -450,10 +608,11 @@ def test_no_line_is_too_wide():
     """Whatever the names, places and messages are, but for words that cannot be broken."""
     names = tuple(f"weights_of_layer_{k}" for k in range(12))
     findings = [
-        Finding(code, names, "a word " * 40 + "\n" + "`x + y`" * 3, "some/where.py:1  " + "x = y + 1; " * 20)
+        Finding(code, names, "a word " * 40 + "\n" + "`x + y`" * 3, "some/where.py:1  " + "x = y + 1; " * 20, mend=mend)
         for code in ("derivative-at-wrong-point", "raised", "wrong-loss", "unexplained")
+        for mend in ("dx = dy * x, " * 12, "for i in range(9):\n    dx += " + "dy * x + " * 12)
     ]
-    for shown in (findings, findings[:1], findings[1:2], findings[3:]):
+    for shown in (findings, findings[:2], findings[2:4], findings[6:]):
         report = Report(
             tuple(shown),
             {name: compared(name, -W) for name in names},
