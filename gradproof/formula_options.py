@@ -20,7 +20,7 @@ def axis_of(axes: Sequence[int]) -> str:
 def arguments(node: Node) -> Options:
     """An operation's arguments by name, with torch's defaults."""
     schema = node.func._schema.arguments
-    given = node.arguments()
+    given = node.arguments
     found = {one.name: one.default_value if one.has_default_value() else None for one in schema}
     return found | {one.name: value for one, value in zip(schema, given, strict=False)}
 

@@ -74,7 +74,7 @@ def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, re
         code = "overwritten"
         message = (
             f"{name} is used {len(users)} times; its gradient is only what comes back from `{node.name}` "
-            f"(line {node.site.line}), where the contributions add up (`=` for `+=`)"
+            f"(line {node.site.line}), where the contributions add up"
         )
 
     def keep(_: Tape, arriving: list[tuple[int, Tensor]], __: Totals) -> Tensor | None:
@@ -122,7 +122,7 @@ def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
     target = origin(tape, place.nodes[-1], 0)
     message = f"where an index occurs more than once, only the last of its contributions to {target} is kept"
     hooks = {node.index: _assigned for node in place.nodes}
-    yield Fault("overwritten", f"{message} (`d[i] = g` for `np.add.at(d, i, g)`)", place.site, 1.0, hooks)
+    yield Fault("overwritten", f"{message}", place.site, 1.0, hooks)
 
 
 def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -131,7 +131,7 @@ def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
     if node.name not in ("convolution", "avg_pool2d") or node.inputs[0] not in tape.differentiable:
         return
     target = origin(tape, place.nodes[-1], 0)
-    message = f"where windows overlap, what one sends back to {target} overwrites what the others have (`=` for `+=`)"
+    message = f"where windows overlap, what one sends back to {target} overwrites what the others have"
     for order in (1, -1):
         hooks = {one.index: _windows_assigned(order) for one in place.nodes}
         yield Fault("overwritten", message, place.site, 1.2, hooks)

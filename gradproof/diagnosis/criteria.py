@@ -125,7 +125,7 @@ def _instead(
         "different-function",
         message,
         place.site,
-        1.5,
+        1.52,
         {place.nodes[-1].index: replaced_cotangent(made)},
         scaled=lambda other: _instead(tape, place, value, target, words, criterion, other) if other >= 0 else None,
         other_loss=lambda tape: _total(tape, value, target, criterion, constant),

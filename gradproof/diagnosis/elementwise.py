@@ -164,7 +164,7 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
         for words, nodes in place.subsets():
             for name, hook in extra.items():
                 where = f"the derivative of {name} is applied to what arrives at {place}{words}"
-                message = f"{where}. The reference has none there: the loss has cancelled it, as in dz = a - y"
+                message = f"{where}. The reference has none there: the loss has cancelled it"
                 rank = 1.3 if nodes == place.nodes else 1.35
                 yield Fault("extra-derivative", message, place.site, rank, {node.index: hook for node in nodes})
 

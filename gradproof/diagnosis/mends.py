@@ -43,7 +43,7 @@ def of_fault(case: Case, fault: Fault) -> str:
         return ""
     if fault.term is not None or (fault.values and set(fault.values) <= set(tape.terms.values())):
         return _of_terms(list(tape.terms), fault)
-    if fault.forward and fault.code not in FORWARD:
+    if fault.rewired or (fault.forward and fault.code not in FORWARD):
         return ""
     if fault.code == "extra-derivative" and fault.nodes:
         return _cancelled(case, tape, tape.nodes[max(fault.nodes)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradproof.tape import Node, Site, Tape
@@ -28,6 +28,7 @@ class Place:
     ordinal: int
     same_on_line: int
     nodes: tuple[Node, ...]
+    caller: int = 0  # the line that calls the place's function, where several do
     everywhere: bool = False  # all operations of this name, on whatever line: a helper that serves them all
 
     @property
@@ -51,16 +52,19 @@ class Place:
         if self.everywhere:
             yield "", self.nodes
             return
-        yield "" if count == 1 else f", each of the {count} times that it runs", self.nodes
-        if count > 1:
-            yield f", the last of the {count} times that it runs", self.nodes[-1:]
-            yield f", the first of the {count} times that it runs", self.nodes[:1]
+        times = f"of the {count} times that {f'line {self.caller} calls it' if self.caller else 'it runs'}"
+        if count == 1:
+            yield f", where line {self.caller} calls it" if self.caller else "", self.nodes
+        else:
+            yield f", each {times}", self.nodes
+            yield f", the last {times}", self.nodes[-1:]
+            yield f", the first {times}", self.nodes[:1]
         if count > 2:
-            yield f", all but the last of the {count} times that it runs", self.nodes[:-1]
-            yield f", all but the first of the {count} times that it runs", self.nodes[1:]
+            yield f", all but the last {times}", self.nodes[:-1]
+            yield f", all but the first {times}", self.nodes[1:]
         if 2 < count <= EACH:
             for k in range(1, count - 1):
-                yield f", only number {k + 1} of the {count} times that it runs", self.nodes[k : k + 1]
+                yield f", only number {k + 1} {times}", self.nodes[k : k + 1]
 
 
 def ordinal(index: int) -> str:
@@ -82,13 +86,14 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
         lines.setdefault(node.site, []).append(node)
     places: list[Place] = []
     for site, nodes in lines.items():
-        by_caller: dict[Hashable, list[Node]] = {}
+        by_caller: dict[tuple[tuple[str, int, int], ...], list[Node]] = {}
         for node in nodes:
             by_caller.setdefault(node.site.callers, []).append(node)
-        for group in by_caller.values():
-            places += _of_line(tape, site, group, everywhere)
+        for callers, group in by_caller.items():
+            line = callers[0][1] if callers and len(by_caller) > 1 else 0
+            places += _of_line(tape, site, group, everywhere, line)
         if len(by_caller) > 1:
-            places += _of_line(tape, site, nodes, everywhere)
+            places += _of_line(tape, site, nodes, everywhere, 0)
     places += _twins(places)
     return sorted(places, key=lambda place: -place.nodes[-1].index)
 
@@ -105,7 +110,7 @@ def _twins(places: list[Place]) -> Iterator[Place]:
             yield Place(group[0].site, name, 0, 1, tuple(nodes[i] for i in sorted(nodes)), everywhere=True)
 
 
-def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool) -> Iterator[Place]:
+def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller: int) -> Iterator[Place]:
     """The places of the operations of one line: those of a block that it repeats are told by their place in it."""
     for first, period, count in _blocks([node.name for node in nodes]):
         kinds = Counter(node.name for node in nodes[first : first + period])
@@ -115,7 +120,7 @@ def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool) -> Ite
             passages = nodes[offset : first + period * count : period]
             chosen = tuple(node for node in passages if everywhere or _passes_gradients(tape, node))
             if chosen:
-                yield Place(site, name, seen[name], kinds[name], chosen)
+                yield Place(site, name, seen[name], kinds[name], chosen, caller)
             seen[name] += 1
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from gradproof import compare_gradients
 from gradproof.diagnosis import mends
 from gradproof.diagnosis.fault import Model, run
-from gradproof.diagnosis.places import find_places
+from gradproof.diagnosis.survey import Survey
 from gradproof.source_names import names_at, target_at
 from gradproof.tape import Site
 from tests.judge.network import candidate, problem, reference, returning
@@ -293,8 +293,8 @@ def test_no_fault_is_too_odd(given):
         diagnosis.explain = explain
     (case,) = cases
     model = Model(function, case.problem, case.tape)
-    places = find_places(case.tape)
-    faults = [fault for family in search.FAMILIES for fault in family(case.tape, places, case.problem)]
+    survey = Survey(case.tape, case.problem)
+    faults = [fault for family in search.FAMILIES for fault in family(survey)]
     found = [mends.of_fault(case, fault) for fault in faults[::5] if run(model, [fault]) is not None]
     assert len([one for one in found if one]) > len(found) / 10
 
