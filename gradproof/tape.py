@@ -33,6 +33,7 @@ from gradproof.oracles import Arrays
 from gradproof.tolerances import largest, relative_tolerance
 
 Tensor = torch.Tensor
+PARTS = ("split", "split_with_sizes")
 _HERE = str(Path(__file__).parent)
 _SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), _HERE)
 
@@ -188,6 +189,8 @@ class Tape:
 
         `at` gives other tensors for some inputs (by position among them) at which the rule is taken instead.
         """
+        if node.name in PARTS and type(node) is Node:
+            return self._joined(node, grads)
         written = node.rule
         if written is not None and type(node) is Node:
             if grads[0] is None:
@@ -211,6 +214,17 @@ class Tape:
             result[i] = grad
         return result
 
+    def _joined(self, node: Node, grads: Sequence[Tensor | None]) -> Gradients:
+        """The rule of a split: its parts put together again."""
+        if all(grad is None for grad in grads):
+            return [None]
+        parts = [
+            torch.zeros_like(self.values[value]) if grad is None else grad
+            for value, grad in zip(node.outputs, grads, strict=True)
+        ]
+        dim = int(node.arguments[2]) if len(node.arguments) > 2 else 0
+        return [torch.cat(parts, dim)]
+
     def _graph(self, node: Node) -> tuple[list[Tensor], list[Tensor]]:
         if node.index not in self._graphs:
             self._graphs[node.index] = self._trace(node, {})
@@ -229,62 +243,16 @@ class Tape:
         node_hooks: Mapping[int, NodeHook] | None = None,
         value_hooks: Mapping[int, ValueHook] | None = None,
     ) -> Backward:
-        """Backpropagate from the terms. Hooks replace an operation's rule, or how contributions are joined."""
-        node_hooks, value_hooks = node_hooks or {}, value_hooks or {}
-        clean = self.__dict__.get("clean")  # what no broken rule can reach is taken from there
-        arriving: dict[int, list[tuple[int, Tensor]]] = {}
-        for value in self.terms.values():
-            arriving.setdefault(value, []).append((-1, torch.ones_like(self.values[value])))
-        totals: dict[int, Tensor] = {}
-        local: dict[int, Gradients] = {}
-        for node in reversed(self.nodes):
-            grads = [self._total(value, arriving, totals, value_hooks) for value in node.outputs]
-            hook = node_hooks.get(node.index)
-            if hook is None and all(grad is None for grad in grads):
-                continue
-            if hook is not None:
-                in_grads = hook(self, node, grads, totals)
-            elif clean is not None and all(clean.totals.get(v) is g for v, g in zip(node.outputs, grads, strict=True)):
-                in_grads = clean.local[node.index]
-            else:
-                in_grads = self.vjp(node, grads)
-            local[node.index] = in_grads
-            for value, grad in zip(node.inputs, in_grads, strict=True):
-                if grad is not None and value in self.differentiable:
-                    arriving.setdefault(value, []).append((node.index, grad))
-        gradients = {}
-        for name, value in self.parameters.items():
-            total = self._total(value, arriving, totals, value_hooks)
-            gradients[name] = total if total is not None else torch.zeros_like(self.values[value])
-        return Backward(gradients, arriving, totals, local)
+        """Backpropagate from the terms. Hooks replace an operation's rule, or how contributions are joined.
 
-    def _total(
-        self,
-        value: int,
-        arriving: dict[int, list[tuple[int, Tensor]]],
-        totals: dict[int, Tensor],
-        hooks: Mapping[int, ValueHook],
-    ) -> Tensor | None:
-        contributions = arriving.get(value, [])
-        if not contributions and value not in hooks:
-            return None
-        clean = self.__dict__.get("clean")
-        if value in hooks:
-            total = hooks[value](self, contributions, totals)
-        elif clean is not None and _same_contributions(contributions, clean.arriving.get(value, [])):
-            total = clean.totals[value]
-        else:
-            total = contributions[0][1]
-            for _, one in contributions[1:]:
-                total = total + one
-        if total is not None:
-            totals[value] = total
-        return total
+        What no broken rule can reach is taken from the clean pass.
+        """
+        return Backward(self, self.clean, node_hooks or {}, value_hooks or {})
 
     @cached_property
     def clean(self) -> Backward:
         """Backpropagation with no rule broken."""
-        return self.backward()
+        return Backward(self, None, {}, {})
 
     def replay(
         self,
@@ -340,17 +308,98 @@ class Replaced(Node):
         return tuple(self.replacement(self.original, list(tensors), self.others))
 
 
-@dataclass(frozen=True)
 class Backward:
-    """What backpropagation came to: the gradients, and for every value what arrived there and from which operation."""
+    """What backpropagation comes to, and for every value what arrives there and from which operation.
 
-    gradients: dict[str, Tensor]
-    arriving: dict[int, list[tuple[int, Tensor]]]
-    totals: dict[int, Tensor]
-    local: dict[int, Gradients]
+    `totals` is what arrives at a value in all, `local` what an operation sends to each of its inputs.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        clean: Backward | None,
+        node_hooks: Mapping[int, NodeHook],
+        value_hooks: Mapping[int, ValueHook],
+    ) -> None:
+        self.tape, self.clean, self.value_hooks = tape, clean, value_hooks
+        self.changed: set[int] = set(value_hooks)  # the values at which something else arrives than in the clean pass
+        self.totals: dict[int, Tensor] = dict(clean.totals) if clean is not None else {}
+        self.local: dict[int, Gradients] = dict(clean.local) if clean is not None else {}
+        self._done = len(tape.nodes)  # all operations from this one on have been gone back through
+        seen = _Seen(self)
+        for node in reversed(tape.nodes):
+            hook = node_hooks.get(node.index)
+            if clean is not None and hook is None and self.changed.isdisjoint(node.outputs):
+                self._done = node.index
+                continue
+            grads = [self._join(value) for value in node.outputs]
+            if hook is not None:
+                self._send(node, hook(tape, node, grads, seen))
+            elif any(grad is not None for grad in grads):
+                self._send(node, tape.vjp(node, grads))
+            elif node.index in self.local:
+                self._send(node, [None] * len(node.inputs))
+            self._done = node.index
+        self.gradients: dict[str, Tensor] = {}
+        for name, value in tape.parameters.items():
+            total = self._join(value)
+            self.gradients[name] = total if total is not None else torch.zeros_like(tape.values[value])
+
+    def _send(self, node: Node, in_grads: Gradients) -> None:
+        self.local[node.index] = in_grads
+        self.changed.update(value for value in node.inputs if value in self.tape.differentiable)
+
+    def arriving(self, value: int) -> list[tuple[int, Tensor]]:
+        """What arrives at a value, with the operations that it comes from; -1 for the loss itself."""
+        found = [(-1, torch.ones_like(self.tape.values[value])) for one in self.tape.terms.values() if one == value]
+        for index in reversed(self.tape.consumers.get(value, ())):
+            sent = self.local.get(index)
+            if sent is not None and value in self.tape.differentiable:
+                inputs = self.tape.nodes[index].inputs
+                found += [(index, g) for v, g in zip(inputs, sent, strict=True) if v == value and g is not None]
+        return found
+
+    def _join(self, value: int) -> Tensor | None:
+        """What arrives at a value in all, once all operations that take it have been gone back through."""
+        if self.clean is not None and value not in self.changed:
+            return self.totals.get(value)
+        contributions = self.arriving(value)
+        total: Tensor | None = None
+        if value in self.value_hooks:
+            total = self.value_hooks[value](self.tape, contributions, _Seen(self))
+        elif contributions:
+            total = sum((one for _, one in contributions[1:]), contributions[0][1])
+        if total is None:
+            self.totals.pop(value, None)
+        else:
+            self.totals[value] = total
+        return total
+
+    def known(self, value: int) -> bool:
+        """Whether all operations that take a value have been gone back through."""
+        consumers = self.tape.consumers.get(value)
+        return consumers is None or consumers[0] >= self._done
 
     def arrays(self) -> Arrays:
         return {name: grad.detach().numpy() for name, grad in self.gradients.items()}
+
+
+class _Seen(Mapping[int, Tensor]):
+    """What arrives at the values nearer to the loss, as far as it is known by now."""
+
+    def __init__(self, backward: Backward) -> None:
+        self.backward = backward
+
+    def __getitem__(self, value: int) -> Tensor:
+        if not self.backward.known(value):
+            raise KeyError(value)
+        return self.backward.totals[value]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.backward.totals)
+
+    def __len__(self) -> int:
+        return len(self.backward.totals)
 
 
 def pulled_back(pairs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
@@ -361,12 +410,6 @@ def pulled_back(pairs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]
     with torch.enable_grad():
         total = torch.stack([(out * grad).sum() for out, grad in pairs]).sum()
     return torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
-
-
-def _same_contributions(ours: list[tuple[int, Tensor]], clean: list[tuple[int, Tensor]]) -> bool:
-    return len(ours) == len(clean) and all(
-        i == j and (a is b or i == -1) for (i, a), (j, b) in zip(ours, clean, strict=True)
-    )
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -29,7 +29,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
 
 
 def _single_uses(tape: Tape) -> Iterator[Fault]:
-    for value, arriving in tape.clean.arriving.items():
+    for value in sorted(tape.differentiable):
+        arriving = tape.clean.arriving(value)
         users = [index for index, _ in arriving]
         if len(users) < 2 or value in tape.terms.values():
             continue
@@ -42,7 +43,8 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
 
 def _without_a_line(tape: Tape) -> Iterator[Fault]:
     """Of what comes back to a value, all that one line sends: a term in which it stands more than once."""
-    for value, arriving in tape.clean.arriving.items():
+    for value in sorted(tape.differentiable):
+        arriving = tape.clean.arriving(value)
         lines: dict[Site, list[int]] = {}
         for index, _ in arriving:
             if index >= 0:

@@ -95,7 +95,7 @@ class Shadows:
             return None
         changes = [self._at_operation(self.tape.nodes[index], hook) for index, hook in fault.nodes.items()]
         for value, join in fault.values.items():
-            new, old = join(self.tape, self.base.arriving.get(value, []), self.base.totals), self.base.totals.get(value)
+            new, old = join(self.tape, self.base.arriving(value), self.base.totals), self.base.totals.get(value)
             changes.append({value: _difference(new, old)} if new is not None or old is not None else {})
         if len(places) > 1 and not self._separate(fault, {value for one in changes for value in one}):
             return None

@@ -301,7 +301,7 @@ def _of_reduction(program: Program, node: Node, whole: str) -> Iterator[tuple[st
     count = given.numel() // max(made.numel(), 1)
     if len(axes) != 1:
         return
-    yield "wrong-reduction", f"{whole} is a mean instead of a sum", lambda one, x: one.run(x)[0] / count
+    yield "wrong-reduction", f"{whole} is a mean instead of a sum", _mean_of(count)
     for axis in range(given.dim()):
         if axis != axes[0]:
             words = f"the sum of {whole} goes along axis {axis} instead of axis {axes[0]}"
