@@ -36,7 +36,7 @@ def restricted(
                 hooks[shifted[-1][0]] = _on_branch(node, position, slips[node.index], shifted)
         if len(hooks) == len(place.nodes):
             message = f"{fault.message}; but only in what flows on to {target}"
-            yield Fault(fault.code, message, fault.site, fault.rank + 0.3, hooks)
+            yield Fault(fault.code, message, fault.site, fault.rank + 0.45, hooks)
 
 
 def _branches(tape: Tape, value: int, depth: int) -> Iterator[list[Step]]:

@@ -107,9 +107,10 @@ def _is_junction(tape: Tape, node: Node, position: int) -> bool:
 def _of_route(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
     in_time = is_recurrent(tape, place, position) and _only_recurrent_route(tape, place, position)
     source = origin(tape, place.nodes[-1], position)
+    of_losses = in_time and tape.values[place.model.inputs[position]].numel() == 1
     for words, nodes in _passages(place, in_time):
         for constant in CONSTANTS:
-            yield _scaled_route(place, position, nodes, words, source, in_time, constant)
+            yield _scaled_route(place, position, nodes, words, source, in_time, constant, of_losses)
 
 
 def _passages(place: Place, in_time: bool) -> Iterator[tuple[str, tuple[Node, ...]]]:
@@ -128,13 +129,16 @@ def _scaled_route(
     source: str,
     in_time: bool,
     constant: float,
+    of_losses: bool,
 ) -> Fault:
     def scaled(other: float) -> Fault:
-        return _scaled_route(place, position, nodes, words, source, in_time, other)
+        return _scaled_route(place, position, nodes, words, source, in_time, other, of_losses)
 
     hooks = {node.index: scale_route(position, constant) for node in nodes}
     if constant == 0.0:
         code = "truncated-in-time" if in_time else "missing-path"
+        if of_losses:
+            code = "last-step-only" if "all but the last" in words else "missing-path"
         told = "the gradient does not flow back through" if in_time else "nothing of the gradient flows back through"
         message = f"{told} {place} to {source}{words}"
     elif constant == -1.0:

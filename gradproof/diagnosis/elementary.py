@@ -36,6 +36,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "log2": torch.log2,
     "log10": torch.log10,
     "log1p": torch.log1p,
+    "log2(1 + z)": lambda z: torch.log2(1 + z),
+    "log10(1 + z)": lambda z: torch.log10(1 + z),
     "sqrt": torch.sqrt,
     "logsigmoid": F.logsigmoid,
 }

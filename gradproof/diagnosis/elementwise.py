@@ -29,7 +29,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
             name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
             for words, chosen in _subsets(place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.1 if "but" in words else 1.3
-                rules = _rules(name, place.name if single else "", others=len(chosen) == len(regions))
+                own = place.name if single and not place.model.constants else ""
+                rules = _rules(name, own, others=len(chosen) == len(regions))
                 for code, message, rule, more in rules:
                     values = {region.start: in_region(region, rule) for region in chosen}
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)

@@ -89,6 +89,7 @@ def neighbours(value: float) -> list[float]:
     found = [0.0, 0.5, 1.0, 2.0, value / 2, 2 * value, value - 1, value + 1, value**2, value / 10, 10 * value, -value]
     found += [1 / value] if value else []
     found += [math.sqrt(value)] if value > 0 else []
+    found += [10.0**-k for k in range(2, 13)] if 0 < value < 0.05 else []
     return [one for one in dict.fromkeys(found) if one != value]
 
 

@@ -28,8 +28,11 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if place.name in ("sum", "mean", "amax", "logsumexp"):
             yield from _other_reductions(tape, place)
     for place in survey.all_places:
-        if not any(value in tape.differentiable for value in place.model.outputs):
+        of_data = not any(value in tape.differentiable for value in place.model.outputs)
+        if of_data or place.everywhere:
             yield from _of_data(tape, place)
+        if of_data and place.name in ("sum", "mean", "amax"):
+            yield from _other_reductions(tape, place)
     yield from _other_axis_everywhere(tape, places)
     yield from _swapped_order(tape, places)
 

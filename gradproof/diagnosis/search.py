@@ -47,6 +47,7 @@ from gradproof.tape import Tape
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
+LIKELY = 1.36  # the rank up to which rules are tried where that takes long
 TIE = 0.15  # explanations whose ranks are so close are told together
 BEAM = 6  # partial explanations that are followed up
 MOST_CONFIRMED = 40  # explanations that are tried on fresh inputs
@@ -259,16 +260,26 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        singles = list(self._on_top_of((), self.faults, self.order, self.shadows))
+        singles = list(self._on_top_of((), self._likely, self.order, self.shadows))
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
         if complete and min(one.cost for one in complete) < 2:
             return complete
         complete += self._outwards(singles)
         if not complete and not self.clock.over():
             complete = self._side_by_side()
+        if not complete:
+            others = [fault for fault in self.faults if fault not in set(self._likely)]
+            found = self._on_top_of((), others, self.order, self.shadows)
+            complete = [one for one in found if one.complete and self.confirmed.holds(one)]
         if not complete and not self.clock.over():
             complete = self._one_behind_the_other()
         return complete
+
+    @cached_property
+    def _likely(self) -> list[Fault]:
+        """What is tried first: whoever has the loss right has made no other forward pass."""
+        right = self.case.loss is not None and self.case.loss_is_right
+        return [fault for fault in self.faults if not (right and fault.consistent)]
 
     @cached_property
     def shadows(self) -> Shadows | None:
@@ -341,8 +352,10 @@ class _Search:
             states = []
             for state in frontier:
                 left = [name for name in self.order if name not in state.matched]
-                useful = [fault for fault in self.faults if fault not in changes or set(left) & changes[fault]]
+                useful = [fault for fault in self._likely if fault not in changes or set(left) & changes[fault]]
                 above = None if self.shadows is None else self.shadows.after(state.faults)
+                if above is None:  # each has to be run in full
+                    useful = [fault for fault in useful if fault.rank <= LIKELY]
                 states += self._on_top_of(state.faults, useful, left, above)
             complete += [one for one in states if one.complete and self.confirmed.holds(one)]
             if complete or self.clock.over():
@@ -374,7 +387,7 @@ class _Search:
         if not self.order or self.shadows is None:
             return []
         shadows, nearest = self.shadows, self.order[0]
-        touching = [fault for fault in self.faults if fault.local and nearest in shadows.changes(fault)]
+        touching = [one for one in self.faults if one.local and one.rank <= LIKELY and nearest in shadows.changes(one)]
         complete: list[Explanation] = []
         for first in touching:
             above = shadows.after((first,))

@@ -282,7 +282,7 @@ def _of_matrices(program: Program, node: Node, whole: str) -> Iterator[tuple[str
     for position, value in enumerate(node.inputs):
         if value in program.spine and program.values[value].shape == made:
             other = program.text(node.inputs[1 - position])
-            yield "missing-derivative", f"the matrix `{other}` of {whole} is left out", lambda _, x, i=position: x[i]
+            yield "missing-derivative", f"the matrix `{other}` of {whole} is left out", _kept(position)
     for position, value in enumerate(node.inputs):
         if program.values[value].dim() >= 2:
             words = f"the transpose of `{program.text(value)}` stands in {whole}"
@@ -305,11 +305,26 @@ def _of_reduction(program: Program, node: Node, whole: str) -> Iterator[tuple[st
     for axis in range(given.dim()):
         if axis != axes[0]:
             words = f"the sum of {whole} goes along axis {axis} instead of axis {axes[0]}"
-            yield "wrong-axis", words, lambda one, x, axis=axis: x[0].sum(axis, keepdim=True)
+            yield "wrong-axis", words, _sum_along(axis)
+
+
+def _mean_of(count: int) -> Changed:
+    return lambda node, inputs: node.run(inputs)[0] / count
+
+
+def _sum_along(axis: int) -> Changed:
+    return lambda node, inputs: inputs[0].sum(axis, keepdim=True)
 
 
 def _kept(position: int) -> Changed:
-    return lambda node, inputs: inputs[position].expand(np.broadcast_shapes(*(one.shape for one in inputs)))
+    """One operand alone, in the shape that an elementwise operation gives both."""
+
+    def changed(node: Node, inputs: list[Tensor]) -> Tensor:
+        if node.name in SQUARE:
+            return inputs[position]
+        return inputs[position].expand(np.broadcast_shapes(*(one.shape for one in inputs)))
+
+    return changed
 
 
 def _twice(position: int) -> Changed:

@@ -38,13 +38,13 @@ def faults(survey: Survey) -> Iterator[Fault]:
     sums = [one for place in survey.places if not place.everywhere for one in _sums(survey.tape, place)]
     for one in sums:
         for axis, length in enumerate(one.shape):
-            for code, words, change, rank in _changes(axis, length, survey.problem) if length > 1 else ():
+            for code, words, change, rank in _changes(axis, one.shape, survey.problem) if length > 1 else ():
                 yield _fault(survey.tape, [one], code, words, change, rank)
     yield from _of_deltas(survey)
     for axis in range(max((len(one.shape) for one in sums), default=0)):
         having = [one for one in sums if len(one.shape) > axis and one.shape[axis] > 1]
         if len({one.parameter for one in having}) > 1 and len({one.shape[axis] for one in having}) == 1:
-            for code, words, change, rank in _changes(axis, having[0].shape[axis], survey.problem):
+            for code, words, change, rank in _changes(axis, having[0].shape, survey.problem):
                 yield _fault(survey.tape, having, code, words, change, rank)
 
 
@@ -95,8 +95,9 @@ def _looked_at(tape: Tape, node: Node) -> list[int]:
         found.append(users[0].outputs[0])
 
 
-def _changes(axis: int, length: int, problem: Problem) -> Iterator[tuple[str, str, Change, float]]:
-    is_batch = axis == problem.batch_axis
+def _changes(axis: int, shape: tuple[int, ...], problem: Problem) -> Iterator[tuple[str, str, Change, float]]:
+    length = shape[axis]
+    is_batch = axis == problem.batch_axis and (length == problem.samples or problem.samples not in shape)
     what = "sample" if is_batch else "step" if axis else "row"
     only = "one-sample-only" if is_batch else "last-step-only"
     what = what if is_batch else f"entry along axis {axis}"
