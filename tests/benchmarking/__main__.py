@@ -47,8 +47,9 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         choices=sorted(PEERS),
-        help="a further way of torch (repeatable); torch.compile needs a C++ compiler, and up to a minute a size;"
-        " vmap(grad) is left out where the loss is no mean over samples",
+        help="a further way to the same gradients (repeatable); torch.compile needs a C++ compiler, and up to a minute"
+        " a size; vmap(grad) is left out where the loss is no mean over samples, jax where JAX is not installed or"
+        " lacks one of the loss's operations",
     )
     result.add_argument("--plot", type=Path, metavar="FILE", help="draw time against size, both logarithmic, as a PNG")
     return result

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.benchmarking import __main__ as command
-from tests.benchmarking import measure, peers, plot, table
+from tests.benchmarking import in_jax, measure, peers, plot, table
 from tests.benchmarking.contest import Contest, assert_equal, find_contests, leaves
 
 pytest_plugins = ["pytester"]
@@ -121,7 +121,7 @@ def test_libraries_that_only_the_table_asks_for():
     assert list(toy.contestants("samples", 2, extra=True)) == ["vectorised", "jax"]
 
 
-# ---------------------------------------------------------------- other ways of torch to the same gradients
+# ---------------------------------------------------------------- other ways to the same gradients
 
 
 def torch_contest(loss):
@@ -166,6 +166,47 @@ def test_vmap_grad_without_a_loss_says_so():
     toy = contest(("vectorised", "torch"), lambda *_: {"vectorised": int, "torch": int})
     with pytest.raises(LookupError, match="does not call the reference's loss"):
         peers.checked_peer("vmap(grad)", toy, "samples", 2, "float64")
+
+
+# JAX may be missing here: what stands for torch's operations is held against NumPy, which has the same names.
+NUMPY_AS_JAX = SimpleNamespace(numpy=np, nn=SimpleNamespace(sigmoid=lambda z: 1 / (1 + np.exp(-z))))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda w, x: torch.nn.functional.binary_cross_entropy_with_logits(x @ w, x[:, 1:3].abs() / 9, reduction="sum"),
+        lambda w, x: (x[1:] - torch.tanh(x @ x[3])[1]).pow(2).mean() / w.sum() + (1 - torch.exp(-w)).sum(0)[1],
+        lambda w, x: (w[0].expand(3, -1) * torch.sigmoid(x[:3, 3:])).sum() + (x.sum(1) * 2 + 1).sum(),
+    ],
+    ids=["cross-entropy", "vectors", "expand"],
+)
+def test_a_replayed_loss_is_the_loss(loss):
+    w, x = (torch.randn(shape, generator=torch.manual_seed(0), dtype=torch.float64) for shape in ((4, 2), (5, 4)))
+    run = in_jax.replayed(in_jax.traced(loss, w, x), NUMPY_AS_JAX)
+    assert run(w.numpy(), x.numpy()) == pytest.approx(loss(w, x).item(), rel=1e-14)
+
+
+def test_an_operation_without_a_line_is_named():
+    graph = in_jax.traced(lambda w: torch.cumsum(w, 0).sum(), torch.ones(3))
+    with pytest.raises(LookupError, match="no line for cumsum"):
+        in_jax.replayed(graph, NUMPY_AS_JAX)
+
+
+def test_jax_gives_the_loss_and_its_gradient():
+    pytest.importorskip("jax")
+    toy = torch_contest(lambda params, x, scale: scale * (params["w"] * x).square().sum())
+    value, grads = peers.checked_peer("jax", toy, "samples", 2, "float64")()
+    assert (float(value), float(grads["w"])) == (540.0, 360.0)  # 2 * 9 * 30, and its derivative by w = 3
+
+
+def test_jax_that_is_not_installed_stays_out(toy_project, monkeypatch, capsys):
+    monkeypatch.setattr(command, "ROOT", toy_project)
+    monkeypatch.setitem(sys.modules, "jax", None)  # as if it were not
+    assert command.main(["--rounds", "1", "--peer", "jax"]) == 0
+    out, err = capsys.readouterr()
+    assert "jax" not in out
+    assert "  jax left out: " in err
 
 
 def test_a_peer_that_fails_is_left_out_of_the_table_and_named(toy_project, monkeypatch, capsys):
