@@ -44,6 +44,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("race", entries, indirect=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --benchmark-only all other tests are left out: skipped one by one they would fill the screen."""
+    if not config.getoption("benchmark_only", False):
+        return
+    timed = [item for item in items if "race" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=list(set(items) - set(timed)))
+    items[:] = timed
+
+
 @pytest.fixture
 def race(request: pytest.FixtureRequest, impl: Any, reference: Any, benchmark: Any) -> Race:
     """`race(contestants)`: assert that all forms give equal results, then time the one form of this test id.

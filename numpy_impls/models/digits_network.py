@@ -16,7 +16,10 @@ outputs), 5.56 (backpropagation) and 5.112 (penalty); the bias is left out of it
 
 import numpy as np
 
+from numpy_impls.models import mlp
 from numpy_impls.models.mlp import cross_entropy, sigmoid
+
+BLOCK = 500  # samples that `loss_and_grads_tuned` takes at a time: 1.6 MB of the digits, about a second-level cache
 
 
 def forward(params, X):
@@ -75,6 +78,29 @@ def loss_and_grads_per_sample(params, X, Y, *, lam):
         dz1 = (theta2 @ dz2 * h_1 * (1 - h_1))[1:]  # (hidden,): the unit that is always one has no input to pass it to
         grads["theta1"] += np.outer(x_1, dz1)
         grads["theta2"] += np.outer(h_1, dz2)
+    return J, grads
+
+
+def loss_and_grads_tuned(params, X, Y, *, lam):
+    """The same, a block of samples after the other, each by `mlp`'s tuned form.
+
+    Faster since X, by far the largest array, is read from memory once: a block is still in the cache when the backward
+    pass needs it again.
+    """
+    m, J = len(X), penalty(params, len(X), lam)
+    grads = {name: lam / m * theta for name, theta in params.items()}
+    layers = {}
+    for k in (1, 2):
+        grads[f"theta{k}"][0] = 0
+        layers[f"b{k}"], layers[f"W{k}"] = params[f"theta{k}"][0], params[f"theta{k}"][1:]
+    for start in range(0, m, BLOCK):
+        x, y = X[start : start + BLOCK], Y[start : start + BLOCK]
+        loss, block = mlp.loss_and_grads_tuned(layers, x, y)
+        share = len(x) / m  # `loss` and `block` are means over this block
+        J += share * loss
+        for k in (1, 2):
+            grads[f"theta{k}"][0] += share * block[f"b{k}"]
+            grads[f"theta{k}"][1:] += share * block[f"W{k}"]
     return J, grads
 
 

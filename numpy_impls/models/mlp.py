@@ -101,33 +101,27 @@ def loss_and_grads_tuned(params, x, y):
     """The same with features first and samples last, in place.
 
     Faster on small networks, where the number of NumPy calls and the length of their inner loops decide: every loop
-    runs over the n samples instead of the few units, and the last layer's exponential serves its loss and its sigmoid.
+    runs over the n samples instead of the few units. `W.dot(a)` for `W @ a`, which costs three times as much to call.
     """
     n, K, a = len(x), n_layers(params), [x.T]
-    for k in range(1, K + 1):
-        z = params[f"W{k}"].T @ a[k - 1]  # (out, n)
-        if f"b{k}" in params:
-            z += params[f"b{k}"][:, None]
-        if k < K:
-            with np.errstate(over="ignore"):  # exp(1000) is infinite, and 1 / (1 + infinity) the right 0
-                h = np.exp(np.negative(z, out=z), out=z)
+    with np.errstate(over="ignore"):  # exp(1000) is infinite, and 1 / (1 + infinity) the right 0
+        for k in range(1, K + 1):
+            z = params[f"W{k}"].T.dot(a[k - 1])  # (out, n)
+            if f"b{k}" in params:
+                z += params[f"b{k}"][:, None]
+            h = np.exp(-z)
             h += 1
             a.append(np.reciprocal(h, out=h))
     check_targets(y, z.T.shape)
-    e = np.exp(-np.abs(z))  # (outputs, n)
-    loss = (np.maximum(z, 0) - z * y.T + np.log1p(e)).sum() / n
-    dz = np.where(z >= 0, 1, e)
-    e += 1
-    dz /= e
-    dz -= y.T
-    dz /= n
+    loss = (np.maximum(z, 0) - z * y.T + np.log1p(np.exp(-np.abs(z)))).sum() / n
+    dz = (a[K] - y.T) / n  # (outputs, n)
     grads = {}
     for k in range(K, 0, -1):
-        grads[f"W{k}"] = a[k - 1] @ dz.T
+        grads[f"W{k}"] = dz.dot(a[k - 1].T).T  # the long operand to the right: a third faster than a dz'
         if f"b{k}" in params:
             grads[f"b{k}"] = dz.sum(axis=1)
         if k > 1:
-            dz = params[f"W{k}"] @ dz  # (in, n)
+            dz = params[f"W{k}"].dot(dz)  # (in, n)
             dz *= a[k - 1]
-            dz *= 1 - a[k - 1]
+            dz -= a[k - 1] * dz  # h - h^2, without an array for 1 - h
     return loss, grads

@@ -16,7 +16,7 @@ Kale and Kumar 2018, "On the convergence of Adam and beyond", algorithm 2 (arXiv
 
 import numpy as np
 
-CHUNK = 32768  # elements: what `step_tuned` works on at a time stays in the cache
+from numpy_impls.optimizers._chunks import in_chunks, results
 
 
 def step(params, grads, state, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, amsgrad=False):
@@ -82,43 +82,29 @@ def step_tuned(
     out: arrays to write the result to; `params` itself makes a step in place, as torch does, which saves the
     allocation. They must be C-contiguous, or ValueError is raised.
     """
-    if not state:
-        state.update(t=0, kept={name: kept_chunks(theta) for name, theta in params.items()})
-    t = state["t"] = state["t"] + 1
-    root = ((1 - beta2) / (1 - beta2**t)) ** 0.5  # sqrt(v_hat) = root sqrt(V)
-    rate = lr * (1 - beta1) / (1 - beta1**t) / root
-    small = eps / root
-    new = {}
-    for name, theta in params.items():
-        new[name] = result = np.empty(theta.shape, theta.dtype) if out is None else out[name]
-        if not result.flags.c_contiguous:
-            raise ValueError(f"out[{name!r}] must be C-contiguous")
-        pieces = zip(state["kept"][name], chunks(theta), chunks(grads[name]), chunks(result), strict=True)
-        for (M, V, V_max, work), theta_i, g, result_i in pieces:
-            if weight_decay:
-                g = np.add(np.multiply(theta_i, weight_decay, out=work), g, out=work)
-            M *= beta1
-            M += g
-            V *= beta2
-            V += np.multiply(g, g, out=work)
-            if amsgrad:
-                V = np.maximum(V, V_max, out=V_max)
-            np.sqrt(V, out=work)
-            work += small
-            np.divide(M, work, out=work)
-            work *= rate
-            np.subtract(theta_i, work, out=result_i)
+    new = results(params, out)
+    pieces = in_chunks(params, grads, new, state, kept=3, weight_decay=weight_decay)
+    step_of_chunks(pieces, state, lr, beta1, beta2, eps, amsgrad)
     return new
 
 
-def kept_chunks(theta):
-    """For each chunk of a parameter: its part of M, V and V_max, and an array to work in, which all chunks share."""
-    M, V, V_max = (chunks(np.zeros(theta.shape, theta.dtype)) for _ in range(3))
-    work = np.empty(CHUNK, theta.dtype)
-    return [(M_i, V_i, V_max_i, work[: M_i.size]) for M_i, V_i, V_max_i in zip(M, V, V_max, strict=True)]
-
-
-def chunks(array):
-    """Views of at most CHUNK elements each."""
-    flat = array.reshape(-1)
-    return [flat] if flat.size <= CHUNK else [flat[start : start + CHUNK] for start in range(0, flat.size, CHUNK)]
+def step_of_chunks(pieces, state, lr, beta1, beta2, eps, amsgrad, shrink=1.0):
+    """Write the new parameters into the pieces' results; each theta is multiplied by `shrink` first (for `adamw`)."""
+    t = state["t"] = state.get("t", 0) + 1
+    root = ((1 - beta2) / (1 - beta2**t)) ** 0.5  # sqrt(v_hat) = root sqrt(V)
+    rate = lr * (1 - beta1) / (1 - beta1**t) / root
+    small = eps / root
+    for theta, g, result, work, M, V, V_max in pieces:
+        M *= beta1
+        M += g
+        V *= beta2
+        V += np.multiply(g, g, out=work)
+        if amsgrad:
+            V = np.maximum(V, V_max, out=V_max)
+        np.sqrt(V, out=work)
+        work += small
+        np.divide(M, work, out=work)
+        work *= rate
+        if shrink != 1:
+            theta = np.multiply(theta, shrink, out=result)
+        np.subtract(theta, work, out=result)

@@ -12,6 +12,7 @@ written eta_t alpha and the decay is multiplied by eta_t only; torch.optim.AdamW
 import numpy as np
 
 from numpy_impls.optimizers import adam
+from numpy_impls.optimizers._chunks import in_chunks, results
 
 
 def step(params, grads, state, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=1e-2, amsgrad=False):
@@ -33,3 +34,16 @@ def step_per_element(
         for i in np.ndindex(theta.shape):
             theta[i] = theta[i] - lr * weight_decay * theta[i]
     return adam.step_per_element(shrunk, grads, state, lr=lr, beta1=beta1, beta2=beta2, eps=eps, amsgrad=amsgrad)
+
+
+def step_tuned(
+    params, grads, state, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=1e-2, amsgrad=False, out=None
+):
+    """The same, faster as `adam.step_tuned` is, and with its `out`; the decay is one more pass over each chunk.
+
+    `state` cannot be shared with `step`.
+    """
+    new = results(params, out)
+    pieces = in_chunks(params, grads, new, state, kept=3)
+    adam.step_of_chunks(pieces, state, lr, beta1, beta2, eps, amsgrad, shrink=1 - lr * weight_decay)
+    return new

@@ -16,6 +16,8 @@ Source: Hinton, Srivastava and Swersky 2012, "Neural networks for machine learni
 
 import numpy as np
 
+from numpy_impls.optimizers._chunks import in_chunks, results
+
 
 def step(params, grads, state, *, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
     """Return the parameters after one step; `params` and `grads` are left as they are.
@@ -58,6 +60,41 @@ def step_per_element(
             buf[i] = momentum * buf[i] + g / scale
             new[name][i] = theta[i] - lr * buf[i]
         state["v"][name], state["m"][name], state["buf"][name] = v, m, buf
+    return new
+
+
+def step_tuned(
+    params, grads, state, *, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, out=None
+):
+    """The same, one chunk after the other, each pass into an array that is there already.
+
+    Faster since a chunk stays in the cache from pass to pass, nothing is allocated but the result, and sums are kept in
+    place of means (V = v / (1 - alpha), M = m / (1 - alpha)), their factors put into `rate` and `small`. `state` cannot
+    be shared with `step`. out: arrays to write the result to, which must be C-contiguous; `params` itself makes a step
+    in place, as torch does.
+    """
+    new = results(params, out)
+    root = (1 - alpha) ** 0.5  # sqrt(v) = root sqrt(V)
+    rate, small = lr / root, eps / root
+    for theta, g, result, work, V, M, buf in in_chunks(params, grads, new, state, kept=3, weight_decay=weight_decay):
+        V *= alpha
+        V += np.multiply(g, g, out=work)
+        if centered:
+            M *= alpha
+            M += g
+            np.multiply(M, M, out=work)
+            work *= alpha - 1
+            np.sqrt(np.add(V, work, out=work), out=work)
+        else:
+            np.sqrt(V, out=work)
+        work += small
+        d = np.divide(g, work, out=work)  # root times what is d in `step`
+        if momentum:
+            buf *= momentum
+            buf += d
+            d = buf
+        np.multiply(d, rate, out=work)
+        np.subtract(theta, work, out=result)
     return new
 
 

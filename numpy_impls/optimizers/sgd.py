@@ -15,6 +15,8 @@ Dahl and Hinton 2013, "On the importance of initialization and momentum in deep 
 
 import numpy as np
 
+from numpy_impls.optimizers._chunks import in_chunks, results
+
 
 def step(params, grads, state, *, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
     """Return the parameters after one step; `params` and `grads` are left as they are.
@@ -55,6 +57,29 @@ def step_per_element(params, grads, state, *, lr=1e-3, momentum=0.0, dampening=0
             new[name][i] = theta[i] - lr * g
         if momentum:
             velocities[name] = buf
+    return new
+
+
+def step_tuned(
+    params, grads, state, *, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, out=None
+):
+    """The same, one chunk after the other, each pass into an array that is there already.
+
+    Faster since a chunk stays in the cache from pass to pass, and nothing is allocated but the result. `state` cannot
+    be shared with `step`. out: arrays to write the result to, which must be C-contiguous; `params` itself makes a step
+    in place, as torch does.
+    """
+    check(momentum, dampening, nesterov)
+    new = results(params, out)
+    added = 1 - dampening if state.get("moving") else 1  # the first step is not dampened; buf is still zero there
+    for theta, g, result, work, buf in in_chunks(params, grads, new, state, kept=1, weight_decay=weight_decay):
+        if momentum:
+            buf *= momentum
+            buf += g if added == 1 else np.multiply(g, added, out=work)
+            g = np.add(np.multiply(buf, momentum, out=work), g, out=work) if nesterov else buf
+        np.multiply(g, lr, out=work)
+        np.subtract(theta, work, out=result)
+    state["moving"] = momentum != 0 or state.get("moving", False)
     return new
 
 

@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 EXPLANATION = """
 Every number after the second column is a ratio of times: how many times as long as the best hand-written form (**1**:
-tuned where there is one, else vectorised) this form takes for the same results on the same arrays. Above 1 the
-hand-written NumPy is ahead. torch is eager autograd, others as named: median over the rounds, and in brackets the
-smallest. Before a subject is timed, all its forms are asserted to give equal results.
+the vectorised or the tuned, whichever is faster at this size) this form takes for the same results on the same arrays.
+Above 1 the hand-written NumPy is ahead. torch is eager autograd, others as named: median over the rounds, and in
+brackets the smallest. Before a subject is timed, all its forms are asserted to give equal results.
 """
 GROWTH = """
 The cost grows as size^p: the exponent p fitted over all sizes, and in brackets between the last two. Small sizes
@@ -47,8 +47,9 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         choices=sorted(PEERS),
-        help="a further way of torch (repeatable); torch.compile needs a C++ compiler, and up to a minute a size;"
-        " vmap(grad) is left out where the loss is no mean over samples",
+        help="a further way to the same gradients (repeatable); torch.compile needs a C++ compiler, and up to a minute"
+        " a size; vmap(grad) is left out where the loss is no mean over samples, jax where JAX is not installed or"
+        " lacks one of the loss's operations",
     )
     result.add_argument("--plot", type=Path, metavar="FILE", help="draw time against size, both logarithmic, as a PNG")
     return result
@@ -69,7 +70,7 @@ def measure_row(contest: Contest, axis: str, size: int, options: argparse.Namesp
             peers.remove(name)
             say(f"  {name} left out: {str(error).strip().splitlines()[0]}")
     times = measure.time_rounds(contestants, options.rounds, measure.clock_for(options.threads))
-    return table.Row(contest.subject, axis, size, contest.hand_written, times)
+    return table.Row(contest.subject, axis, size, times)
 
 
 def main(arguments: list[str] | None = None) -> int:

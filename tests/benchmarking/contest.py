@@ -60,7 +60,7 @@ class Contest:
 
     @property
     def hand_written(self) -> str:
-        """The form that torch is compared with: the tuned one where there is one, else the vectorised."""
+        """The form that races at every size: the tuned one where there is one, else the vectorised."""
         return "tuned" if "tuned" in self.forms else "vectorised"
 
     def contestants(self, axis: str, value: int, dtype: str = "float64", extra: bool = False) -> Contestants:

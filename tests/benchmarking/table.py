@@ -33,8 +33,13 @@ class Row:
     subject: str
     axis: str
     size: int
-    hand_written: str
     times: Mapping[str, np.ndarray]
+
+    @property
+    def hand_written(self) -> str:
+        """The form that all others are compared with: at small sizes the tuned one may cost more than it saves."""
+        forms = [form for form in ("vectorised", "tuned") if form in self.times]
+        return min(forms, key=lambda form: float(np.median(self.times[form])))
 
 
 def duration(seconds: float) -> str:
@@ -127,16 +132,16 @@ def summary(timed: Sequence[Timed]) -> list[str]:
         group = [entry for entry in timed if entry[:3] == (subject, unit, threads)]
         forms = in_order(entry.form for entry in group)
         seconds = {(entry.size, entry.form): entry.seconds for entry in group}
-        best = "tuned" if "tuned" in forms else "vectorised"
         lines += ["", f"{subject}, {threads} thread{'s' * (threads > 1)} ({clock_name(threads)})"]
-        lines.append(f"{unit:>12}" + "".join(f"{form:>12}" for form in forms) + f"{f'torch/{best}':>18}")
+        lines.append(f"{unit:>12}" + "".join(f"{form:>12}" for form in forms) + f"{'torch/hand-written':>20}")
         for size in dict.fromkeys(entry.size for entry in group):
             row = [seconds.get((size, form)) for form in forms]
-            mine, torch = seconds.get((size, best)), seconds.get((size, "torch"))
+            mine = min((seconds[size, form] for form in ("vectorised", "tuned") if (size, form) in seconds), default=0)
+            torch = seconds.get((size, "torch"))
             lines.append(
                 f"{size:>12,}"
                 + "".join(f"{'' if value is None else duration(value):>12}" for value in row)
-                + f"{figure(torch / mine) if torch and mine else '':>18}"
+                + f"{figure(torch / mine) if torch and mine else '':>20}"
             )
         slopes = []
         for form in forms:

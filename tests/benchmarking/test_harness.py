@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.benchmarking import __main__ as command
-from tests.benchmarking import measure, peers, plot, table
+from tests.benchmarking import in_jax, measure, peers, plot, table
 from tests.benchmarking.contest import Contest, assert_equal, find_contests, leaves
 
 pytest_plugins = ["pytester"]
@@ -121,7 +121,7 @@ def test_libraries_that_only_the_table_asks_for():
     assert list(toy.contestants("samples", 2, extra=True)) == ["vectorised", "jax"]
 
 
-# ---------------------------------------------------------------- other ways of torch to the same gradients
+# ---------------------------------------------------------------- other ways to the same gradients
 
 
 def torch_contest(loss):
@@ -166,6 +166,47 @@ def test_vmap_grad_without_a_loss_says_so():
     toy = contest(("vectorised", "torch"), lambda *_: {"vectorised": int, "torch": int})
     with pytest.raises(LookupError, match="does not call the reference's loss"):
         peers.checked_peer("vmap(grad)", toy, "samples", 2, "float64")
+
+
+# JAX may be missing here: what stands for torch's operations is held against NumPy, which has the same names.
+NUMPY_AS_JAX = SimpleNamespace(numpy=np, nn=SimpleNamespace(sigmoid=lambda z: 1 / (1 + np.exp(-z))))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda w, x: torch.nn.functional.binary_cross_entropy_with_logits(x @ w, x[:, 1:3].abs() / 9, reduction="sum"),
+        lambda w, x: (x[1:] - torch.tanh(x @ x[3])[1]).pow(2).mean() / w.sum() + (1 - torch.exp(-w)).sum(0)[1],
+        lambda w, x: (w[0].expand(3, -1) * torch.sigmoid(x[:3, 3:])).sum() + (x.sum(1) * 2 + 1).sum(),
+    ],
+    ids=["cross-entropy", "vectors", "expand"],
+)
+def test_a_replayed_loss_is_the_loss(loss):
+    w, x = (torch.randn(shape, generator=torch.manual_seed(0), dtype=torch.float64) for shape in ((4, 2), (5, 4)))
+    run = in_jax.replayed(in_jax.traced(loss, w, x), NUMPY_AS_JAX)
+    assert run(w.numpy(), x.numpy()) == pytest.approx(loss(w, x).item(), rel=1e-14)
+
+
+def test_an_operation_without_a_line_is_named():
+    graph = in_jax.traced(lambda w: torch.cumsum(w, 0).sum(), torch.ones(3))
+    with pytest.raises(LookupError, match="no line for cumsum"):
+        in_jax.replayed(graph, NUMPY_AS_JAX)
+
+
+def test_jax_gives_the_loss_and_its_gradient():
+    pytest.importorskip("jax")
+    toy = torch_contest(lambda params, x, scale: scale * (params["w"] * x).square().sum())
+    value, grads = peers.checked_peer("jax", toy, "samples", 2, "float64")()
+    assert (float(value), float(grads["w"])) == (540.0, 360.0)  # 2 * 9 * 30, and its derivative by w = 3
+
+
+def test_jax_that_is_not_installed_stays_out(toy_project, monkeypatch, capsys):
+    monkeypatch.setattr(command, "ROOT", toy_project)
+    monkeypatch.setitem(sys.modules, "jax", None)  # as if it were not
+    assert command.main(["--rounds", "1", "--peer", "jax"]) == 0
+    out, err = capsys.readouterr()
+    assert "jax" not in out
+    assert "  jax left out: " in err
 
 
 def test_a_peer_that_fails_is_left_out_of_the_table_and_named(toy_project, monkeypatch, capsys):
@@ -272,7 +313,7 @@ def rows():
     }
     large = {"vectorised": [1e-4] * 3, "torch": [8e-5, 9e-5, 7e-5]}
     return [
-        table.Row("toy", "samples", size, "vectorised", {name: np.array(value) for name, value in times.items()})
+        table.Row("toy", "samples", size, {name: np.array(value) for name, value in times.items()})
         for size, times in ((4, small), (40, large))
     ]
 
@@ -283,6 +324,16 @@ def test_ratio_table():
         "| --------------- | -----------: | ---: | ---------: | ----------: | ------------: |",
         "| toy, 4 samples  |        10 us |   25 |      **1** |   3.0 (2.5) | jax 5.0 (5.0) |",
         "| toy, 40 samples |       100 us |      |      **1** | 0.80 (0.70) |               |",
+    ]
+
+
+def test_the_faster_of_two_hand_written_forms_is_the_one_that_counts():
+    small = {"vectorised": np.array([2.0, 2.0]), "tuned": np.array([3.0, 3.0]), "torch": np.array([8.0, 8.0])}
+    large = {"vectorised": np.array([9.0, 9.0]), "tuned": np.array([3.0, 3.0]), "torch": np.array([6.0, 6.0])}
+    rows = [table.Row("toy", "samples", size, times) for size, times in ((4, small), (40, large))]
+    assert [line.split("|")[2:6] for line in table.ratio_table(rows)[2:]] == [
+        ["          2 s ", "      **1** ", "   1.5 ", " 4.0 (4.0) "],
+        ["          3 s ", "        3.0 ", " **1** ", " 2.0 (2.0) "],
     ]
 
 
@@ -307,9 +358,9 @@ def test_summary_of_a_run():
     assert table.summary(timed) == [
         "",
         f"toy, 1 thread ({measure.clock_name(1)})",
-        "     samples        loop  vectorised       torch  torch/vectorised",
-        "           4      100 us       10 us       40 us               4.0",
-        "          40                  100 us                              ",
+        "     samples        loop  vectorised       torch  torch/hand-written",
+        "           4      100 us       10 us       40 us                 4.0",
+        "          40                  100 us                                ",
         "      growth           -      n^1.00           -",
     ]
 
@@ -359,6 +410,9 @@ def dtype_of(dtype):
 
 def test_speed(race):
     race(contestants)
+
+def test_that_times_nothing():
+    pass
 """,
 }
 
@@ -413,7 +467,7 @@ def run_toy(toy_project, pytester, pytestconfig):
 
 def test_benchmarks_run_once_where_they_are_disabled(run_toy):
     result = run_toy("--benchmark-disable", "-v")
-    result.assert_outcomes(passed=6)  # three forms at 2 and 8 samples; the largest size is for those who time it
+    result.assert_outcomes(passed=7)  # three forms at 2 and 8 samples (the largest is for those who time it), and one
     result.stdout.fnmatch_lines(["*test_speed?8-torch-1thread? PASSED*"])
     assert "side by side" not in result.stdout.str()
 
@@ -421,12 +475,12 @@ def test_benchmarks_run_once_where_they_are_disabled(run_toy):
 def test_benchmarks_end_with_the_forms_side_by_side(run_toy):
     result = run_toy("--benchmark-only", "--benchmark-max-time=0.001", "--benchmark-min-rounds=1", "-rs")
     counts = len(measure.thread_counts())
-    result.assert_outcomes(passed=8 * counts, skipped=counts)
+    result.assert_outcomes(passed=8 * counts, skipped=counts, deselected=1)
     result.stdout.fnmatch_lines(["SKIPPED*the loop form is too slow at 32 samples, and does not race there"])
     result.stdout.fnmatch_lines(
         [
             f"toy, 1 thread ({measure.clock_name(1)})",
-            "     samples        loop  vectorised       torch  torch/vectorised",
+            "     samples        loop  vectorised       torch  torch/hand-written",
             "          32*",
             "      growth*n^*n^*n^*",
         ]

@@ -5,7 +5,7 @@ import torch
 
 SIZES = (50, 500, 5000)
 UNIT = "samples"
-FORMS = ("loop", "vectorised", "torch")
+FORMS = ("loop", "vectorised", "tuned", "torch")
 LAM = 1.0
 
 
@@ -28,6 +28,7 @@ def contestants(impl, reference, size, dtype=np.float64):
     return {
         "loop": lambda: impl.loss_and_grads_per_sample(params, X, Y, lam=LAM),
         "vectorised": lambda: impl.loss_and_grads(params, X, Y, lam=LAM),
+        "tuned": lambda: impl.loss_and_grads_tuned(params, X, Y, lam=LAM),
         "torch": by_autograd,
     }
 

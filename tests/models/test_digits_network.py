@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from gradproof import assert_gradients_match, compare_gradients
 from numpy_impls.mistakes.digits_network import cost_after_step, m_from_classes, penalty_times_m, posted_code
 
+FORMS = ("loss_and_grads", "loss_and_grads_per_sample", "loss_and_grads_tuned")
 LAM = 0.6
 HIDDEN, CLASSES = 25, 10
 STEPS, LEARNING_RATE = 300, 2.0
@@ -85,15 +86,26 @@ def test_numerical_derivative(impl, lam):
     assert_gradients_match(partial(impl.loss_and_grads, lam=lam), None, *problem())
 
 
-def test_per_sample_loop_is_the_vectorised_form(impl):
-    J, grads = impl.loss_and_grads(*problem(), lam=LAM)
-    J_loop, grads_loop = impl.loss_and_grads_per_sample(*problem(), lam=LAM)
-    np.testing.assert_allclose(J_loop, J, rtol=1e-12)
-    for name, dtheta in grads.items():
-        np.testing.assert_allclose(grads_loop[name], dtheta, rtol=0, atol=1e-12 * np.linalg.norm(dtheta), err_msg=name)
+@pytest.mark.parametrize("form", FORMS[1:])
+def test_same_as_vectorised(impl, form):
+    assert_same(getattr(impl, form), impl.loss_and_grads, *problem())
 
 
-@pytest.mark.parametrize("form", ["loss_and_grads", "loss_and_grads_per_sample"])
+def test_tuned_in_several_blocks(impl):
+    """The last of them smaller than the others, as it is wherever the number of samples is no multiple."""
+    assert_same(impl.loss_and_grads_tuned, impl.loss_and_grads, *problem(m=2 * impl.BLOCK + 7))
+
+
+def assert_same(function, expected, *arrays):
+    J, grads = function(*arrays, lam=LAM)
+    expected_J, expected_grads = expected(*arrays, lam=LAM)
+    np.testing.assert_allclose(J, expected_J, rtol=1e-12)
+    assert grads.keys() == expected_grads.keys()
+    for name, dtheta in expected_grads.items():
+        np.testing.assert_allclose(grads[name], dtheta, rtol=0, atol=1e-12 * np.linalg.norm(dtheta), err_msg=name)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_float32(impl, reference, form):
     function = partial(getattr(impl, form), lam=LAM)
     assert_gradients_match(function, partial(reference.loss, lam=LAM), *problem(np.float32))

@@ -3,56 +3,19 @@
 import numpy as np
 import torch
 
-SIZES = (10, 1_000, 100_000, 1_000_000)
+from tests.optimizers.racing import all_forms, others_of_torch
+
+SIZES = (10, 1_000, 100_000, 10_000_000)
 UNIT = "parameters"
-FORMS = ("loop", "vectorised", "torch")
-
-
-def problem(size, dtype):
-    """The parameter and its gradient, with which all forms start."""
-    rng = np.random.default_rng(0)
-    return tuple(np.resize(rng.normal(size=997), size).astype(dtype) for _ in range(2))
-
-
-def stepping(step):
-    """A function that makes a step each time, with a state of its own."""
-    state = {}
-    return lambda: step(state)
-
-
-def by_torch(make, theta, g):
-    """A function that makes a step of the optimizer that `make` puts over a copy of theta."""
-    tensor = torch.tensor(theta)
-    tensor.grad = torch.tensor(g)
-    optimizer = make([tensor])
-
-    def step():
-        optimizer.step()
-        return {"theta": tensor}
-
-    return step
+FORMS = ("loop", "vectorised", "tuned", "torch")
 
 
 def contestants(impl, reference, size, dtype=np.float64):
-    theta, g = problem(size, dtype)
-    params = {"theta": theta}
-    found = {
-        "loop": stepping(lambda state: impl.step_per_element(params, {"theta": g}, state)),
-        "vectorised": stepping(lambda state: impl.step(params, {"theta": g}, state)),
-        "torch": by_torch(reference.optimizer, theta, g),
-    }
-    if size > 1_000:
-        del found["loop"]
-    return found
+    return all_forms(impl, reference, size, dtype)
 
 
 def extra_contestants(impl, reference, size, dtype=np.float64):
-    """torch's other forms: in several passes over lists of tensors (foreach), and in one (fused)."""
-    theta, g = problem(size, dtype)
-    return {
-        "torch foreach": by_torch(lambda tensors: torch.optim.AdamW(tensors, foreach=True), theta, g),
-        "torch fused": by_torch(lambda tensors: torch.optim.AdamW(tensors, fused=True), theta, g),
-    }
+    return others_of_torch(torch.optim.AdamW, size, dtype)
 
 
 def test_speed(race):

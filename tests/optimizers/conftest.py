@@ -7,6 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+pytest.register_assert_rewrite("tests.optimizers.rule_tests")
+
+
+def pytest_generate_tests(metafunc):
+    """The tests of `RuleTests` run once for each form, choice of options and long run that their class names."""
+    for argument, choices in (("form", "forms"), ("hyper", "options"), ("long_run", "long_runs")):
+        if argument in metafunc.fixturenames and hasattr(metafunc.cls, choices):
+            metafunc.parametrize(argument, getattr(metafunc.cls, choices), ids=str)
+
 
 @pytest.fixture
 def assert_thousand_steps_equal(impl, reference):
