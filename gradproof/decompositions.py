@@ -44,13 +44,66 @@ def _binary_cross_entropy_with_logits(
 def _nll_loss(
     x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
 ) -> Any:
-    if weight is not None or x.dim() > 2 or bool((target == ignore_index).any()):
+    if x.dim() > 2:
         return NotImplemented
-    total = torch.tensor(float(target.numel()), dtype=x.dtype)
+    ignored = bool((target == ignore_index).any())
     if x.dim() == 1:
-        return -x[target], total
-    picked = x.gather(1, target.unsqueeze(1)).squeeze(1)
-    return _reduced(-picked, reduction), total
+        return NotImplemented if ignored or weight is not None else (-x[target], x.new_ones(()))
+    if not ignored and weight is None:
+        picked = x.gather(1, target.unsqueeze(1)).squeeze(1)
+        return _reduced(-picked, reduction), torch.tensor(float(target.numel()), dtype=x.dtype)
+    kept = (target != ignore_index).to(x.dtype)
+    chosen = torch.where(target == ignore_index, 0, target)
+    weights = kept if weight is None else kept * weight[chosen]
+    loss = -x.gather(1, chosen.unsqueeze(1)).squeeze(1) * weights
+    return loss.sum() / weights.sum() if reduction == MEAN else _reduced(loss, reduction), weights.sum()
+
+
+def _smooth_l1(x: Tensor, target: Tensor, reduction: int = MEAN, beta: float = 1.0) -> Tensor:
+    error = x - target
+    loss = torch.where(error.abs() < beta, 0.5 * error**2 / beta, error.abs() - 0.5 * beta)
+    return _reduced(loss, reduction)
+
+
+def _huber(x: Tensor, target: Tensor, reduction: int = MEAN, delta: float = 1.0) -> Tensor:
+    error = x - target
+    loss = torch.where(error.abs() <= delta, 0.5 * error**2, delta * (error.abs() - 0.5 * delta))
+    return _reduced(loss, reduction)
+
+
+def _log_sigmoid(x: Tensor) -> tuple[Tensor, Tensor]:
+    return -torch.ops.aten.softplus(-x), x.new_empty(0)
+
+
+def _glu(x: Tensor, dim: int = -1) -> Tensor:
+    a, b = x.chunk(2, dim)
+    return a * torch.sigmoid(b)
+
+
+def _prelu(x: Tensor, weight: Tensor) -> Tensor:
+    return torch.where(x > 0, x, weight * x)
+
+
+def _lerp(start: Tensor, end: Tensor, weight: Any) -> Any:
+    return start + weight * (end - start)
+
+
+def _addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
+    product = a * b
+    return x + (product if value == 1 else value * product)
+
+
+def _safe_softmax(x: Tensor, dim: int, dtype: Any = None) -> Any:
+    whole_rows = bool((x == -math.inf).all(dim).any())
+    return NotImplemented if dtype is not None or whole_rows else torch.softmax(x, dim)
+
+
+def _repeat(x: Tensor, repeats: list[int]) -> Any:
+    """A copy for each sample, where only axes of length 1 are repeated."""
+    shape = [1] * (len(repeats) - x.dim()) + list(x.shape)
+    if any(times != 1 and length != 1 for times, length in zip(repeats, shape, strict=True)):
+        return NotImplemented
+    return x.reshape(shape).expand([times * length for times, length in zip(repeats, shape, strict=True)])
 
 
 def _variance(x: Tensor, dims: list[int] | None, correction: float, keepdim: bool) -> tuple[Tensor, Tensor]:
@@ -188,6 +241,16 @@ TABLE: Mapping[str, Callable[..., Any]] = {
     "baddbmm": _baddbmm,
     "linalg_vector_norm": _vector_norm,
     "_trilinear": _bilinear,
+    "smooth_l1_loss": _smooth_l1,
+    "huber_loss": _huber,
+    "log_sigmoid_forward": _log_sigmoid,
+    "glu": _glu,
+    "_prelu_kernel": _prelu,
+    "lerp.Tensor": _lerp,
+    "lerp.Scalar": _lerp,
+    "addcmul": _addcmul,
+    "_safe_softmax": _safe_softmax,
+    "repeat": _repeat,
     "copy": _copy,
 }
 

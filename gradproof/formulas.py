@@ -24,7 +24,6 @@ TABLE: Mapping[str, str] = {
     "elu": "a = np.where(z > 0, z, {alpha} * np.expm1(z)); dz = da * np.where(z > 0, 1, a + {alpha})",
     "hardtanh": "a = np.clip(z, {low}, {high}); dz = da * ((z > {low}) & (z < {high}))",
     "softplus": "a = np.log1p(np.exp(z)); dz = da / (1 + np.exp(-z))",
-    "log_sigmoid_forward": "a = -np.log1p(np.exp(-z)); dz = da / (1 + np.exp(z))",
     "silu": "a = z / (1 + np.exp(-z)); s = 1 / (1 + np.exp(-z)); dz = da * s * (1 + z * (1 - s))",
     "gelu": "a = z * (1 + erf(z / 2**0.5)) / 2; "
     "dz = da * ((1 + erf(z / 2**0.5)) / 2 + z * np.exp(-(z**2) / 2) / (2 * np.pi) ** 0.5)",

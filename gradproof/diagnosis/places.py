@@ -11,9 +11,10 @@ from gradproof.tape import Node, Site, Tape
 # Operations after which it is still the same array.
 VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape clone to".split())
 # Functions of one array that a helper may serve wherever they stand.
-FUNCTIONS = tuple(
-    "sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh exp log log1p log2 sin cos sqrt rsqrt abs".split()
-) + ("_softmax", "_log_softmax")
+FUNCTIONS = (
+    *"sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh _softmax _log_softmax".split(),
+    *"exp log log1p log2 sin cos sqrt rsqrt abs".split(),
+)
 EACH = 8  # a place that is passed at most so often is also searched one passage at a time
 BODY = 6  # operations that no coincidence repeats among others: those of one step of a fused recurrent module
 LONGEST_LINE = 4000  # operations of one line in which repetitions are looked for

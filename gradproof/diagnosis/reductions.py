@@ -25,6 +25,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
             message = f"the Jacobian of {what} is taken to be diagonal: entries of a row act on each other"
             values = {region.start: in_region(region, _diagonal) for region in regions}
             yield Fault("diagonal-jacobian", message, place.site, 1.1, values=values)
+            message = f"the derivative of {what} is left out of the chain rule"
+            values = {region.start: in_region(region, _as_it_is) for region in regions}
+            yield Fault("missing-derivative", message, place.site, 1.15, values=values)
         if place.name in ("_softmax", "_log_softmax"):
             message = f"the derivative of {place} is left out of the chain rule"
             yield Fault("missing-derivative", message, place.site, 1.1, {node.index: _skip for node in place.nodes})
@@ -49,6 +52,10 @@ def _other_reduction(tape: Tape, place: Place) -> Iterator[Fault]:
 
 def _diagonal(tape: Tape, region: Region, grad: Tensor) -> Tensor:
     return grad * region.jacobian_diagonal(tape)
+
+
+def _as_it_is(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return grad
 
 
 def _named(place: Place, regions: tuple[Region, ...]) -> str:
