@@ -41,6 +41,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sqrt": torch.sqrt,
     "logsigmoid": F.logsigmoid,
 }
+# Those whose derivatives are known by heart, and so come to mind in place of another's.
+COMMON = ("sigmoid", "tanh", "relu", "leaky_relu", "softplus", "exp", "sin", "cos", "abs", "square")
 # What may be taken of a result besides: everything that may stand in a function's place, and two more.
 MORE: dict[str, Callable[[Tensor], Tensor]] = {"one minus": lambda z: 1 - z, "minus": torch.neg}
 

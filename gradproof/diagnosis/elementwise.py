@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from gradproof.diagnosis.elementary import BY_OUTPUT, FUNCTIONS, derivative
+from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, derivative
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
@@ -114,7 +114,7 @@ def _rules(name: str, operation: str, others: bool) -> Iterator[tuple[str, str, 
     for other, function in FUNCTIONS.items() if others else ():
         if other not in (operation, "identity"):
             message = f"the derivative of {name} is that of another function, `{other}`"
-            yield "different-function", message, _other_derivative(function), 0.04
+            yield "different-function", message, _other_derivative(function), 0.04 if other in COMMON else 0.25
     for other in ("sigmoid", "tanh") if others and operation not in BY_OUTPUT else ():
         message = f"the derivative of {name} is that of another function, `{other}` as it is in terms of its output"
         yield "different-function", message, _formula_of_input(BY_OUTPUT[other]), 0.05

@@ -1,0 +1,90 @@
+"""Each family of faults names the mistakes that it is for, in words that say what was done and where."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.judge.test_corpus import compared, named
+
+# A mistake of the corpus, the one code that is told, and a part of the message.
+TOLD = {
+    "m22_poisson_network:tanh_derivative_not_squared": ("different-function", "`y` is not squared in `y * y`"),
+    "m22_poisson_network:half_of_the_sigmoid_slope": ("missing-derivative", "the factor `y` of `y * (1 - y)`"),
+    "m08_causal_attention:softmax_sum_forgotten": ("diagonal-jacobian", "the term `sum((dy * y))`"),
+    "m08_causal_attention:softmax_axis": ("wrong-axis", "along axis 1 instead of axis 2"),
+    "m17_mixture_density:responsibilities_forgotten": ("missing-derivative", "but only in what flows on to"),
+    "m06_gru:two_steps_only": ("truncated-in-time", "goes back through the last 2 steps only, of 5"),
+    "m07_lstm_tagger:three_steps_back_only": ("truncated-in-time", "steps 1 to 2 get nothing from those after them"),
+    "m28_linear_recurrence:first_two_steps_forgotten": ("truncated-in-time", "taken for the first state's"),
+    "m29_rnn_tagger:input_of_the_step_before": ("shifted-in-time", "of the step before its own"),
+    "m28_linear_recurrence:delta_after_the_step_in_A": ("wrong-operand", "made with the wrong delta"),
+    "m31_transformer_block:q_and_k_joined_in_another_order": ("wrong-operand", "parts 1 and 2 of `split`"),
+    "m08_causal_attention:keys_and_queries_swapped": ("wrong-operand", "your gradient is the one of W_k"),
+    "m26_squeeze_excitation:pixels_reversed": ("flipped", "in reversed order along axis 2"),
+    "m24_factorisation_machine:weights_of_first_half": ("missing-path", "the first half only (5 of 10, axis 0)"),
+    "m10_embedding_mean:embedding_of_zero_is_padding": ("missing-path", "it is zero at row 2"),
+    "m19_cosine_similarity:not_divided_by_the_norm": ("missing-derivative", "lacks the factor 1 / `a.norm(dim=1)`"),
+    "m19_cosine_similarity:default_slope": ("different-function", "that of another function, `leaky_relu`"),
+    "m12_conv_maxpool:pooling_spread_as_average": ("different-function", "as if it were an average"),
+    "m13_conv1d:stride_forgotten_backwards": ("wrong-operand", "the stride is left out"),
+    "m14_tied_autoencoder:squared_error_in_gradient": ("different-function", "squared error of a sigmoid of it"),
+    "m31_transformer_block:norm_ignored": ("missing-derivative", "is left out of the chain rule"),
+}
+# The same of candidates whose gradient is the derivative of their own loss.
+CONSISTENT = {
+    "m18_infonce:without_activation_in_both": "every `tanh` is left out",
+    "m18_infonce:temperature_multiplied_in_both": "is done with `*`",
+    "m20_multiclass_hinge:margin_of_a_half_in_both": "is 0.5 instead of 1",
+    "m20_multiclass_hinge:squared_hinge_in_both": "square is taken of `margins * keep`",
+    "m22_poisson_network:offset_without_logarithm_in_both": "`torch.log(exposure)` is left out",
+    "m08_causal_attention:mask_of_the_past_in_both": "keeps the other triangle",
+    "m12_conv_maxpool:average_pooling_in_both": "takes the average of each window",
+    "m13_conv1d:padding_at_the_end_in_both": "pads at the other end",
+    "m28_linear_recurrence:first_state_zero_in_both": "s0 is taken to be zero",
+    "m33_saturation_curve:logarithm_to_base_ten_in_both": "log10(1 + z) stands where the reference has",
+}
+
+
+def findings(name):
+    return compared(named(name), diagnose=True).findings
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_told(name):
+    code, words = TOLD[name]
+    told = findings(name)
+    assert {finding.code for finding in told} == {code}
+    assert words in told[0].message
+
+
+@pytest.mark.parametrize("name", CONSISTENT)
+def test_another_function(name):
+    (finding,) = findings(name)
+    assert finding.code == "different-function"
+    assert CONSISTENT[name] in finding.message
+    assert "Your loss and your gradient belong together, but to this function." in finding.message
+
+
+def test_a_broadcast_inside_the_reference():
+    (finding,) = findings("m33_saturation_curve:targets_as_row")
+    assert finding.code == "broadcast"
+    assert "became (13, 13): every sample against every other" in finding.message
+
+
+def test_an_unnamed_constant_does_not_hide_the_rule_that_holds():
+    """A multiple of the right gradient, but another one at other parameters."""
+    (finding,) = findings("m18_infonce:temperature_forgotten_backwards")
+    assert finding.code == "missing-derivative"
+    assert "lacks the factor 1 / the result of `exp`" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("m02_residual_mlp:relu_derivative_forgotten+gelu_derivative_forgotten", ["missing-derivative"] * 2),
+        ("m03_highway:H2_not_transposed+T2_not_transposed", ["not-transposed"] * 2),
+        ("m17_mixture_density:mu_sign+tanh_derivative_forgotten", ["missing-derivative", "wrong-sign"]),
+    ],
+)
+def test_two_mistakes(name, codes):
+    assert sorted(finding.code for finding in findings(name)) == codes

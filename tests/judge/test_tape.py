@@ -1,0 +1,146 @@
+"""The reference as a program gives torch's own numbers: its parts, its local rules, and what a broken rule reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gradproof import oracles
+from gradproof.case import Problem
+from gradproof.diagnosis.fault import Fault, Model, run
+from gradproof.diagnosis.places import find_places
+from gradproof.tape import record
+from tests.judge.test_formulas import CASES, DEEP, IMAGE, ROW, A, B, array
+
+LABELS = torch.tensor([2, 0, -100, 1])
+WEIGHTS = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+
+
+def fused():
+    """Operations that torch does in one call, and that a tape holds as their parts."""
+    yield F.mse_loss, (A, B)
+    yield F.l1_loss, (A, B)
+    yield F.smooth_l1_loss, (A, B)
+    yield lambda a, b: F.huber_loss(a, b, delta=0.7, reduction="sum"), (A, B)
+    yield lambda a: F.binary_cross_entropy(torch.sigmoid(a), torch.ones_like(a) * 0.3), (A,)
+    yield lambda a: F.binary_cross_entropy_with_logits(a, torch.ones_like(a) * 0.3, pos_weight=WEIGHTS), (A,)
+    yield lambda a: F.cross_entropy(a, LABELS.clamp(min=0)), (A,)
+    yield lambda a: F.cross_entropy(a, LABELS), (A,)
+    yield lambda a: F.cross_entropy(a, LABELS, weight=WEIGHTS), (A,)
+    yield lambda a: F.cross_entropy(a, LABELS, weight=WEIGHTS, reduction="sum"), (A,)
+    yield lambda a: F.cross_entropy(a, LABELS.clamp(min=0), label_smoothing=0.1), (A,)
+    yield F.logsigmoid, (A,)
+    yield lambda a: F.glu(a, 0), (A,)
+    yield lambda a, b: F.prelu(a, b), (A, ROW)
+    yield lambda a, b: torch.lerp(a, b, 0.3), (A, B)
+    yield lambda a, b: torch.addcmul(a, a, b, value=0.5), (A, B)
+    yield lambda a, b: torch.addmm(a, a, b, beta=0.5, alpha=2), (array(4, 3), array(3, 3))
+    yield lambda a: a.repeat(2, 1), (ROW,)
+    yield lambda a: a.var(dim=0) + a.std(dim=0, correction=0), (A,)
+    yield lambda a: torch.linalg.vector_norm(a, dim=1), (A,)
+    yield lambda a, b, c: F.bilinear(a, b, c), (A, B, array(2, 3, 3))
+    yield lambda a, b, c: F.layer_norm(a, (3,), b, c), (A, ROW, array(3))
+    yield lambda a, b, c: F.batch_norm(a, None, None, b, c, training=True), (A, ROW, array(3))
+    yield lambda a, b, c: F.group_norm(a, 1, b, c), (IMAGE, array(3), array(3))
+    yield lambda a, b: F.scaled_dot_product_attention(a, b, b), (DEEP, array(2, 5, 3))
+    yield lambda a, b: F.scaled_dot_product_attention(a, b, b, is_causal=True), (DEEP, array(2, 4, 3))
+    yield lambda a: torch.stack(a.split([1, 2, 1])[:1] + a.chunk(4)[1:]), (A,)
+
+
+def summed(function):
+    """A loss in which another number flows back into each entry of what the function gives."""
+
+    def reference(params):
+        value = function(*params.values())
+        return (value * torch.linspace(-1, 2, value.numel(), dtype=value.dtype).reshape(value.shape)).sum()
+
+    return reference
+
+
+@pytest.mark.parametrize("case", list(fused()))
+def test_fused_operations_are_their_parts(case):
+    function, arrays = case
+    params = {f"p{i}": one for i, one in enumerate(arrays)}
+    truth = oracles.autograd(summed(function), params, ())
+    tape = record(summed(function), params, (), truth)
+    assert tape is not None
+    np.testing.assert_allclose(tape.loss(), truth.loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("entry", "function", "params"), CASES, ids=[f"{i} {one[0]}" for i, one in enumerate(CASES)])
+def test_local_rules_are_torchs(entry, function, params):
+    truth = oracles.autograd(summed(function), params, ())
+    for name, ours in record(summed(function), params, ()).clean.arrays().items():
+        np.testing.assert_allclose(ours, truth.gradients[name], rtol=1e-12, atol=1e-13, err_msg=entry)
+
+
+def recurrent(params, x):
+    gru = nn.GRU(2, 3, batch_first=True).to(x.dtype)
+    weights = dict(zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), params.values(), strict=True))
+    return torch.func.functional_call(gru, weights, (x,))[1].square().sum()
+
+
+PARAMS = {"W": array(9, 2), "U": array(9, 3), "b": array(9), "c": array(9)}
+
+
+def test_steps_of_a_fused_module_are_one_place():
+    tape = record(recurrent, PARAMS, (array(4, 5, 2),))
+    passages = {place.name: len(place.nodes) for place in find_places(tape) if place.name in ("tanh", "sigmoid")}
+    assert passages == {"tanh": 5, "sigmoid": 5}
+
+
+def test_a_repeated_pair_of_operations_is_no_loop():
+    def reference(params):
+        x = params["x"]
+        return F.layer_norm(x, (3,), params["g"], params["b"]).square().sum()
+
+    tape = record(reference, {"x": A, "g": ROW, "b": array(3)}, ())
+    assert {len(place.nodes) for place in find_places(tape)} == {1}
+
+
+def gate(z):
+    return torch.sigmoid(z)
+
+
+def gated(params):
+    return (gate(params["a"]) * gate(params["b"]).flip(0)).sum()
+
+
+def test_a_helper_is_a_place_for_each_call_and_one_for_all():
+    tape = record(gated, {"a": A, "b": B}, ())
+    assert sorted(len(place.nodes) for place in find_places(tape) if place.name == "sigmoid") == [1, 1, 2]
+
+
+def test_only_what_a_broken_rule_reaches_is_done_again():
+    tape = record(recurrent, PARAMS, (array(4, 5, 2),))
+    (tanh,) = (place for place in find_places(tape) if place.name == "tanh")
+    assert tape.clean.gradients.keys() == PARAMS.keys()
+    counted = []
+    vjp = tape.vjp
+    tape.vjp = lambda node, *rest, **more: counted.append(node.index) or vjp(node, *rest, **more)
+    tape.backward({tanh.nodes[0].index: lambda tape, node, grads, totals: [grads[0]]})
+    assert counted
+    assert max(counted) < tanh.nodes[0].index
+
+
+def test_two_broken_rules_at_one_value_both_act():
+    def reference(params):
+        x = params["x"]
+        return (torch.tanh(x) + torch.sigmoid(x)).sum()
+
+    tape = record(reference, {"x": A}, ())
+    x = tape.parameters["x"]
+    users = tape.consumers[x]
+
+    def without(user):
+        def hook(tape, arriving, totals):
+            return sum(grad for index, grad in arriving if index != user)
+
+        return Fault("", "", values={x: hook})
+
+    model = Model(reference, Problem({"x": A}, (), None), tape)
+    gradients, _ = run(model, [without(users[0]), without(users[1])])
+    np.testing.assert_allclose(gradients["x"], 0, atol=1e-15)
