@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from gradproof.case import Case
 from gradproof.diagnosis import losses, mends, pattern, penalties
+from gradproof.diagnosis.explanation import Explanation
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.search import Explanation, Found, search
+from gradproof.diagnosis.search import Found, search
 from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
 

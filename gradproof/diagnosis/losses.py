@@ -8,8 +8,8 @@ import numpy as np
 
 from gradproof.case import Case
 from gradproof.diagnosis import penalties
+from gradproof.diagnosis.confirmation import fresh_case
 from gradproof.diagnosis.constants import named
-from gradproof.diagnosis.search import fresh_case
 from gradproof.report import Finding, number
 
 

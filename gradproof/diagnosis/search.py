@@ -7,13 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from gradproof import oracles
 from gradproof.case import Case
 from gradproof.diagnosis import (
     accumulation,
@@ -36,21 +35,19 @@ from gradproof.diagnosis import (
     summands,
     windows,
 )
+from gradproof.diagnosis.confirmation import TIE, Confirmation
 from gradproof.diagnosis.constants import named
+from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
-from gradproof.diagnosis.transforms import Transform, find_transform
-from gradproof.oracles import Arrays
 from gradproof.tape import Tape
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
-TIE = 0.15  # explanations whose ranks are so close are told together
 BEAM = 6  # partial explanations that are followed up
-MOST_CONFIRMED = 40  # explanations that are tried on fresh inputs
 
 Family = Callable[[Survey], Iterator[Fault]]
 FAMILIES: tuple[Family, ...] = (
@@ -76,43 +73,6 @@ FAMILIES: tuple[Family, ...] = (
     operators.faults,
     criteria.faults,
 )
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Broken rules, and what was then done to whole gradients; what of the candidate they reproduce."""
-
-    faults: tuple[Fault, ...]
-    transforms: dict[str, Transform]
-    matched: frozenset[str]
-    unmatched: frozenset[str]
-    predicted: Arrays
-    loss_matches: bool
-
-    @property
-    def complete(self) -> bool:
-        return not self.unmatched
-
-    @property
-    def _groups(self) -> dict[tuple[str, str], int]:
-        """What was done to whole gradients: the same to several parameters is one mistake."""
-        return {(one.kind, f"{one.factor:.8g}"): one.cost for one in self.transforms.values()}
-
-    @property
-    def named(self) -> bool:
-        """Whether each factor of a whole gradient is one that code could have got wrong."""
-        return all(one.words is not None for one in self.transforms.values())
-
-    @property
-    def cost(self) -> float:
-        """How many mistakes it takes; a loss that it leaves unexplained counts as one more."""
-        groups = self._groups
-        second = sum(fault.besides is not None for fault in self.faults)
-        return len(self.faults) + second + sum(groups.values()) + (0 if self.loss_matches else 0.6)
-
-    @property
-    def rank(self) -> float:
-        return self.cost * 10 + sum(fault.rank for fault in self.faults) + 0.9 * len(self._groups) + (not self.named)
 
 
 @dataclass
@@ -145,51 +105,6 @@ class Found:
     broken_off: str = ""  # the error that ended it, which is a defect of this package
 
 
-def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explanation | None:
-    """What these faults reproduce of the candidate; None where the reference cannot run with them."""
-    if not faults:
-        gradients, loss = case.truth.gradients, case.truth.loss
-    else:
-        result = run(model, faults) if model is not None else None
-        if result is None:
-            return None
-        gradients, loss = result
-    matched, transforms = [], {}
-    for name, ours in case.gradients.items():
-        predicted = gradients[name]
-        if case.agrees(name, ours, predicted):
-            matched.append(name)
-        elif np.all(np.isfinite(predicted)):
-            transform = find_transform(case, name, ours, predicted, only_named=bool(faults))
-            if transform is not None:
-                transforms[name] = transform
-    unmatched = set(case.gradients) - set(matched) - set(transforms)
-    changes_loss = any(not fault.local for fault in faults)
-    expected = loss if changes_loss else case.truth.loss
-    fits = case.loss is None or case.agrees("", case.loss, expected)
-    if not fits and transforms and not matched:
-        factors = [one.factor for one in transforms.values()]
-        fits = np.allclose(factors, factors[0], rtol=1e-9) and case.agrees("", case.loss, expected * factors[0])
-    fits = fits or (not changes_loss and _weighted_loss(case, faults))
-    fits = fits or (model is not None and any(_other_loss(case, model.tape, fault) for fault in faults))
-    return Explanation(tuple(faults), transforms, frozenset(matched), frozenset(unmatched), gradients, fits)
-
-
-def _other_loss(case: Case, tape: Tape, fault: Fault) -> bool:
-    """Whether the loss is that of the criterion whose gradient the fault propagates back."""
-    loss = None if fault.other_loss is None else fault.other_loss(tape)
-    return loss is not None and case.agrees("", case.loss, loss)
-
-
-def _weighted_loss(case: Case, faults: Sequence[Fault]) -> bool:
-    """Whether the loss has the same term weights as the gradient."""
-    weights = {fault.term: fault.constant or 0.0 for fault in faults if fault.term is not None}
-    if not weights:
-        return False
-    total = sum(value * weights.get(name, 1.0) for name, value in case.truth.terms.items())
-    return case.agrees("", case.loss, total)
-
-
 def search(case: Case) -> Found:
     """The simplest explanations of a candidate's gradients, confirmed on fresh inputs."""
     clock = Clock(SEARCH_SECONDS)
@@ -219,33 +134,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass
-class Confirmation:
-    """Whether an explanation holds again on fresh inputs: numbers that agree by a coincidence do not."""
-
-    case: Case
-    _known: dict[int, tuple[Explanation, bool]] = field(default_factory=dict)
-
-    @cached_property
-    def fresh(self) -> Case | None:
-        return fresh_case(self.case)
-
-    def holds(self, one: Explanation) -> bool:
-        if id(one) not in self._known:
-            self._known[id(one)] = (one, self.fresh is None or _holds(self.fresh, one))
-        return self._known[id(one)][1]
-
-    def best(self, found: list[Explanation]) -> list[Explanation]:
-        """Of explanations in the order of their ranks: the first that holds, and those that are as good."""
-        kept: list[Explanation] = []
-        for one in found[:MOST_CONFIRMED]:
-            if kept and one.rank > kept[0].rank + TIE:
-                break
-            if self.holds(one):
-                kept.append(one)
-        return kept
 
 
 @dataclass
@@ -457,49 +345,3 @@ def _progress(states: list[Explanation], before: list[Explanation]) -> list[Expl
             better.append(state)
     better.sort(key=lambda state: (-len(state.matched), state.rank))
     return better[:BEAM]
-
-
-def fresh_case(case: Case) -> Case | None:
-    """The same comparison with the parameters redrawn; None where the candidate does not answer there."""
-    if case.reference is None:
-        return None
-    rng = np.random.default_rng(7)
-    params = {name: _redrawn(value, rng) for name, value in case.problem.params.items()}
-    problem = replace(case.problem, params=params)
-    answer = case.ask(problem)
-    if answer is None:
-        return None
-    loss, gradients = answer
-    try:
-        truth = oracles.autograd(case.reference, problem.params, problem.data)
-    except Exception:
-        return None
-    finite = all(np.all(np.isfinite(value)) for value in truth.gradients.values())
-    if not finite or set(gradients) != set(case.gradients):
-        return None
-    return Case(problem, case.reference, case.ask, truth, loss, gradients, case.rtol, case.atol, case.floors)
-
-
-def _redrawn(value: oracles.Array, rng: np.random.Generator) -> oracles.Array:
-    """Other numbers of the same kind: the signs stay, so that what must be positive is; zeros become small numbers."""
-    other = value * rng.uniform(0.6, 1.4, value.shape)
-    return np.asarray(np.where(value == 0, 0.05 * rng.standard_normal(value.shape), other), dtype=value.dtype)
-
-
-def _holds(fresh: Case, one: Explanation) -> bool:
-    if not one.faults:
-        again = evaluate(fresh, None, ())
-    else:
-        tape = fresh.tape
-        if tape is None or fresh.reference is None:
-            return True
-        again = evaluate(fresh, Model(fresh.reference, fresh.problem, tape), one.faults)
-    if again is None or not again.complete:
-        return False
-    for name, transform in one.transforms.items():
-        other = again.transforms.get(name)
-        if other is None or other.arrangement != transform.arrangement:
-            return False
-        if not np.isclose(other.factor, transform.factor, rtol=1e-6):
-            return False
-    return set(again.transforms) <= set(one.transforms)

@@ -159,16 +159,23 @@ def _other_factors(survey: Survey, place: Place, program: Program) -> Iterator[F
             for position in _touched(survey.tape, place, program, node.index) if not row.transposed else ():
                 message = f"in the derivative of {place}, {row.words} stands for `{words}`"
                 pairs = [(one, value) for one, value in zip(place.nodes, row.values, strict=True) if value is not None]
-                changed = {one.index: _with_factor(factor, survey.tape.values[value]) for one, value in pairs}
-                hooks = {i: _slipped(program, node.index, change, position) for i, change in changed.items()}
+                hooks = {one.index: _with_factor(program, node.index, factor, value, position) for one, value in pairs}
                 fault = Fault("wrong-operand", message, place.site, 1.55, hooks)
                 yield fault
                 if len(hooks) == len(place.nodes):
                     yield from restricted(survey, place, position, hooks, fault)
 
 
-def _with_factor(position: int, value: Tensor) -> Changed:
-    return lambda node, inputs: node.run(_replaced(inputs, position, value.reshape(inputs[position].shape)))[0]
+def _with_factor(program: Program, index: int, factor: int, value: int, position: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        other = tape.values[value]
+
+        def changed(inside: Node, inputs: list[Tensor]) -> Tensor:
+            return inside.run(_replaced(inputs, factor, other.reshape(inputs[factor].shape)))[0]
+
+        return _slipped(program, index, changed, position)(tape, node, grads, totals)
+
+    return hook
 
 
 def recorded(tape: Tape, node: Node) -> Program | None:

@@ -171,13 +171,15 @@ def _of_flattened(tape: Tape, place: Place) -> Iterator[Fault]:
     if not 3 <= base.dim() <= 4 or base.shape[0] != tape.values[flat].shape[0]:
         return
     for order in list(permutations(range(1, base.dim())))[1:]:
-        other = base.permute(0, *order).reshape(tape.values[flat].shape)
         message = f"in the gradient of the weights of {place}, the input's axes are flattened in the order {order}"
-        yield Fault("wrong-operand", message, place.site, 1.5, {place.model.index: _with_input(other)})
+        yield Fault("wrong-operand", message, place.site, 1.5, {place.model.index: _in_order(order)})
 
 
-def _with_input(other: Tensor) -> NodeHook:
+def _in_order(order: tuple[int, ...]) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        flat = node.inputs[0]
+        base = tape.values[tape.nodes[tape.producer[flat]].inputs[0]]
+        other = base.permute(0, *order).reshape(tape.values[flat].shape)
         found = list(tape.vjp(node, grads))
         found[1] = tape.vjp(node, grads, at={0: other})[1]
         return found

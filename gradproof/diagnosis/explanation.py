@@ -1,0 +1,96 @@
+"""What a set of broken rules explains of a candidate's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradproof.case import Case
+from gradproof.diagnosis.fault import Fault, Model, run
+from gradproof.diagnosis.transforms import Transform, find_transform
+from gradproof.oracles import Arrays
+from gradproof.tape import Tape
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Broken rules, and what was then done to whole gradients; what of the candidate they reproduce."""
+
+    faults: tuple[Fault, ...]
+    transforms: dict[str, Transform]
+    matched: frozenset[str]
+    unmatched: frozenset[str]
+    predicted: Arrays
+    loss_matches: bool
+
+    @property
+    def complete(self) -> bool:
+        return not self.unmatched
+
+    @property
+    def _groups(self) -> dict[tuple[str, str], int]:
+        """What was done to whole gradients: the same to several parameters is one mistake."""
+        return {(one.kind, f"{one.factor:.8g}"): one.cost for one in self.transforms.values()}
+
+    @property
+    def named(self) -> bool:
+        """Whether each factor of a whole gradient is one that code could have got wrong."""
+        return all(one.words is not None for one in self.transforms.values())
+
+    @property
+    def cost(self) -> float:
+        """How many mistakes it takes; a loss that it leaves unexplained counts as one more."""
+        groups = self._groups
+        second = sum(fault.besides is not None for fault in self.faults)
+        return len(self.faults) + second + sum(groups.values()) + (0 if self.loss_matches else 0.6)
+
+    @property
+    def rank(self) -> float:
+        return self.cost * 10 + sum(fault.rank for fault in self.faults) + 0.9 * len(self._groups) + (not self.named)
+
+
+def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explanation | None:
+    """What these faults reproduce of the candidate; None where the reference cannot run with them."""
+    if not faults:
+        gradients, loss = case.truth.gradients, case.truth.loss
+    else:
+        result = run(model, faults) if model is not None else None
+        if result is None:
+            return None
+        gradients, loss = result
+    matched, transforms = [], {}
+    for name, ours in case.gradients.items():
+        predicted = gradients[name]
+        if case.agrees(name, ours, predicted):
+            matched.append(name)
+        elif np.all(np.isfinite(predicted)):
+            transform = find_transform(case, name, ours, predicted, only_named=bool(faults))
+            if transform is not None:
+                transforms[name] = transform
+    unmatched = set(case.gradients) - set(matched) - set(transforms)
+    changes_loss = any(not fault.local for fault in faults)
+    expected = loss if changes_loss else case.truth.loss
+    fits = case.loss is None or case.agrees("", case.loss, expected)
+    if not fits and transforms and not matched:
+        factors = [one.factor for one in transforms.values()]
+        fits = np.allclose(factors, factors[0], rtol=1e-9) and case.agrees("", case.loss, expected * factors[0])
+    fits = fits or (not changes_loss and _weighted_loss(case, faults))
+    fits = fits or (model is not None and any(_other_loss(case, model.tape, fault) for fault in faults))
+    return Explanation(tuple(faults), transforms, frozenset(matched), frozenset(unmatched), gradients, fits)
+
+
+def _other_loss(case: Case, tape: Tape, fault: Fault) -> bool:
+    """Whether the loss is that of the criterion whose gradient the fault propagates back."""
+    loss = None if fault.other_loss is None else fault.other_loss(tape)
+    return loss is not None and case.agrees("", case.loss, loss)
+
+
+def _weighted_loss(case: Case, faults: Sequence[Fault]) -> bool:
+    """Whether the loss has the same term weights as the gradient."""
+    weights = {fault.term: fault.constant or 0.0 for fault in faults if fault.term is not None}
+    if not weights:
+        return False
+    total = sum(value * weights.get(name, 1.0) for name, value in case.truth.terms.items())
+    return case.agrees("", case.loss, total)
