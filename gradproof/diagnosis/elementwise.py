@@ -28,7 +28,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
             single = len(regions[0].nodes) == 1
             name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
             for words, chosen in _subsets(place, regions):
-                rank = 1.0 if len(chosen) == len(regions) else 1.1 if "but" in words else 1.3
+                rank = 1.0 if len(chosen) == len(regions) else 1.2 if "but" in words else 1.3
                 own = place.name if single and not place.model.constants else ""
                 rules = _rules(name, own, others=len(chosen) == len(regions))
                 for code, message, rule, more in rules:
@@ -114,14 +114,14 @@ def _rules(name: str, operation: str, others: bool) -> Iterator[tuple[str, str, 
     for other, function in FUNCTIONS.items() if others else ():
         if other not in (operation, "identity"):
             message = f"the derivative of {name} is that of another function, `{other}`"
-            yield "different-function", message, _other_derivative(function), 0.04 if other in COMMON else 0.25
+            yield "different-function", message, _other_derivative(function), 0.15 if other in COMMON else 0.25
     for other in ("sigmoid", "tanh") if others and operation not in BY_OUTPUT else ():
         message = f"the derivative of {name} is that of another function, `{other}` as it is in terms of its output"
-        yield "different-function", message, _formula_of_input(BY_OUTPUT[other]), 0.05
+        yield "different-function", message, _formula_of_input(BY_OUTPUT[other]), 0.16
     for other, formula in BY_OUTPUT.items() if others else ():
         if other != operation:
             message = f"the derivative of {name} is that of another function, `{other}`, in terms of its own output"
-            yield "different-function", message, _other_by_output(formula), 0.04
+            yield "different-function", message, _other_by_output(formula), 0.15
 
 
 def _skip(tape: Tape, region: Region, grad: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def _of_factor(tape: Tape, place: Place, pool: Pool, position: int) -> Iterator[
         for words, nodes in place.subsets():
             message = f"in the gradient of {target}, {factor} is used as it stands where its transpose belongs{words}"
             hooks = {node.index: _untransposed(position) for node in nodes}
-            yield Fault("not-transposed", message, place.site, 1.1, hooks)
+            yield Fault("not-transposed", message, place.site, 1.1 if nodes == place.nodes else 1.3, hooks)
     if place.name == "convolution" and position == 0:
         message = f"in the gradient of {target}, the filters are not flipped"
         yield Fault("flipped", message, place.site, 1.1, {node.index: _flipped_filters for node in place.nodes})

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ from gradproof.tape import Tape
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
+LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a full run
+REPEATED = 1.25  # the same for single rules
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
 BEAM = 6  # partial explanations that are followed up
 
@@ -148,19 +151,22 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        singles = list(self._on_top_of((), self._likely, self.order, self.shadows))
+        singles = list(self._on_top_of((), self._quick, self.order, self.shadows))
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
         if complete and min(one.cost for one in complete) < 2:
             return complete
         complete += self._outwards(singles)
-        if not complete and not self.clock.over():
-            complete = self._side_by_side()
-        if not complete:
-            others = [fault for fault in self.faults if fault not in set(self._likely)]
-            found = self._on_top_of((), others, self.order, self.shadows)
-            complete = [one for one in found if one.complete and self.confirmed.holds(one)]
-        if not complete and not self.clock.over():
-            complete = self._one_behind_the_other()
+        stages = (
+            self._side_by_side,
+            self._far_fetched,
+            self._both_in_a_loop,
+            self._one_behind_the_other,
+            self._another_forward_pass,
+        )
+        for stage in stages:
+            if complete or self.clock.over():
+                break
+            complete = stage()
         return complete
 
     @cached_property
@@ -197,6 +203,28 @@ class _Search:
         if not loss_is_right and belongs_to_own_loss(self.case):
             faults = [one for one in faults if _may_belong_to_another_loss(self.model.tape, one)]
         return sorted(faults, key=lambda one: one.rank + (0.0 if loss_is_right == one.local else 5.0))
+
+    @cached_property
+    def _quick(self) -> list[Fault]:
+        """Of the likely rules, those that are told locally or are the likeliest of those that take a full run."""
+        shadows = self.shadows
+        if shadows is None:
+            return self._likely
+        return [one for one in self._likely if one.rank <= REPEATED or not one.local or not shadows.of_none(one)]
+
+    def _far_fetched(self) -> list[Explanation]:
+        """The single rules that were left out at first: each takes a full run, and is unlikely."""
+        quick = set(self._quick)
+        return self._alone([one for one in self._likely if one not in quick])
+
+    def _another_forward_pass(self) -> list[Explanation]:
+        """Of a candidate whose loss is right: that only its gradient is another function's."""
+        likely = set(self._likely)
+        return self._alone([one for one in self.faults if one not in likely])
+
+    def _alone(self, faults: Sequence[Fault]) -> list[Explanation]:
+        found = self._on_top_of((), faults, self.order, self.shadows)
+        return [one for one in found if one.complete and self.confirmed.holds(one)]
 
     def _on_top_of(
         self, before: tuple[Fault, ...], faults: Sequence[Fault], order: Sequence[str], shadows: Shadows | None
@@ -240,7 +268,7 @@ class _Search:
             states = []
             for state in frontier:
                 left = [name for name in self.order if name not in state.matched]
-                useful = [fault for fault in self._likely if fault not in changes or set(left) & changes[fault]]
+                useful = [fault for fault in self._quick if fault not in changes or set(left) & changes[fault]]
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if above is None:  # each has to be run in full
                     useful = [fault for fault in useful if fault.rank <= LIKELY]
@@ -288,6 +316,22 @@ class _Search:
                 if both is not None and both.complete and self.confirmed.holds(both):
                     complete.append(both)
         return complete
+
+
+    def _both_in_a_loop(self) -> list[Explanation]:
+        """Two rules that each step of a recurrence breaks, and whose effect is therefore told by a full run only."""
+        if self.shadows is None:
+            return []
+        shadows = self.shadows
+        repeated = [one for one in self._likely if one.local and one.rank <= LIKELIEST and shadows.of_none(one)]
+        likeliest = sorted(combinations(repeated, 2), key=lambda pair: pair[0].rank + pair[1].rank)
+        for first, second in likeliest:
+            if self.clock.over():
+                break
+            both = evaluate(self.case, self.model, (first, second))
+            if both is not None and both.complete and self.confirmed.holds(both):
+                return [both]
+        return []
 
 
 def _may_belong_to_another_loss(tape: Tape, fault: Fault) -> bool:
