@@ -15,7 +15,7 @@ import linecache
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -364,11 +364,8 @@ class Backward:
         if self.clean is not None and value not in self.changed:
             return self.totals.get(value)
         contributions = self.arriving(value)
-        total: Tensor | None = None
-        if value in self.value_hooks:
-            total = self.value_hooks[value](self.tape, contributions, _Seen(self))
-        elif contributions:
-            total = sum((one for _, one in contributions[1:]), contributions[0][1])
+        hook = self.value_hooks.get(value)
+        total = joined(contributions) if hook is None else hook(self.tape, contributions, _Seen(self))
         if total is None:
             self.totals.pop(value, None)
         else:
@@ -400,6 +397,12 @@ class _Seen(Mapping[int, Tensor]):
 
     def __len__(self) -> int:
         return len(self.backward.totals)
+
+
+def joined(contributions: Sequence[tuple[int, Tensor]], without: Collection[int] = ()) -> Tensor | None:
+    """The sum of what arrives at a value, but for what some operations send; None where nothing is left."""
+    parts = [one for index, one in contributions if index not in without]
+    return sum(parts[1:], parts[0]) if parts else None
 
 
 def pulled_back(pairs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]) -> tuple[Tensor | None, ...]:

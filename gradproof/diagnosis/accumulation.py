@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals
 
 MANY = 24  # contributions that are tried one by one; of more, the first and the last
 
@@ -54,15 +54,8 @@ def _without_a_line(tape: Tape) -> Iterator[Fault]:
             if 1 < len(users) < len(arriving):
                 name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
                 message = f"nothing of the gradient flows back to {name} from line {site.line}, where it is used"
-                yield Fault("missing-path", f"{message} {len(users)} times", site, 0.98, values={value: _others(users)})
-
-
-def _others(users: list[int]) -> ValueHook:
-    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        parts = [grad for index, grad in arriving if index not in users]
-        return sum(parts[1:], parts[0]) if parts else None
-
-    return hook
+                message += f" {len(users)} times"
+                yield Fault("missing-path", message, site, 0.98, values={value: not_from(users)})
 
 
 def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, repeated: bool) -> Fault:

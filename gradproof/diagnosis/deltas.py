@@ -10,7 +10,7 @@ from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.regions import elementwise_regions
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Tape, Tensor, Totals, ValueHook, joined
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -82,7 +82,7 @@ def _with_deltas(place: Place, position: int, row: Row) -> ValueHook:
     """At the parameter, when all deltas are known: each passage's contribution is replaced by that of another delta."""
 
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        total = sum((grad for _, grad in arriving[1:]), arriving[0][1]) if arriving else None
+        total = joined(arriving)
         for node, value in zip(place.nodes, row.values, strict=True):
             own = totals.get(node.outputs[0])
             other = None if value is None else totals.get(value)

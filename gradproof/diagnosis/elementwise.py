@@ -12,7 +12,7 @@ from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
 RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
 
@@ -95,10 +95,11 @@ def in_region(region: Region, rule: RegionRule) -> ValueHook:
     inside = {node.index for node in region.nodes}
 
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        others = [grad for index, grad in arriving if index not in inside]
-        grad = totals.get(region.end)
-        parts = others if grad is None else [*others, rule(tape, region, grad)]
-        return sum(parts[1:], parts[0]) if parts else None
+        others, grad = joined(arriving, without=inside), totals.get(region.end)
+        if grad is None:
+            return others
+        through = rule(tape, region, grad)
+        return through if others is None else others + through
 
     return hook
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from gradproof.case import Problem, recorded
 from gradproof.diagnosis.places import Place
 from gradproof.oracles import Arrays
-from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
 Replacement = Callable[[Node, list[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # its inputs; all values
 
@@ -50,6 +50,11 @@ class Fault:
     def local(self) -> bool:
         """Whether it is made of broken rules of the backward pass alone."""
         return not self.consistent and self.inputs is None and self.custom is None
+
+
+def not_from(users: Collection[int]) -> ValueHook:
+    """A hook that drops what some operations send back to a value."""
+    return lambda tape, arriving, totals: joined(arriving, without=users)
 
 
 def replaced(code: str, message: str, place: Place, rank: float, replacement: Replacement) -> Fault:
@@ -177,8 +182,7 @@ def _together(first: ValueHook, second: ValueHook) -> ValueHook:
 
     def both(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
         one, other = first(tape, arriving, totals), second(tape, arriving, totals)
-        if one is None or other is None or not arriving:
-            return None
-        return one + other - sum((grad for _, grad in arriving[1:]), arriving[0][1])
+        right = joined(arriving)
+        return None if one is None or other is None or right is None else one + other - right
 
     return both

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import EACH, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook
@@ -40,7 +40,7 @@ def _carries_cut(tape: Tape, loop: list[Place]) -> Iterator[Fault]:
             k for k in range(1, count) if (count - k) % width == 0
         }
     for words, chosen in cuts.items():
-        values = {value: _not_from(users) for k in chosen for value, users in crossing[k - 1].items()}
+        values = {value: not_from(users) for k in chosen for value, users in crossing[k - 1].items()}
         if values:
             message = f"the gradient that a step hands back to the one before it is dropped{words}"
             yield Fault("truncated-in-time", message, loop[0].site, 1.2, values=values)
@@ -59,14 +59,6 @@ def _crossing(tape: Tape, loop: list[Place], k: int) -> dict[int, set[int]]:
             if users & {place.nodes[k].index for place in loop}:
                 found[value] = users
     return found
-
-
-def _not_from(users: set[int]) -> ValueHook:
-    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        parts = [grad for index, grad in arriving if index not in users]
-        return sum(parts[1:], parts[0]) if parts else None
-
-    return hook
 
 
 def loops(places: list[Place]) -> list[list[Place]]:

@@ -9,7 +9,7 @@ import numpy as np
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Tape, Tensor, Totals, ValueHook, joined
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -89,9 +89,9 @@ def _scaled(
 
 def _times(value: int, power: int) -> ValueHook:
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        if not arriving:
+        total = joined(arriving)
+        if total is None:
             return None
-        total = sum((grad for _, grad in arriving[1:]), arriving[0][1])
         factor = _spread(tape.values[value], total)
         if factor is None:
             raise ValueError("the shapes do not fit")

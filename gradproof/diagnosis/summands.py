@@ -12,7 +12,7 @@ from gradproof.diagnosis.contributions import contribution, parameter_of, parame
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
 
 Change = Callable[[Tensor], Tensor]
 MOST_AXES = 5
@@ -66,7 +66,8 @@ def _of_deltas(survey: Survey) -> Iterator[Fault]:
 
 def _changed_delta(change: Change) -> ValueHook:
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        return change(sum((grad for _, grad in arriving[1:]), arriving[0][1])) if arriving else None
+        total = joined(arriving)
+        return None if total is None else change(total)
 
     return hook
 
@@ -152,7 +153,7 @@ def _changed(sums: list[_Sum], change: Change) -> ValueHook:
     """At the parameter: what each passage contributes is made of the changed delta."""
 
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        total = sum((grad for _, grad in arriving[1:]), arriving[0][1]) if arriving else None
+        total = joined(arriving)
         for one in sums:
             for node in one.place.nodes:
                 difference = _difference(tape, node, one, change, totals)
