@@ -36,7 +36,8 @@ def restricted(
                 hooks[shifted[-1][0]] = _on_branch(node, position, slips[node.index], shifted)
         if len(hooks) == len(place.nodes):
             message = f"{fault.message}; but only in what flows on to {target}"
-            yield Fault(fault.code, message, fault.site, fault.rank + 0.45, hooks)
+            rank, about = fault.rank + 0.45, tuple(node.index for node in place.nodes)
+            yield Fault(fault.code, message, fault.site, rank, hooks, about=about)
 
 
 def _branches(tape: Tape, value: int, depth: int) -> Iterator[list[Step]]:

@@ -38,6 +38,7 @@ class Fault:
     besides: tuple[str, str] | None = None  # the code and the message of a second mistake that comes with it
     scaled: Callable[[float], Fault | None] | None = None  # the same fault with a constant, where it has one
     other_loss: Callable[[Tape], float | None] | None = None  # the loss of a candidate that has it in its cost as well
+    about: tuple[int, ...] = ()  # the operations whose rule was mistaken, where it is broken elsewhere
     constant: float | None = None
     term: str | None = None  # the loss's term whose weight it changes
 

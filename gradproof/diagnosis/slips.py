@@ -66,7 +66,7 @@ class Program:
         return frozenset(found)
 
     def text(self, value: int, inner: bool = False) -> str:
-        """A value as a formula of the operation's inputs (x), its output (y) and what arrived there (dy)."""
+        """A value as a formula of the operation's input (first, second ...), its output and d_output."""
         if value in self.names:
             return self.names[value]
         node = next((one for one in self.nodes if value in one.outputs), None)
@@ -90,7 +90,7 @@ class Program:
         elif node.name in ("gt", "ge", "lt", "le"):
             parts, symbol = [*parts, *numbers][:2], {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}[node.name]
         else:
-            return f"{node.name}({', '.join(parts)})"
+            return f"{node.name}({', '.join(self.text(one) for one in node.inputs)})"
         made = f" {symbol} ".join(parts)
         return f"({made})" if inner else made
 
@@ -191,13 +191,13 @@ def recorded(tape: Tape, node: Node) -> Program | None:
         given = [recorder.number(one) for one in (*x, y, g)]
         made = written(x, y, g, node.arguments)
         results = [None if one is None else recorder.number(one) for one in made]
-    names = {given[-2]: "y", given[-1]: "dy"} | {
-        number: "x" if len(x) == 1 else _NAMES[i] for i, number in enumerate(given[:-2])
+    names = {given[-2]: "output", given[-1]: "d_output"} | {
+        number: "input" if len(x) == 1 else _NAMES[i] for i, number in enumerate(given[:-2])
     }
     return Program(recorder.nodes, recorder.values, given, results, names) if recorder.nodes else None
 
 
-_NAMES = ("a", "b", "c", "d", "e", "f", "g", "h")
+_NAMES = ("first", "second", "third", *(f"operand {i}" for i in range(4, 9)))
 
 
 def _touched(tape: Tape, place: Place, program: Program, index: int) -> list[int]:

@@ -8,9 +8,9 @@ from tests.judge.test_corpus import compared, named
 
 # A mistake of the corpus, the one code that is told, and a part of the message.
 TOLD = {
-    "m22_poisson_network:tanh_derivative_not_squared": ("different-function", "`y` is not squared in `y * y`"),
-    "m22_poisson_network:half_of_the_sigmoid_slope": ("missing-derivative", "the factor `y` of `y * (1 - y)`"),
-    "m08_causal_attention:softmax_sum_forgotten": ("diagonal-jacobian", "the term `sum((dy * y))`"),
+    "m22_poisson_network:tanh_derivative_not_squared": ("different-function", "`output` is not squared in"),
+    "m22_poisson_network:half_of_the_sigmoid_slope": ("missing-derivative", "the factor `output` of `output * "),
+    "m08_causal_attention:softmax_sum_forgotten": ("diagonal-jacobian", "the term `sum(d_output * output)`"),
     "m08_causal_attention:softmax_axis": ("wrong-axis", "along axis 1 instead of axis 2"),
     "m17_mixture_density:responsibilities_forgotten": ("missing-derivative", "but only in what flows on to"),
     "m06_gru:two_steps_only": ("truncated-in-time", "goes back through the last 2 steps only, of 5"),
