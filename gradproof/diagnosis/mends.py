@@ -67,7 +67,8 @@ def _of_terms(terms: Sequence[str], fault: Fault) -> str:
 
 def _rules(tape: Tape, fault: Fault, taken: set[str]) -> list[Written]:
     """The rules of the operations concerned, the same operation done again and again once; none where they are many."""
-    nodes = [tape.nodes[index] for index in sorted(fault.about or fault.forward or fault.nodes)] or list(_at_values(tape, fault))
+    places = sorted(fault.about or fault.forward or fault.nodes)
+    nodes = [tape.nodes[index] for index in places] or list(_at_values(tape, fault))
     if not nodes:
         return list(_written_out(tape, fault, taken))
     passages: dict[tuple[object, str], Node] = {}
