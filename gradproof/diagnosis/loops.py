@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from gradproof.diagnosis.fault import Fault, not_from
@@ -28,7 +29,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
 def _carries_cut(tape: Tape, loop: list[Place]) -> Iterator[Fault]:
     """What steps hand back to those before them, by whatever route, cut at every step, or from some step on."""
     count = len(loop[0].nodes)
-    crossing = [_crossing(tape, loop, k) for k in range(1, count)]
+    crossing = _crossing(tape, loop)
     if not any(crossing):
         return
     cuts = {", at every step": set(range(1, count))}
@@ -46,18 +47,20 @@ def _carries_cut(tape: Tape, loop: list[Place]) -> Iterator[Fault]:
             yield Fault("truncated-in-time", message, loop[0].site, 1.2, values=values)
 
 
-def _crossing(tape: Tape, loop: list[Place], k: int) -> dict[int, set[int]]:
-    """The arrays that pass k takes from passes before it, each with the operations that take it; no sums of losses."""
-    first = min(place.nodes[k].index for place in loop)
-    last = max(place.nodes[k - 1].index for place in loop)
-    start = min(place.nodes[0].index for place in loop)
-    found: dict[int, set[int]] = {}
+def _crossing(tape: Tape, loop: list[Place]) -> list[dict[int, set[int]]]:
+    """For each pass but the first: the arrays that it takes from passes before it, with the operations that take them.
+
+    Single numbers are left out: they are sums of losses.
+    """
+    starts = [min(place.nodes[k].index for place in loop) for k in range(len(loop[0].nodes))]
+    inside = {node.index for place in loop for node in place.nodes}
+    found: list[dict[int, set[int]]] = [{} for _ in starts[1:]]
     for value in tape.differentiable:
-        maker = tape.producer.get(value, -1)
-        if start <= maker <= last and tape.values[value].numel() > 1:
-            users = {index for index in tape.consumers.get(value, ()) if index >= first}
-            if users & {place.nodes[k].index for place in loop}:
-                found[value] = users
+        made_in = bisect_right(starts, tape.producer.get(value, -1)) - 1
+        for user in inside.intersection(tape.consumers.get(value, ())) if tape.values[value].numel() > 1 else ():
+            used_in = bisect_right(starts, user) - 1
+            if 0 <= made_in < used_in:
+                found[used_in - 1].setdefault(value, set()).add(user)
     return found
 
 

@@ -8,7 +8,7 @@ one forward pass each. A rule broken at one operation is judged by its local cha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -44,6 +44,7 @@ class Shadows:
     sizes: np.ndarray
     base: Backward
     lowest: float = float("inf")
+    _told: dict[Fault, np.ndarray | None] = field(default_factory=dict)
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -71,7 +72,7 @@ class Shadows:
         except _UNRUNNABLE:
             return None
         lowest = min([*nodes, *(self._index(value) for value in values)])
-        return replace(self, base=base, lowest=lowest)
+        return replace(self, base=base, lowest=lowest, _told={})
 
     def _index(self, value: int) -> float:
         """Where in the order of operations what arrives at a value is joined."""
@@ -79,6 +80,11 @@ class Shadows:
 
     def of(self, fault: Fault) -> np.ndarray | None:
         """The numbers with one more rule broken; None where that cannot be told locally."""
+        if fault not in self._told:
+            self._told[fault] = self._numbers_of(fault)
+        return self._told[fault]
+
+    def _numbers_of(self, fault: Fault) -> np.ndarray | None:
         deltas = self._deltas(fault)
         if deltas is None:
             return None
