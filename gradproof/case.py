@@ -12,7 +12,7 @@ import numpy as np
 from gradproof import oracles
 from gradproof.oracles import Array, Arrays, Truth
 from gradproof.report import Comparison
-from gradproof.tape import Tape, record
+from gradproof.tape import Recording, Tape, record
 from gradproof.tolerances import ROUNDING_MARGIN, largest, relative_error, relative_tolerance
 
 
@@ -58,9 +58,11 @@ class Problem:
         return replace(self, data=chosen)
 
 
-def recorded(reference: Callable[..., Any], problem: Problem, truth: Truth | None = None) -> Tape | None:
+def recorded(
+    reference: Callable[..., Any], problem: Problem, truth: Truth | None = None, how: Recording | None = None
+) -> Tape | None:
     """The reference as a program, its data by the names that the caller gives them."""
-    tape = record(reference, problem.params, problem.data, truth)
+    tape = record(reference, problem.params, problem.data, truth, how)
     if tape is not None:
         tape.data = {problem.data_name(int(key[5:-1])): value for key, value in tape.data.items()}
     return tape

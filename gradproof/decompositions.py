@@ -219,6 +219,10 @@ def _bilinear(
     return (product * b).sum(-1).t()
 
 
+def _norm(x: Tensor, order: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
+    return _vector_norm(x, 2 if order is None else order, dim or None, keepdim)
+
+
 def _copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return source.to(x.dtype).expand(x.shape).clone()
 
@@ -240,6 +244,8 @@ TABLE: Mapping[str, Callable[..., Any]] = {
     "addmv": _addmv,
     "baddbmm": _baddbmm,
     "linalg_vector_norm": _vector_norm,
+    "norm.ScalarOpt_dim": _norm,
+    "norm.Scalar": _norm,
     "_trilinear": _bilinear,
     "smooth_l1_loss": _smooth_l1,
     "huber_loss": _huber,

@@ -72,6 +72,11 @@ def _silu(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequen
     return [g * (s + x[0] * (s * (1 - s)))]
 
 
+def _elu(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequence[Tensor]:
+    alpha = args[1] if len(args) > 1 else 1.0
+    return [g * torch.where(x[0] > 0, torch.ones_like(y), y + alpha)]
+
+
 def _softmax(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequence[Tensor]:
     return [y * (g - (g * y).sum(args[1], keepdim=True))]
 
@@ -177,6 +182,7 @@ RULES: dict[str, Rule] = {
     "softplus.default": lambda x, y, g, _: [g * torch.sigmoid(x[0])],
     "gelu.default": _gelu,
     "silu.default": _silu,
+    "elu.default": _elu,
     "clamp.default": _clamp,
     "clamp_min.default": _clamp,
     "_softmax.default": _softmax,
@@ -193,6 +199,6 @@ _BARE = {"softplus", "gelu", "add", "sub", "rsub"}  # whose rule here holds for 
 def rule(func: Any, args: Sequence[Any], kwargs: Any) -> Rule | None:
     """The written-out rule of a core operation; None where there is none, or where it has options (`alpha=2`)."""
     name = func.overloadpacket.__name__
-    if kwargs or (name in _BARE and sum(one is not None for one in args) > 1):
+    if kwargs or (name == "elu" and len(args) > 2) or (name in _BARE and sum(one is not None for one in args) > 1):
         return None
     return RULES.get(f"{name}.{func._overloadname}")

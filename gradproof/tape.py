@@ -126,6 +126,18 @@ NodeHook = Callable[["Tape", Node, list[Tensor | None], Totals], Gradients]
 ValueHook = Callable[["Tape", list[tuple[int, Tensor]], Totals], "Tensor | None"]
 
 
+@dataclass(frozen=True)
+class Recording:
+    """How a reference is recorded: writing into slices turned into new values; what is detached cut off."""
+
+    functionalize: bool = False
+    cut: bool = False
+
+
+# The quickest first; the others start slower, or are needed by few.
+RECORDINGS = (Recording(), Recording(cut=True), Recording(functionalize=True), Recording(True, True))
+
+
 @dataclass
 class Tape:
     """A run of the reference. `values` are all tensors in it; `parameters` and `terms` say which of them are which."""
@@ -135,6 +147,7 @@ class Tape:
     parameters: dict[str, int]
     terms: dict[str, int]
     data: dict[str, int]
+    how: Recording
     _graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = field(default_factory=dict)
 
     @cached_property
@@ -180,7 +193,7 @@ class Tape:
         """The values that depend on a parameter, through floating-point operations."""
         found = set(self.parameters.values())
         for node in self.nodes:
-            if found & set(node.inputs):
+            if found & set(node.inputs) and node.name != "detach":
                 found.update(value for value in node.outputs if self.values[value].dtype.is_floating_point)
         return frozenset(found)
 
@@ -290,7 +303,7 @@ class Tape:
         if any(values[value].numel() != 1 for value in self.terms.values()):
             return None
         graphs = {i: one for i, one in self._graphs.items() if not dirty & {*nodes[i].inputs, *nodes[i].outputs}}
-        return Tape(nodes, values, self.parameters, self.terms, self.data, graphs)
+        return Tape(nodes, values, self.parameters, self.terms, self.data, self.how, graphs)
 
     def loss(self) -> float:
         return sum(float(self.values[value].reshape(())) for value in self.terms.values())
@@ -420,8 +433,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _should_skip_dynamo(cls) -> bool:
         return False  # otherwise torch loads its compiler (1.5 s) to keep it away from this mode
 
-    def __init__(self) -> None:
+    def __init__(self, how: Recording | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.aliases = (*_ALIASES, "detach") if how is None or not how.cut else _ALIASES
         self.nodes: list[Node] = []
         self.values: list[Tensor] = []
         self.numbers: dict[int, int] = {}
@@ -454,7 +468,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = [one for one in tree_flatten(result)[0] if isinstance(one, Tensor)]
         if not positions or not outputs:
             return result
-        if functional.overloadpacket.__name__ in _ALIASES or _is_the_same_view(functional, flat[positions[0]], outputs):
+        alias = functional.overloadpacket.__name__ in self.aliases
+        if alias or _is_the_same_view(functional, flat[positions[0]], outputs):
             self.numbers[id(outputs[0])] = inputs[0]
             self.kept.append(outputs[0])
             return result
@@ -466,7 +481,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-_ALIASES = ("detach", "alias", "lift_fresh")
+_ALIASES = ("alias", "lift_fresh")
 
 
 def _is_the_same_view(func: Any, given: Tensor, outputs: list[Tensor]) -> bool:
@@ -512,19 +527,21 @@ def _expression(code: CodeType, instruction: int) -> str:
 
 
 def record(
-    reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...], truth: oracles.Truth | None = None
+    reference: Callable[..., Any],
+    params: Arrays,
+    data: tuple[Any, ...],
+    truth: oracles.Truth | None = None,
+    how: Recording | None = None,
 ) -> Tape | None:
     """Run the reference once and keep every operation.
 
-    With `truth`, what comes back is known to give autograd's numbers; None where that cannot be had. A reference that
-    writes into slices of a tensor needs torch to turn this into new values, which takes longer to start: it is tried
-    second. Raises whatever the reference raises.
+    With `truth`, what comes back is known to give autograd's numbers; None where that cannot be had in any way.
+    Without it, the reference is recorded as `how` says. Raises whatever the reference raises.
     """
-    for functionalize in (False, True):
-        tape = _record(reference, params, data, functionalize)
-        if truth is None or _gives(tape, truth):
-            return tape
-    return None
+    if truth is None:
+        return _record(reference, params, data, how or Recording())
+    tapes = (_record(reference, params, data, one) for one in RECORDINGS)
+    return next((tape for tape in tapes if _gives(tape, truth)), None)
 
 
 def _gives(tape: Tape, truth: oracles.Truth) -> bool:
@@ -539,8 +556,8 @@ def _gives(tape: Tape, truth: oracles.Truth) -> bool:
     )
 
 
-def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...], functionalize: bool) -> Tape:
-    recorder = Recorder()
+def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...], how: Recording) -> Tape:
+    recorder = Recorder(how)
     tensors = {name: oracles.as_tensor(value) for name, value in params.items()}
     others = tuple(oracles.as_tensor(value) for value in data)
     names: list[str] = []
@@ -558,12 +575,12 @@ def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]
     with torch.no_grad(), _unfused(), recorder:
         for key, tensor in zip([*tensors, *range(len(flat))], flat, strict=False):
             numbered[str(key)] = recorder.number(tensor)
-        results = (torch.func.functionalize(run) if functionalize else run)(*flat)
+        results = (torch.func.functionalize(run) if how.functionalize else run)(*flat)
     terms = {name: recorder.number(result) for name, result in zip(names, results, strict=True)}
     parameters = {name: recorder.number(tensor) for name, tensor in tensors.items()}
     positions = [i for i, one in enumerate(others) if isinstance(one, Tensor)]
     inputs = {f"data[{i}]": recorder.number(others[i]) for i in positions}
-    return Tape(recorder.nodes, recorder.values, parameters, terms, inputs)
+    return Tape(recorder.nodes, recorder.values, parameters, terms, inputs, how)
 
 
 @contextlib.contextmanager

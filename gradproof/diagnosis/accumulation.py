@@ -36,6 +36,7 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
             continue
         name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
         repeated = len({(tape.nodes[i].site, tape.nodes[i].name) for i in users}) == 1
+        repeated = repeated and tape.depends(tape.nodes[users[0]].outputs[0], tape.nodes[users[-1]])
         chosen = users if len(users) <= MANY else [users[0], users[-1]]
         for user in chosen:
             yield _only_use(tape, value, name, users, user, repeated)
@@ -51,7 +52,7 @@ def _without_a_line(tape: Tape) -> Iterator[Fault]:
                 site = tape.nodes[index].site
                 lines.setdefault(Site(site.file, site.line), []).append(index)
         for site, users in lines.items():
-            if 1 < len(users) < len(arriving):
+            if 1 < len(users) < len(arriving) - (value in tape.parameters.values()):
                 name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
                 message = f"nothing of the gradient flows back to {name} from line {site.line}, where it is used"
                 message += f" {len(users)} times"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
@@ -24,10 +25,19 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield _single_term(tape, name)
     scalars = _scalar_factors(tape, places)
     for place in places:
+        if len(tape.consumers.get(place.model.outputs[0], ())) > 1 and not place.everywhere:
+            yield _nothing_arrives(place)
         for position in range(min(len(node.inputs) for node in place.nodes)):
             if _is_junction(tape, place.model, position):
                 yield from _of_route(tape, place, position)
                 yield from _by_scalars(tape, place, position, scalars)
+
+
+def _nothing_arrives(place: Place) -> Fault:
+    message = f"nothing of the gradient flows back to the result of {place}, where it is used several times"
+    message += f" (as line {place.caller} calls it)" if place.caller else ""
+    values = {node.outputs[0]: _nothing for node in place.nodes}
+    return Fault("missing-path", message, place.site, 1.05, values=values)
 
 
 def _of_term(name: str, value: int) -> Iterator[Fault]:
@@ -107,10 +117,11 @@ def _is_junction(tape: Tape, node: Node, position: int) -> bool:
 def _of_route(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
     in_time = is_recurrent(tape, place, position) and _only_recurrent_route(tape, place, position)
     source = origin(tape, place.nodes[-1], position)
+    of_parameter = parameter_of(tape, place.model.inputs[position]) is not None
     of_losses = in_time and tape.values[place.model.inputs[position]].numel() == 1
     for words, nodes in _passages(place, in_time):
         for constant in CONSTANTS:
-            yield _scaled_route(place, position, nodes, words, source, in_time, constant, of_losses)
+            yield _scaled_route(place, position, nodes, words, source, in_time, constant, of_losses, of_parameter)
 
 
 def _passages(place: Place, in_time: bool) -> Iterator[tuple[str, tuple[Node, ...]]]:
@@ -130,13 +141,16 @@ def _scaled_route(
     in_time: bool,
     constant: float,
     of_losses: bool,
+    of_parameter: bool,
 ) -> Fault:
     def scaled(other: float) -> Fault:
-        return _scaled_route(place, position, nodes, words, source, in_time, other, of_losses)
+        return _scaled_route(place, position, nodes, words, source, in_time, other, of_losses, of_parameter)
 
     hooks = {node.index: scale_route(position, constant) for node in nodes}
     if constant == 0.0:
         code = "truncated-in-time" if in_time else "missing-path"
+        if of_parameter and "all but" in words:
+            code = "overwritten"
         if of_losses:
             code = "last-step-only" if "all but the last" in words else "missing-path"
         told = "the gradient does not flow back through" if in_time else "nothing of the gradient flows back through"

@@ -19,6 +19,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
     for place in survey.places:
         if place.name in ("split", "split_with_sizes", "unbind", "chunk"):
             yield from _of_split(survey.tape, place)
+        elif place.name in ("cat", "stack"):
+            yield from _of_joined(survey.tape, place)
     yield from _of_slices(survey.tape, [place for place in survey.places if place.name in SLICES])
 
 
@@ -36,6 +38,24 @@ def _exchanged(i: int, j: int) -> NodeHook:
         moved = list(grads)
         moved[i], moved[j] = grads[j], grads[i]
         return tape.vjp(node, moved)
+
+    return hook
+
+
+def _of_joined(tape: Tape, place: Place) -> Iterator[Fault]:
+    count = min(len(node.inputs) for node in place.nodes)
+    for i, j in combinations(range(min(count, MOST)), 2):
+        if tape.values[place.model.inputs[i]].shape == tape.values[place.model.inputs[j]].shape:
+            message = f"the gradients of the arrays {i + 1} and {j + 1} that {place} joins are exchanged"
+            hooks = {node.index: _sent_crosswise(i, j) for node in place.nodes}
+            yield Fault("wrong-operand", message, place.site, 1.4, hooks)
+
+
+def _sent_crosswise(i: int, j: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        found[i], found[j] = found[j], found[i]
+        return found
 
     return hook
 

@@ -131,7 +131,7 @@ class Model:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of shapes that broadcast
-                return recorded(self.reference, problem)
+                return recorded(self.reference, problem, how=self.tape.how)
         except Exception:
             return None  # the reference does not take such inputs
 

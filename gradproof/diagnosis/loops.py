@@ -13,7 +13,7 @@ from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook
 
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each loop: only its last k passages gone back through, or all but the last ones."""
-    for loop in loops(survey.places):
+    for loop in loops(survey.tape, survey.places):
         count = len(loop[0].nodes)
         kept = range(1, count) if count <= 2 * EACH else (1, 2, 3, 5, 10, count // 2, count - 1)
         for k in kept:
@@ -64,8 +64,8 @@ def _crossing(tape: Tape, loop: list[Place]) -> list[dict[int, set[int]]]:
     return found
 
 
-def loops(places: list[Place]) -> list[list[Place]]:
-    """The places of each loop: passed equally often, and each time all of them before any is passed again."""
+def loops(tape: Tape, places: list[Place]) -> list[list[Place]]:
+    """The places of each recurrence: passed equally often, each time all of them, and made of the time before."""
     found: list[list[Place]] = []
     for place in places:
         if len(place.nodes) < 2:
@@ -76,7 +76,11 @@ def loops(places: list[Place]) -> list[list[Place]]:
                 break
         else:
             found.append([place])
-    return [loop for loop in found if len(loop) > 1]
+    return [loop for loop in found if len(loop) > 1 and any(_recurs(tape, place) for place in loop)]
+
+
+def _recurs(tape: Tape, place: Place) -> bool:
+    return all(tape.depends(b.outputs[0], a) for a, b in zip(place.nodes, place.nodes[1:], strict=False))
 
 
 def _in_step(one: Place, other: Place) -> bool:

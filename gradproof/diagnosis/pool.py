@@ -85,8 +85,16 @@ class Pool:
         if count not in self._in_time:
             self._in_time[count] = any(
                 len(set(values)) == 1 and parameter_of(self.tape, values[0]) for values in self.rows.get(count, {})
-            )
+            ) and any(self._recurs(values) for values in self.rows.get(count, {}))
         return self._in_time[count]
+
+    def _recurs(self, values: tuple[int, ...]) -> bool:
+        """Whether each value is made of the one before it."""
+        makers = [self.tape.producer.get(value) for value in values[:-1]]
+        return all(
+            maker is not None and self.tape.depends(value, self.tape.nodes[maker])
+            for maker, value in zip(makers, values[1:], strict=True)
+        )
 
     def shifted(self, nodes: Sequence[Node], own: Sequence[int]) -> Iterator[Row]:
         """The own row one passage on or back, where it changes from passage to passage."""
