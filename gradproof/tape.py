@@ -33,6 +33,7 @@ from gradproof.oracles import Arrays
 from gradproof.tolerances import largest, relative_tolerance
 
 Tensor = torch.Tensor
+_POINTWISE = ("leaky_relu", "elu", "softplus", "hardtanh")  # torch 2.6 does not say so of them
 PARTS = ("split", "split_with_sizes")
 _HERE = str(Path(__file__).parent)
 _SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), _HERE)
@@ -106,6 +107,11 @@ class Node:
         """All positional arguments, with None where a tensor stands."""
         args, _ = tree_unflatten(self.flat, self.spec)
         return list(args)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each entry of the result is made of the entries in its place."""
+        return torch.Tag.pointwise in self.func.tags or self.name in _POINTWISE
 
     @functools.cached_property
     def rule(self) -> Rule | None:

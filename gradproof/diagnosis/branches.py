@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
@@ -47,7 +45,7 @@ def _branches(tape: Tape, value: int, depth: int) -> Iterator[list[Step]]:
         return
     node = tape.nodes[producer]
     moving = [i for i, one in enumerate(node.inputs) if one in tape.differentiable]
-    if torch.Tag.pointwise not in node.func.tags and node.name not in BUNDLES:
+    if not node.pointwise and node.name not in BUNDLES:
         return
     for position in moving:
         if len(moving) > 1:

@@ -117,7 +117,7 @@ def _roots(tape: Tape, node: Node) -> dict[int, frozenset[int]]:
 
 
 def _is_pointwise(tape: Tape, node: Node) -> bool:
-    if len(node.outputs) != 1 or torch.Tag.pointwise not in node.func.tags:
+    if len(node.outputs) != 1 or not node.pointwise:
         return False
     shape = tape.values[node.outputs[0]].shape
     return all(tape.values[value].shape == shape for value in node.inputs if value in tape.differentiable)
@@ -158,7 +158,7 @@ def row_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
         if tape.values[start].shape != shape:
             continue
         nodes = frozenset(_between(tape, start, first))
-        coupled = any(torch.Tag.pointwise not in tape.nodes[i].func.tags for i in nodes)
+        coupled = any(not tape.nodes[i].pointwise for i in nodes)
         mixing = any(tape.nodes[i].name in ("mm", "bmm", "mv", "convolution") for i in nodes)
         if coupled and not mixing and len(nodes) <= LONGEST:
             regions = _all_passages(tape, place, start, nodes)
