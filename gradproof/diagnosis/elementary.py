@@ -14,7 +14,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
-    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
+    "leaky_relu, slope 0.01": lambda z: F.leaky_relu(z, 0.01),
     "leaky_relu, slope 0.1": lambda z: F.leaky_relu(z, 0.1),
     "leaky_relu, slope 0.2": lambda z: F.leaky_relu(z, 0.2),
     "elu": F.elu,
@@ -42,7 +42,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "logsigmoid": F.logsigmoid,
 }
 # Those whose derivatives are known by heart, and so come to mind in place of another's.
-COMMON = ("sigmoid", "tanh", "relu", "leaky_relu", "softplus", "exp", "sin", "cos", "abs", "square")
+COMMON = ("sigmoid", "tanh", "relu", "leaky_relu, slope 0.01", "softplus", "exp", "sin", "cos", "abs", "square")
 # What may be taken of a result besides: everything that may stand in a function's place, and two more.
 MORE: dict[str, Callable[[Tensor], Tensor]] = {"one minus": lambda z: 1 - z, "minus": torch.neg}
 
