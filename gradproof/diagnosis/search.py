@@ -115,7 +115,7 @@ def search(case: Case) -> Found:
     nothing = evaluate(case, None, ())
     assert nothing is not None
     found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
-    if found and found[0].cost <= 1 and found[0].named:
+    if found and found[0].cost <= 1:
         return Found(tuple(found), 0, False)
     tried = 0
     with _one_thread():
@@ -151,7 +151,7 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        singles = list(self._on_top_of((), self._quick, self.order, self.shadows))
+        singles = list(self._on_top_of((), self._likely, self.order, self.shadows, hasty=True))
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
         if complete and min(one.cost for one in complete) < 2:
             return complete
@@ -204,18 +204,14 @@ class _Search:
             faults = [one for one in faults if _may_belong_to_another_loss(self.model.tape, one)]
         return sorted(faults, key=lambda one: one.rank + (0.0 if loss_is_right == one.local else 5.0))
 
-    @cached_property
-    def _quick(self) -> list[Fault]:
-        """Of the likely rules, those that are told locally or are the likeliest of those that take a full run."""
+    def _takes_long(self, fault: Fault) -> bool:
+        """Whether a rule is none of the likeliest, and what it does is told by a full run only."""
         shadows = self.shadows
-        if shadows is None:
-            return self._likely
-        return [one for one in self._likely if one.rank <= REPEATED or not one.local or not shadows.of_none(one)]
+        return shadows is not None and fault.rank > REPEATED and fault.local and shadows.of_none(fault)
 
     def _far_fetched(self) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely."""
-        quick = set(self._quick)
-        return self._alone([one for one in self._likely if one not in quick])
+        return self._alone([one for one in self._likely if self._takes_long(one)])
 
     def _another_forward_pass(self) -> list[Explanation]:
         """Of a candidate whose loss is right: that only its gradient is another function's."""
@@ -227,14 +223,22 @@ class _Search:
         return [one for one in found if one.complete and self.confirmed.holds(one)]
 
     def _on_top_of(
-        self, before: tuple[Fault, ...], faults: Sequence[Fault], order: Sequence[str], shadows: Shadows | None
+        self,
+        before: tuple[Fault, ...],
+        faults: Sequence[Fault],
+        order: Sequence[str],
+        shadows: Shadows | None,
+        hasty: bool = False,
     ) -> Iterator[Explanation]:
-        """Each fault on top of those before, where it is promising; with a constant, also the one that fits."""
+        """Each fault on top of those before, where it is promising; with a constant, also the one that fits.
+
+        In haste, what takes long and is unlikely is left for later.
+        """
         simplest = np.inf
         for fault in faults:
             if self.clock.over() or fault.rank > simplest + TIE:
                 return
-            if fault in before or not self._gives_the_loss(fault):
+            if fault in before or (hasty and self._takes_long(fault)) or not self._gives_the_loss(fault):
                 continue
             made = []
             if shadows is None or shadows.promising(fault):
@@ -268,11 +272,11 @@ class _Search:
             states = []
             for state in frontier:
                 left = [name for name in self.order if name not in state.matched]
-                useful = [fault for fault in self._quick if fault not in changes or set(left) & changes[fault]]
+                useful = [fault for fault in self._likely if fault not in changes or set(left) & changes[fault]]
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if above is None:  # each has to be run in full
                     useful = [fault for fault in useful if fault.rank <= LIKELY]
-                states += self._on_top_of(state.faults, useful, left, above)
+                states += self._on_top_of(state.faults, useful, left, above, hasty=True)
             complete += [one for one in states if one.complete and self.confirmed.holds(one)]
             if complete or self.clock.over():
                 break

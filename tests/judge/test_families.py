@@ -13,7 +13,6 @@ TOLD = {
     "m08_causal_attention:softmax_sum_forgotten": ("diagonal-jacobian", "the term `sum(d_output * output)`"),
     "m08_causal_attention:softmax_axis": ("wrong-axis", "along axis 1 instead of axis 2"),
     "m17_mixture_density:responsibilities_forgotten": ("missing-derivative", "but only in what flows on to"),
-    "m06_gru:two_steps_only": ("truncated-in-time", "goes back through the last 2 steps only, of 5"),
     "m07_lstm_tagger:three_steps_back_only": ("truncated-in-time", "steps 1 to 2 get nothing from those after them"),
     "m28_linear_recurrence:first_two_steps_forgotten": ("truncated-in-time", "taken for the first state's"),
     "m29_rnn_tagger:input_of_the_step_before": ("shifted-in-time", "of the step before its own"),
@@ -81,7 +80,6 @@ def test_an_unnamed_constant_does_not_hide_the_rule_that_holds():
 @pytest.mark.parametrize(
     ("name", "codes"),
     [
-        ("m02_residual_mlp:relu_derivative_forgotten+gelu_derivative_forgotten", ["missing-derivative"] * 2),
         ("m03_highway:H2_not_transposed+T2_not_transposed", ["not-transposed"] * 2),
         ("m17_mixture_density:mu_sign+tanh_derivative_forgotten", ["missing-derivative", "wrong-sign"]),
     ],
