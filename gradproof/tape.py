@@ -439,8 +439,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _should_skip_dynamo(cls) -> bool:
         return False  # otherwise torch loads its compiler (1.5 s) to keep it away from this mode
 
-    def __init__(self, how: Recording | None = None) -> None:
+    def __init__(self, how: Recording | None = None, sites: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.sites = sites
         self.aliases = (*_ALIASES, "detach") if how is None or not how.cut else _ALIASES
         self.nodes: list[Node] = []
         self.values: list[Tensor] = []
@@ -483,7 +484,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.numbers.pop(id(one), None)
         rest = [None if i in positions else one for i, one in enumerate(flat)]
         made = [self.number(one) for one in outputs]
-        self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, _site()))
+        site = _site() if self.sites else Site("", 0)
+        self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, site))
         return result
 
 

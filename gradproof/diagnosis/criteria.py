@@ -71,12 +71,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if value in seen:
             continue
         seen.add(value)
-        own = tape.clean.totals.get(value)
-        for target in _targets(tape, value) if own is not None else ():
+        for target in _targets(tape, value) if value in tape.clean.totals else ():
             for words, criterion in target.criteria.items():
-                slope = _slope(tape, value, target, criterion)
-                if own is not None and slope is not None and not _is_multiple(own, slope):
-                    yield _instead(tape, place, value, target, words, criterion, 1.0)
+                yield _instead(tape, place, value, target, words, criterion, 1.0)
 
 
 def _targets(tape: Tape, value: int) -> Iterator[_Target]:
@@ -117,9 +114,11 @@ def _instead(
         f"against {target.name}{times}"
     )
 
-    def made(tape: Tape) -> Tensor | None:
+    def made(tape: Tape) -> Tensor:
         slope = _slope(tape, value, target, criterion)
-        return None if slope is None else constant * slope
+        if slope is None or _is_multiple(tape.clean.totals[value], slope):
+            raise ValueError("no other criterion")
+        return constant * slope
 
     return Fault(
         "different-function",
@@ -143,7 +142,7 @@ def _total(tape: Tape, value: int, target: _Target, criterion: Criterion, consta
     return tape.loss() - float(tape.values[tape.terms[terms[0]]]) + mine
 
 
-def replaced_cotangent(make: Callable[[Tape], Tensor | None]) -> NodeHook:
+def replaced_cotangent(make: Callable[[Tape], Tensor]) -> NodeHook:
     """A hook that sends back something else than what has arrived."""
 
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:

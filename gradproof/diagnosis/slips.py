@@ -183,7 +183,7 @@ def recorded(tape: Tape, node: Node) -> Program | None:
     written = node.rule
     if written is None or type(node) is not Node or len(node.outputs) != 1:
         return None
-    recorder = Recorder()
+    recorder = Recorder(sites=False)
     x = [tape.values[value].clone() for value in node.inputs]
     y = tape.values[node.outputs[0]].clone()
     g = torch.ones_like(y)
