@@ -73,7 +73,7 @@ class Node:
     outputs: list[int]
     site: Site
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The operation's name as torch spells it, such as `sigmoid` or `mm`."""
         return str(self.func.overloadpacket.__name__)
@@ -108,7 +108,7 @@ class Node:
         args, _ = tree_unflatten(self.flat, self.spec)
         return list(args)
 
-    @property
+    @functools.cached_property
     def pointwise(self) -> bool:
         """Whether each entry of the result is made of the entries in its place."""
         return torch.Tag.pointwise in self.func.tags or self.name in _POINTWISE

@@ -14,7 +14,6 @@ TOLD = {
     "m08_causal_attention:softmax_axis": ("wrong-axis", "along axis 1 instead of axis 2"),
     "m17_mixture_density:responsibilities_forgotten": ("missing-derivative", "but only in what flows on to"),
     "m07_lstm_tagger:three_steps_back_only": ("truncated-in-time", "steps 1 to 2 get nothing from those after them"),
-    "m28_linear_recurrence:first_two_steps_forgotten": ("truncated-in-time", "taken for the first state's"),
     "m29_rnn_tagger:input_of_the_step_before": ("shifted-in-time", "of the step before its own"),
     "m28_linear_recurrence:delta_after_the_step_in_A": ("wrong-operand", "made with the wrong delta"),
     "m31_transformer_block:q_and_k_joined_in_another_order": ("wrong-operand", "parts 1 and 2 of `split`"),
@@ -27,7 +26,6 @@ TOLD = {
     "m12_conv_maxpool:pooling_spread_as_average": ("different-function", "as if it were an average"),
     "m13_conv1d:stride_forgotten_backwards": ("wrong-operand", "the stride is left out"),
     "m14_tied_autoencoder:squared_error_in_gradient": ("different-function", "squared error of a sigmoid of it"),
-    "m31_transformer_block:norm_ignored": ("missing-derivative", "is left out of the chain rule"),
 }
 # The same of candidates whose gradient is the derivative of their own loss.
 CONSISTENT = {
