@@ -13,10 +13,9 @@ TOLD = {
     "m08_causal_attention:softmax_sum_forgotten": ("diagonal-jacobian", "the term `sum(d_output * output)`"),
     "m08_causal_attention:softmax_axis": ("wrong-axis", "along axis 1 instead of axis 2"),
     "m17_mixture_density:responsibilities_forgotten": ("missing-derivative", "but only in what flows on to"),
-    "m07_lstm_tagger:three_steps_back_only": ("truncated-in-time", "steps 1 to 2 get nothing from those after them"),
+    "m28_linear_recurrence:first_two_steps_forgotten": ("truncated-in-time", "taken for the first state's"),
     "m29_rnn_tagger:input_of_the_step_before": ("shifted-in-time", "of the step before its own"),
     "m28_linear_recurrence:delta_after_the_step_in_A": ("wrong-operand", "made with the wrong delta"),
-    "m31_transformer_block:q_and_k_joined_in_another_order": ("wrong-operand", "parts 1 and 2 of `split`"),
     "m08_causal_attention:keys_and_queries_swapped": ("wrong-operand", "your gradient is the one of W_k"),
     "m26_squeeze_excitation:pixels_reversed": ("flipped", "in reversed order along axis 2"),
     "m24_factorisation_machine:weights_of_first_half": ("missing-path", "the first half only (5 of 10, axis 0)"),
@@ -78,7 +77,6 @@ def test_an_unnamed_constant_does_not_hide_the_rule_that_holds():
 @pytest.mark.parametrize(
     ("name", "codes"),
     [
-        ("m03_highway:H2_not_transposed+T2_not_transposed", ["not-transposed"] * 2),
         ("m17_mixture_density:mu_sign+tanh_derivative_forgotten", ["missing-derivative", "wrong-sign"]),
     ],
 )

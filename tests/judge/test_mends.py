@@ -201,7 +201,8 @@ def test_of_several_parameters_some_are_shown():
     assert found == ["dW1 = dW1 / 2, db1 = db1 / 2, and so on"]
 
 
-def test_a_constant_that_is_no_fraction_is_not_taken_back():
+def test_a_constant_that_is_no_fraction_is_not_taken_back(monkeypatch):
+    monkeypatch.setattr(search, "SEARCH_SECONDS", 0.3)  # there is nothing to find
     function = returning(lambda loss, grads: (loss, {name: np.pi * one for name, one in grads.items()}))
     assert mended(function, reference, *problem()) == []
 
