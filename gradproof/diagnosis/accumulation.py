@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from gradproof.diagnosis.edges import origin
+from gradproof.diagnosis.edges import origin, result_of
 from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
@@ -34,7 +34,7 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
         users = [index for index, _ in arriving]
         if len(users) < 2 or value in tape.terms.values():
             continue
-        name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
+        name = result_of(tape, value)
         repeated = len({(tape.nodes[i].site, tape.nodes[i].name) for i in users}) == 1
         repeated = repeated and tape.depends(tape.nodes[users[0]].outputs[0], tape.nodes[users[-1]])
         chosen = users if len(users) <= MANY else [users[0], users[-1]]
@@ -53,7 +53,7 @@ def _without_a_line(tape: Tape) -> Iterator[Fault]:
                 lines.setdefault(Site(site.file, site.line), []).append(index)
         for site, users in lines.items():
             if 1 < len(users) < len(arriving) - (value in tape.parameters.values()):
-                name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
+                name = result_of(tape, value)
                 message = f"nothing of the gradient flows back to {name} from line {site.line}, where it is used"
                 message += f" {len(users)} times"
                 yield Fault("missing-path", message, site, 0.98, values={value: not_from(users)})
@@ -118,7 +118,7 @@ def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
     target = origin(tape, place.nodes[-1], 0)
     message = f"where an index occurs more than once, only the last of its contributions to {target} is kept"
     hooks = {node.index: _assigned for node in place.nodes}
-    yield Fault("overwritten", f"{message}", place.site, 1.0, hooks)
+    yield Fault("overwritten", message, place.site, 1.0, hooks)
 
 
 def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:

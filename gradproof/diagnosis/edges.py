@@ -88,7 +88,7 @@ def _by_scalars(tape: Tape, place: Place, position: int, scalars: dict[int, int]
     for value, power in scalars.items():
         if value in place.model.inputs:
             continue
-        name = tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
+        name = result_of(tape, value)
         for sign, words in ((-power, "lacks the factor"), (power, "has twice the factor")):
             message = f"what flows back through {place} to {target} {words} {'1 / ' * (power < 0)}{name}"
             hooks = {node.index: _scaled_by(position, value, sign) for node in place.nodes}
@@ -192,6 +192,11 @@ def _only_recurrent_route(tape: Tape, place: Place, position: int) -> bool:
     """Whether a state acts on the next one through this input alone: a gated cell has other routes besides."""
     before, after = (node.inputs[position] for node in place.nodes[-2:])
     return sum(tape.depends(after, tape.nodes[user]) for user in tape.consumers.get(before, ())) <= 1
+
+
+def result_of(tape: Tape, value: int) -> str:
+    """A value in words: a parameter's or a data array's name, or the operation that made it."""
+    return tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
 
 
 def origin(tape: Tape, node: Node, position: int) -> str:
