@@ -16,7 +16,7 @@ from gradproof.tape import Recording, Tape, record
 from gradproof.tolerances import ROUNDING_MARGIN, largest, relative_error, relative_tolerance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """What both sides are given."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -44,9 +45,18 @@ def named(factor: float, problem: Problem, rtol: float = 1e-9) -> str | None:
     return None
 
 
+_TABLES: weakref.WeakKeyDictionary[Problem, list[tuple[float, str]]] = weakref.WeakKeyDictionary()
+
+
 def _table(problem: Problem) -> list[tuple[float, str]]:
+    """The constants that a problem's sizes make, with their names; made once."""
+    if problem not in _TABLES:
+        _TABLES[problem] = _combined(sizes(problem))
+    return _TABLES[problem]
+
+
+def _combined(known: dict[int, str]) -> list[tuple[float, str]]:
     found = [(1.0, "1"), (2.0, "2"), (0.5, "1/2")]
-    known = sizes(problem)
     for size, name in known.items():
         found += [(size, name), (1 / size, f"1/{size} (one over {name})")]
     for size, name in known.items():

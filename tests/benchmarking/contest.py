@@ -13,8 +13,8 @@ and may define
     AXES             further quantities whose growth is measured: {"steps": (5, 20, 80)}. `contestants` takes each as a
                      keyword, and has a default for it
     extra_contestants(impl, reference, size, dtype=np.float64)
-                     other libraries, which only the table asks for: {"jax": function}; none where it is not
-                     installed
+                     other libraries, which only the table asks for: {"torch.nn": function}. It takes each of AXES
+                     as a keyword too
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Contest:
                 f"{self.module.__name__}: contestants() gave {', '.join(found)}; FORMS says {', '.join(self.forms)}"
             )
         ordered = {form: found[form] for form in self.forms if form in found}
-        if extra and not others and hasattr(self.module, "extra_contestants"):
-            ordered |= self.module.extra_contestants(self.impl, self.reference, size, np.dtype(dtype))
+        if extra and hasattr(self.module, "extra_contestants"):
+            ordered |= self.module.extra_contestants(self.impl, self.reference, size, np.dtype(dtype), **others)
         return ordered
 
     @property

@@ -37,9 +37,9 @@ def contestants(impl, reference, size, dtype=np.float64, steps=8, hidden=16):
     }
 
 
-def extra_contestants(impl, reference, size, dtype=np.float64):
+def extra_contestants(impl, reference, size, dtype=np.float64, steps=8, hidden=16):
     """torch.nn.RNN, which runs all steps in one call; the same loss, on the same arrays."""
-    params, x, target = problem(size, 8, 16, 2, 1, dtype)
+    params, x, target = problem(size, steps, hidden, 2, 1, dtype)
     return {"torch.nn": by_torch_nn(params, x, target)}
 
 
