@@ -23,13 +23,13 @@ def faults(survey: Survey) -> Iterator[Fault]:
             words = "the last step is" if k == 1 else f"the last {k} steps are"
             message = f"of the {count} steps, {words} left out on the way back"
             yield Fault("truncated-in-time", message, loop[0].site, 1.3, {node.index: _nothing for node in first})
-        yield from _carries_cut(survey.tape, loop)
+        yield from _carries_cut(survey, loop)
 
 
-def _carries_cut(tape: Tape, loop: list[Place]) -> Iterator[Fault]:
+def _carries_cut(survey: Survey, loop: list[Place]) -> Iterator[Fault]:
     """What steps hand back to those before them, by whatever route, cut at every step, or from some step on."""
     count = len(loop[0].nodes)
-    crossing = _crossing(tape, loop)
+    crossing = _crossing(survey.tape, loop)
     if not any(crossing):
         return
     cuts = {", at every step": set(range(1, count))}
@@ -45,6 +45,19 @@ def _carries_cut(tape: Tape, loop: list[Place]) -> Iterator[Fault]:
         if values:
             message = f"the gradient that a step hands back to the one before it is dropped{words}"
             yield Fault("truncated-in-time", message, loop[0].site, 1.2, values=values)
+    if any(len(taken) > 1 for taken in crossing):
+        yield from _one_carry_cut(survey.places, crossing)
+
+
+def _one_carry_cut(places: list[Place], crossing: list[dict[int, set[int]]]) -> Iterator[Fault]:
+    """Of a loop that carries several states (the h and the c of an LSTM): one of them, by whatever route."""
+    for place in places:
+        if place.everywhere:
+            continue
+        values = {one: not_from(taken[one]) for taken in crossing for one in place.results if one in taken}
+        if values:
+            message = f"the gradient that a step hands back to {place} of the one before it is dropped, at every step"
+            yield Fault("truncated-in-time", message, place.site, 1.1, values=values)
 
 
 def _crossing(tape: Tape, loop: list[Place]) -> list[dict[int, set[int]]]:

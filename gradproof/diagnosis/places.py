@@ -37,6 +37,11 @@ class Place:
         """The passage to look at: the last, since the first of a loop may start from constants."""
         return self.nodes[-1]
 
+    @property
+    def results(self) -> list[int]:
+        """The array that each passage makes."""
+        return [node.outputs[0] for node in self.nodes]
+
     def __str__(self) -> str:
         """The operation in a reader's words: its own source where that is known, or which one of the line it is."""
         if self.everywhere:

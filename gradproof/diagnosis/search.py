@@ -43,6 +43,7 @@ from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
+from gradproof.oracles import Arrays
 from gradproof.tape import Tape
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
@@ -155,7 +156,7 @@ class _Search:
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
         if complete and min(one.cost for one in complete) < 2:
             return complete
-        complete += self._outwards(singles)
+        complete += self._again_and_again(singles) or self._outwards(singles)
         stages = (
             self._side_by_side,
             self._far_fetched,
@@ -282,10 +283,30 @@ class _Search:
                 break
         return complete
 
+    def _again_and_again(self, singles: list[Explanation]) -> list[Explanation]:
+        """One kind of mistake made at each wrong parameter: all weights of an LSTM assigned where they add up."""
+        by_code: dict[str, dict[str, Explanation]] = {}
+        for one in singles:
+            changed = self._changed(one)
+            if len(one.faults) == 1 and len(changed) == 1 and changed <= one.matched:
+                best = by_code.setdefault(one.faults[0].code, {})
+                best.setdefault(*changed, one)
+        complete = []
+        for best in by_code.values():
+            if best.keys() == set(self.case.wrong):
+                together = evaluate(self.case, self.model, [one.faults[0] for one in best.values()])
+                if together is not None and together.complete and self.confirmed.holds(together):
+                    complete.append(together)
+        return complete
+
     def _changed(self, one: Explanation) -> set[str]:
         """The parameters whose gradient a fault changes."""
-        truth = self.case.truth.gradients
-        return {name for name, value in one.predicted.items() if not np.array_equal(value, truth[name])}
+        return {name for name, value in one.predicted.items() if not np.array_equal(value, self._clean[name])}
+
+    @cached_property
+    def _clean(self) -> Arrays:
+        """The tape's own gradients: autograd's up to rounding."""
+        return self.model.tape.clean.arrays()
 
     def _side_by_side(self) -> list[Explanation]:
         """Two rules of which neither sees what the other has changed: their effects add up to what is wrong."""
