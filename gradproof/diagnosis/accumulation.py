@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from gradproof.diagnosis.edges import origin, result_of
 from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals
+from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
 MANY = 24  # contributions that are tried one by one; of more, the first and the last
 
@@ -119,6 +119,67 @@ def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
     message = f"where an index occurs more than once, only the last of its contributions to {target} is kept"
     hooks = {node.index: _assigned for node in place.nodes}
     yield Fault("overwritten", message, place.site, 1.0, hooks)
+    table = place.model.inputs[0]
+    if len(place.nodes) > 1 and all(node.inputs[0] == table for node in place.nodes):
+        for order, words in ((1, "the first"), (-1, "the last")):
+            message = f"where an index occurs more than once, at whatever step, only {words} step's contribution"
+            message += f" to {target} is kept"
+            values = {table: _assigned_at_all_steps(place.nodes[::-order])}
+            yield Fault("overwritten", message, place.site, 1.1, values=values)
+    yield from _other_indices(tape, place, target)
+
+
+def _assigned_at_all_steps(nodes: Sequence[Node]) -> ValueHook:
+    """At the table: what each passage sends back overwrites what those before it in `nodes` have left in its rows."""
+    own = {node.index for node in nodes}
+
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        out = np.zeros(tuple(tape.values[nodes[0].inputs[0]].shape))
+        for node in nodes:
+            grad = totals.get(node.outputs[0])
+            if grad is not None:
+                indices = [tape.values[value].numpy() for value in node.inputs[1:]]
+                out = out.astype(grad.numpy().dtype)
+                _ASSIGN[node.name](out, indices, node.constants, grad.numpy())
+        others, found = joined(arriving, without=own), torch.from_numpy(out)
+        return found if others is None else others + found
+
+    return hook
+
+
+def _other_indices(tape: Tape, place: Place, target: str) -> Iterator[Fault]:
+    """What flows back goes to the rows of another array of indices of the same shape, or of the steps around."""
+    if any(len(node.inputs) != 2 for node in place.nodes):
+        return
+    own = [node.inputs[1] for node in place.nodes]
+    rows: dict[tuple[int, ...], str] = {}
+    if len(set(own)) > 1:
+        rows[(*own[1:], own[-1])], rows[(own[0], *own[:-1])] = "those of the step after", "those of the step before"
+    used: dict[tuple[int, str], list[int]] = {}
+    for node in tape.nodes:
+        for value in node.inputs:
+            used.setdefault((node.site.line, node.name), []).append(value)
+    for name, value in tape.data.items():
+        if _is_index(tape, value, own[-1]):
+            rows.setdefault((value,) * len(own), f"those of {name}")
+    for (line, name), values in used.items():
+        steps = [one for one in values if _is_index(tape, one, own[-1])]
+        if len(steps) == len(own):
+            rows.setdefault(tuple(steps), f"those that `{name}` (line {line}) takes")
+    for row, words in rows.items():
+        if row != tuple(own):
+            message = f"what flows back through {place} goes to other rows of {target}: to {words}"
+            hooks = {node.index: _to_rows_of(value) for node, value in zip(place.nodes, row, strict=True)}
+            yield Fault("wrong-operand", message, place.site, 1.4, hooks)
+
+
+def _is_index(tape: Tape, value: int, like: int) -> bool:
+    one, other = tape.values[value], tape.values[like]
+    return not one.dtype.is_floating_point and one.dtype == other.dtype and one.shape == other.shape
+
+
+def _to_rows_of(value: int) -> NodeHook:
+    return lambda tape, node, grads, totals: tape.vjp(node, grads, at={1: tape.values[value]})
 
 
 def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:

@@ -34,13 +34,13 @@ def _other_deltas(
         return
     last = flowing[-1]  # the last passage of a loop may lead nowhere
     own = tape.clean.totals[results[last]]
-    for row in pool.shifted(place.nodes, results):
+    for row in pool.shifted(place, results):
         message = f"the gradient of {name} is made with the delta {row.words}"
         yield _made_with(tape, row.code, message, place, position, row)
     for row in pool.of_one_passage(results) if len(results) == 1 else ():
         message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
         yield _made_with(tape, "shifted-in-time", message, place, position, row, 1.55)
-    for row in pool.fitting(place.nodes, results):
+    for row in pool.fitting(place, results):
         there = row.values[last]
         delta = None if there is None else tape.clean.totals.get(there)
         if row.transposed or delta is None or _same(delta, own):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, derivative
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.regions import Region, elementwise_regions
@@ -32,7 +32,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 own = place.name if single and not place.model.constants else ""
                 rules = _rules(name, own, others=len(chosen) == len(regions))
                 for code, message, rule, more in rules:
-                    values = {region.start: in_region(region, rule) for region in chosen}
+                    values = value_hooks((region.start, in_region(region, rule)) for region in chosen)
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
 
 
@@ -43,14 +43,14 @@ def elsewhere_faults(survey: Survey) -> Iterator[Fault]:
     for place in places:
         for regions in elementwise_regions(tape, place):
             starts, ends = [one.start for one in regions], tuple(one.end for one in regions)
-            for row in pool.fitting(place.nodes, starts):
+            for row in pool.fitting(place, starts):
                 if row.values == ends or row.transposed:
                     continue
                 message = f"the derivative of {place} is taken at another array: {row.words}"
                 pairs = zip(regions, row.values, strict=True)
-                hooks = {one.start: in_region(one, _at(value)) for one, value in pairs if value is not None}
+                hooks = value_hooks((one.start, in_region(one, _at(value))) for one, value in pairs if value is not None)
                 yield Fault(row.code, message, place.site, 1.5, values=hooks)
-            for row in pool.shifted(place.nodes, starts):
+            for row in pool.shifted(place, starts):
                 message = f"each step takes the derivative of {place} at the value {row.words}"
                 hooks = {
                     one.start: in_region(one, _at(value) if value is not None else _without)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
+PRODUCTS = ("mul", "mm", "bmm", "mv")
 SLICES = ("slice", "select", "narrow")
 MOST = 8  # parts of which each two are tried
 
@@ -22,6 +24,39 @@ def faults(survey: Survey) -> Iterator[Fault]:
         elif place.name in ("cat", "stack"):
             yield from _of_joined(survey.tape, place)
     yield from _of_slices(survey.tape, [place for place in survey.places if place.name in SLICES])
+    yield from _of_products(survey.tape, [place for place in survey.places if place.name in PRODUCTS])
+
+
+def _of_products(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """Two products that share a factor: on the way back to it each takes the other one's second factor."""
+    for one, other in combinations(places, 2):
+        if one.name != other.name or len(one.nodes) != len(other.nodes) or one.everywhere or other.everywhere:
+            continue
+        for position in (0, 1):
+            pairs = list(zip(one.nodes, other.nodes, strict=True))
+            shared = all(len(a.inputs) == len(b.inputs) == 2 and a.inputs[position] == b.inputs[position]
+                         for a, b in pairs)
+            if not shared or one.model.inputs[position] not in tape.differentiable:
+                continue
+            factors = [(a.inputs[1 - position], b.inputs[1 - position]) for a, b in pairs]
+            if all(tape.values[a].shape == tape.values[b].shape and a != b for a, b in factors):
+                names = [origin(tape, place.model, 1 - position) for place in (one, other)]
+                message = f"on the way back to {origin(tape, one.model, position)}, {names[0]} and {names[1]} are"
+                message += f" exchanged between {one} and {other}"
+                hooks = {a.index: _through(1 - position, second) for (a, _), (_, second) in zip(pairs, factors, strict=True)}
+                hooks |= {b.index: _through(1 - position, first) for (_, b), (first, _) in zip(pairs, factors, strict=True)}
+                yield Fault("wrong-operand", message, one.site, 1.22, hooks)
+
+
+def _through(position: int, value: int) -> NodeHook:
+    """A hook that takes the other factor's rule at another value of the factor at `position`."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        found[1 - position] = tape.vjp(node, grads, at={position: tape.values[value]})[1 - position]
+        return found
+
+    return hook
 
 
 def _of_split(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -69,7 +104,7 @@ def _of_slices(tape: Tape, places: list[Place]) -> Iterator[Fault]:
             message = f"the gradients of {one} and {other} are exchanged"
             hooks = {a.index: _with_total_of(b.outputs[0]) for a, b in pairs}
             hooks |= {b.index: _with_total_of(a.outputs[0]) for a, b in pairs}
-            yield Fault("wrong-operand", message, one.site, 1.4, hooks)
+            yield Fault("wrong-operand", message, one.site, 1.22, hooks)
 
 
 def _with_total_of(value: int) -> NodeHook:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,12 +147,10 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
     forward: dict[int, Replacement] = {}
     rewired: dict[int, Mapping[int, int]] = {}
     nodes: dict[int, NodeHook] = {}
-    values: dict[int, ValueHook] = {}
+    values = value_hooks((value, hook) for fault in faults for value, hook in fault.values.items())
     for fault in faults:
         for index, hook in fault.nodes.items():
             nodes[index] = _after(nodes[index], hook) if index in nodes else hook
-        for value, join in fault.values.items():
-            values[value] = _together(values[value], join) if value in values else join
         forward.update(fault.forward)
         rewired.update(fault.rewired)
     try:
@@ -176,6 +174,14 @@ def _after(first: NodeHook, second: NodeHook) -> NodeHook:
         ]
 
     return both
+
+
+def value_hooks(pairs: Iterable[tuple[int, ValueHook]]) -> dict[int, ValueHook]:
+    """Hooks by value; several at one value do what all of them do."""
+    found: dict[int, ValueHook] = {}
+    for value, hook in pairs:
+        found[value] = _together(found[value], hook) if value in found else hook
+    return found
 
 
 def _together(first: ValueHook, second: ValueHook) -> ValueHook:

@@ -81,7 +81,7 @@ def loops(tape: Tape, places: list[Place]) -> list[list[Place]]:
     """The places of each recurrence: passed equally often, each time all of them, and made of the time before."""
     found: list[list[Place]] = []
     for place in places:
-        if len(place.nodes) < 2:
+        if len(place.nodes) < 2 or place.everywhere:
             continue
         for loop in found:
             if _in_step(loop[0], place):

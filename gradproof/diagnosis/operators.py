@@ -118,7 +118,7 @@ def _other_operands(survey: Survey, place: Place) -> Iterator[Fault]:
     for position in range(min([2, *(len(node.inputs) for node in place.nodes)])):
         own = [node.inputs[position] for node in place.nodes]
         name = origin(tape, place.model, position)
-        for row in [*survey.pool.shifted(place.nodes, own), *survey.pool.fitting(place.nodes, own)]:
+        for row in [*survey.pool.shifted(place, own), *survey.pool.fitting(place, own)]:
             pairs = list(zip(place.nodes, row.values, strict=True))
             if row.transposed or not all(_is_there(tape, node, v, tape.values[own[-1]].shape) for node, v in pairs):
                 continue

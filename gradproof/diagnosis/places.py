@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradproof.tape import Node, Site, Tape
 
@@ -31,6 +31,7 @@ class Place:
     nodes: tuple[Node, ...]
     caller: int = 0  # the line that calls the place's function, where several do
     everywhere: bool = False  # all operations of this name, on whatever line: a helper that serves them all
+    copies: int = 1  # so many lines do the same with the same arrays: `nodes` has the first line's, then the next's
 
     @property
     def model(self) -> Node:
@@ -45,7 +46,8 @@ class Place:
     def __str__(self) -> str:
         """The operation in a reader's words: its own source where that is known, or which one of the line it is."""
         if self.everywhere:
-            return f"every `{self.name}`"
+            known = self.copies > 1 and self.same_on_line == 1 and 0 < len(self.site.expression or "") <= 40
+            return f"every `{self.site.expression if known else self.name}`"
         if self.site.expression and self.same_on_line == 1 and len(self.site.expression) <= 40:
             return f"`{self.site.expression}`"
         if self.same_on_line == 1:
@@ -100,7 +102,7 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
             places += _of_line(tape, site, group, everywhere, line)
         if len(by_caller) > 1:
             places += _of_line(tape, site, nodes, everywhere, 0)
-    places += _twins(places)
+    places += [*_twins(places), *_copies(tape, places)]
     return sorted(places, key=lambda place: -place.nodes[-1].index)
 
 
@@ -114,6 +116,30 @@ def _twins(places: list[Place]) -> Iterator[Place]:
         nodes = {node.index: node for place in group for node in place.nodes}
         if len({node.site for node in nodes.values()}) > 1:
             yield Place(group[0].site, name, 0, 1, tuple(nodes[i] for i in sorted(nodes)), everywhere=True)
+
+
+def _copies(tape: Tape, places: list[Place]) -> Iterator[Place]:
+    """What several lines do alike with the same arrays, as one place each: code by hand does it once and keeps it."""
+    same = _same_values(tape)
+    by_result: dict[tuple[int, ...], list[Place]] = {}
+    for place in places:
+        if not place.everywhere and place.name not in VIEWS:
+            by_result.setdefault(tuple(same[value] for value in place.results), []).append(place)
+    for group in by_result.values():
+        nodes = tuple(node for place in group for node in place.nodes)
+        if len(group) > 1 and len({node.index for node in nodes}) == len(nodes):
+            first = group[0]
+            yield replace(first, nodes=nodes, caller=0, everywhere=True, copies=len(group))
+
+
+def _same_values(tape: Tape) -> dict[int, int]:
+    """For each value the first one that was made in the same way of the same arrays."""
+    same: dict[int, int] = {value: value for value in range(len(tape.values))}
+    seen: dict[tuple[object, ...], Sequence[int]] = {}
+    for node in tape.nodes:
+        made = seen.setdefault((node.name, tuple(same[one] for one in node.inputs), repr(node.constants)), node.outputs)
+        same.update(zip(node.outputs, made, strict=False))
+    return same
 
 
 def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller: int) -> Iterator[Place]:

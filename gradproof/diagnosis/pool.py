@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal
-from gradproof.tape import Node, Tape, Tensor
+from gradproof.tape import Tape, Tensor
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Pool:
         self.constants = {**tape.parameters, **tape.data}
         self.rows: dict[int, dict[tuple[int, ...], str]] = {}
         self._in_time: dict[int, bool] = {}
+        places = [place for place in places if place.copies == 1]
         for place in places:
             known = self.rows.setdefault(len(place.nodes), {})
             outputs = tuple(node.outputs[0] for node in place.nodes)
@@ -57,17 +58,18 @@ class Pool:
                 inputs = tuple(node.inputs[position] for node in place.nodes)
                 known.setdefault(inputs, f"what goes into `{place.name}` (line {place.site.line})")
 
-    def fitting(self, nodes: Sequence[Node], own: Sequence[int]) -> Iterator[Row]:
+    def fitting(self, place: Place, own: Sequence[int]) -> Iterator[Row]:
         """The rows, other than its own, whose values have the shape and the kind of those in a place.
 
         Also its own row and others one passage earlier and later, and square ones transposed.
         """
         like = self.tape.values[own[-1]]
-        count = len(nodes)
+        count = len(place.nodes)
         for name, number in self.constants.items():
             if self._fits(number, like.shape) and any(number != one for one in own):
                 yield Row(name, (number,) * count)
-        for values, words in self.rows.get(count, {}).items():
+        for row, words in self.rows.get(count // place.copies, {}).items():
+            values = row * place.copies
             if values != tuple(own) and all(self._fits(one, like.shape) for one in values):
                 yield Row(words, values, self._shift(values, tuple(own)))
             turned = like.shape[:-2] + like.shape[-2:][::-1]
@@ -96,16 +98,16 @@ class Pool:
             for maker, value in zip(makers, values[1:], strict=True)
         )
 
-    def shifted(self, nodes: Sequence[Node], own: Sequence[int]) -> Iterator[Row]:
+    def shifted(self, place: Place, own: Sequence[int]) -> Iterator[Row]:
         """The own row one passage on or back, where it changes from passage to passage."""
-        if len(set(own)) < 2:
+        if len(set(own)) < 2 or place.copies > 1:
             return
         what = "step" if self.in_time(len(own)) else "passage"
         for shift, neighbour in ((1, "after"), (-1, "before")):
             moved = own[1:] if shift == 1 else own[:-1]
             edges: list[int | None] = [own[-1] if shift == 1 else own[0], None]
             if shift == 1:
-                edges.insert(0, self._following(nodes, own))
+                edges.insert(0, self._following(own))
             if shift == -1:
                 edges.append(own[-1])  # an index of -1 is the last
             for edge in dict.fromkeys(edges):
@@ -127,7 +129,7 @@ class Pool:
         one = self.tape.values[value]
         return one.dtype.is_floating_point and fitted(one, tuple(shape)) is not None
 
-    def _following(self, nodes: Sequence[Node], own: Sequence[int]) -> int | None:
+    def _following(self, own: Sequence[int]) -> int | None:
         """What the row would hold in one passage more: the value made of the last passage as the others were made."""
         producers = [self.tape.producer.get(value) for value in own[-2:]]
         if None in producers:

@@ -111,10 +111,10 @@ def _flipped_filters(tape: Tape, node: Node, grads: list[Tensor | None], totals:
 def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target: str, factor: str) -> Iterator[Fault]:
     """The rule for one factor, with another array of the same shape as the other factor."""
     own = [node.inputs[1 - position] for node in place.nodes]
-    for row in pool.shifted(place.nodes, own):
+    for row in pool.shifted(place, own):
         message = f"in the gradient of {target}, each passage uses {factor} {row.words}"
         yield _substituted(place, position, row, message, 1.4)
-    for row in pool.fitting(place.nodes, own):
+    for row in pool.fitting(place, own):
         message = f"in the gradient of {target}, {row.words} stands for {factor}"
         yield _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed)
 

@@ -290,7 +290,7 @@ class _Search:
             changed = self._changed(one)
             if len(one.faults) == 1 and len(changed) == 1 and changed <= one.matched:
                 best = by_code.setdefault(one.faults[0].code, {})
-                best.setdefault(*changed, one)
+                best.setdefault(min(changed), one)
         complete = []
         for best in by_code.values():
             if best.keys() == set(self.case.wrong):

@@ -155,7 +155,7 @@ def _other_factors(survey: Survey, place: Place, program: Program) -> Iterator[F
         if program.values[node.inputs[factor]].shape != survey.tape.values[first[-1]].shape:
             continue
         words = program.text(node.inputs[factor])
-        for row in survey.pool.fitting(place.nodes, first):
+        for row in survey.pool.fitting(place, first):
             for position in _touched(survey.tape, place, program, node.index) if not row.transposed else ():
                 message = f"in the derivative of {place}, {row.words} stands for `{words}`"
                 pairs = [(one, value) for one, value in zip(place.nodes, row.values, strict=True) if value is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _of_convolution(tape, place)
         elif place.name == "mm":
             yield from _of_flattened(tape, place)
+        if place.name in ("view", "_unsafe_view", "reshape"):
+            yield from _of_view(tape, place)
     for place in survey.all_places:
         if place.name == "constant_pad_nd":
             yield replaced("different-function", f"{place} pads at the other end", place, 1.3, _padded_elsewhere)
@@ -73,6 +75,12 @@ def _of_pooling(tape: Tape, place: Place) -> Iterator[Fault]:
         return [other(node, inputs[0]), *(values[one] for one in node.outputs[1:])]
 
     yield replaced("different-function", message, place, 1.3, replacement)
+    message = f"{place} takes the sum of each window, which is not divided by the {count} entries of it"
+
+    def summed(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [_average(node, inputs[0]) * count, *(values[one] for one in node.outputs[1:])]
+
+    yield replaced("different-function" if largest else "wrong-reduction", message, place, 1.2, summed)
 
 
 def _spread(place: Place, message: str, factor: float) -> Fault:
@@ -97,6 +105,45 @@ def _of_maximum(tape: Tape, place: Place) -> Iterator[Fault]:
         message = f"what flows back through {place} is sent {words}, not to the extreme one"
         hooks = {one.index: _evenly(dims, factor) for one in place.nodes}
         yield Fault("different-function", message, place.site, 1.3, hooks)
+    for words, chosen in (
+        ("the opposite extreme", lambda x: x == (x.amin(dims, True) if "max" in node.name else x.amax(dims, True))),
+        ("every entry above zero", lambda x: x > 0),
+        ("every entry below zero", lambda x: x < 0),
+        ("the first entry", lambda x: _first(x, dims)),
+    ):
+        message = f"what flows back through {place} is sent to {words}, not to the extreme one"
+        hooks = {one.index: _sent_to(dims, chosen) for one in place.nodes}
+        yield Fault("different-function", message, place.site, 1.35, hooks)
+    for factor, words in ((1.0, "sum"), (1 / count, "mean")):
+        message = f"the {words} over {count} entries stands where {place} takes the extreme one"
+        yield replaced("different-function", message, place, 1.3, _summed(dims, factor))
+
+
+def _summed(dims: list[int], factor: float) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        result = values[node.outputs[0]]
+        total = inputs[0].sum(dims or None, result.dim() == inputs[0].dim() > 0) * factor
+        return [total, *(values[one] for one in node.outputs[1:])]
+
+    return replacement
+
+
+def _first(x: Tensor, dims: list[int]) -> Tensor:
+    chosen = torch.ones_like(x)
+    for dim in dims or range(x.dim()):
+        chosen = chosen * (torch.arange(x.shape[dim]).reshape([-1, *[1] * (x.dim() - 1 - dim % x.dim())]) == 0)
+    return chosen
+
+
+def _sent_to(dims: list[int], chosen: Callable[[Tensor], Tensor]) -> NodeHook:
+    evenly = _evenly(dims, 1.0)
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        x = tape.values[node.inputs[0]]
+        spread = evenly(tape, node, grads, totals)[0]
+        return [None if spread is None else spread * chosen(x)]
+
+    return hook
 
 
 def _dims(node: Node) -> list[int] | None:
@@ -183,6 +230,24 @@ def _in_order(order: tuple[int, ...]) -> NodeHook:
         found = list(tape.vjp(node, grads))
         found[1] = tape.vjp(node, grads, at={0: other})[1]
         return found
+
+    return hook
+
+
+def _of_view(tape: Tape, place: Place) -> Iterator[Fault]:
+    """An array given another shape: what flows back has its axes in another order before it is given the old one."""
+    shape = tape.values[place.model.outputs[0]].shape
+    for i, j in combinations(range(len(shape)), 2) if len(shape) <= 4 else ():
+        if shape[i] > 1 and shape[j] > 1:
+            message = f"what flows back through {place} has its axes {i} and {j} exchanged before it is reshaped"
+            hooks = {node.index: _exchanged_first(i, j) for node in place.nodes}
+            yield Fault("wrong-operand", message, place.site, 1.45, hooks)
+
+
+def _exchanged_first(i: int, j: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        like = tape.values[node.inputs[0]]
+        return [None if grads[0] is None else grads[0].transpose(i, j).reshape(like.shape)]
 
     return hook
 
