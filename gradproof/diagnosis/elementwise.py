@@ -47,8 +47,8 @@ def elsewhere_faults(survey: Survey) -> Iterator[Fault]:
                 if row.values == ends or row.transposed:
                     continue
                 message = f"the derivative of {place} is taken at another array: {row.words}"
-                pairs = zip(regions, row.values, strict=True)
-                hooks = value_hooks((one.start, in_region(one, _at(value))) for one, value in pairs if value is not None)
+                pairs = [(one, value) for one, value in zip(regions, row.values, strict=True) if value is not None]
+                hooks = value_hooks((one.start, in_region(one, _at(value))) for one, value in pairs)
                 yield Fault(row.code, message, place.site, 1.5, values=hooks)
             for row in pool.shifted(place, starts):
                 message = f"each step takes the derivative of {place} at the value {row.words}"

@@ -34,17 +34,19 @@ def _of_products(tape: Tape, places: list[Place]) -> Iterator[Fault]:
             continue
         for position in (0, 1):
             pairs = list(zip(one.nodes, other.nodes, strict=True))
-            shared = all(len(a.inputs) == len(b.inputs) == 2 and a.inputs[position] == b.inputs[position]
-                         for a, b in pairs)
-            if not shared or one.model.inputs[position] not in tape.differentiable:
+            binary = all(len(a.inputs) == len(b.inputs) == 2 for a, b in pairs)
+            if not binary or any(a.inputs[position] != b.inputs[position] for a, b in pairs):
+                continue
+            if one.model.inputs[position] not in tape.differentiable:
                 continue
             factors = [(a.inputs[1 - position], b.inputs[1 - position]) for a, b in pairs]
             if all(tape.values[a].shape == tape.values[b].shape and a != b for a, b in factors):
                 names = [origin(tape, place.model, 1 - position) for place in (one, other)]
                 message = f"on the way back to {origin(tape, one.model, position)}, {names[0]} and {names[1]} are"
                 message += f" exchanged between {one} and {other}"
-                hooks = {a.index: _through(1 - position, second) for (a, _), (_, second) in zip(pairs, factors, strict=True)}
-                hooks |= {b.index: _through(1 - position, first) for (_, b), (first, _) in zip(pairs, factors, strict=True)}
+                hooks = {}
+                for (a, b), (first, second) in zip(pairs, factors, strict=True):
+                    hooks[a.index], hooks[b.index] = _through(1 - position, second), _through(1 - position, first)
                 yield Fault("wrong-operand", message, one.site, 1.22, hooks)
 
 

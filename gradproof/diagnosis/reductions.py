@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import torch
+
 from gradproof.diagnosis.edges import origin, scale_route
 from gradproof.diagnosis.elementwise import in_region
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, row_regions
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, Tape, Tensor, Totals
+from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook, joined
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -31,7 +33,62 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if place.name in ("_softmax", "_log_softmax"):
             message = f"the derivative of {place} is left out of the chain rule"
             yield Fault("missing-derivative", message, place.site, 1.1, {node.index: _skip for node in place.nodes})
+        for position in range(len(place.model.inputs)) if place.name in ("add", "sub", "mul", "div") else ():
+            yield from _not_summed(tape, place, position)
     yield from _normalisations(tape, places)
+
+
+def _not_summed(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
+    """What rows or columns were made one number of (a norm, a mean): the sum on the way back to it is left out."""
+    chains = [_back_to_the_whole(tape, node, position) for node in place.nodes]
+    if not all(chains) or any(chain[-1].inputs[0] not in tape.differentiable for chain in chains):
+        return
+    reduction = next(node for node in chains[-1] if node.name in _REDUCTIONS)
+    message = f"on the way back through {place} to the result of `{reduction.name}` (line {reduction.site.line}), the"
+    message += " sum is left out: each entry is taken to act on itself alone"
+    pairs = zip(place.nodes, chains, strict=True)
+    values = value_hooks((chain[-1].inputs[0], _each_for_itself(node, position, chain)) for node, chain in pairs)
+    yield Fault("diagonal-jacobian", message, place.site, 1.25, values=values)
+
+
+_REDUCTIONS = ("sum", "mean")
+
+
+def _back_to_the_whole(tape: Tape, node: Node, position: int) -> list[Node]:
+    """The operations, last first, that made one input of another array that has the shape of the result."""
+    shape, value = tape.values[node.outputs[0]].shape, node.inputs[position]
+    chain: list[Node] = []
+    while len(chain) < 8 and value in tape.producer:
+        maker = tape.nodes[tape.producer[value]]
+        if len(maker.inputs) != 1 or len(maker.outputs) != 1:
+            return []
+        chain.append(maker)
+        value = maker.inputs[0]
+        reduced = any(one.name in _REDUCTIONS for one in chain)
+        makes_more = tape.producer.get(value) is not None and tape.nodes[tape.producer[value]].name == "pow"
+        if reduced and tape.values[value].shape == shape and not makes_more:
+            return chain
+    return []
+
+
+def _each_for_itself(node: Node, position: int, chain: list[Node]) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        others, grad = joined(arriving, without=[chain[-1].index]), totals.get(node.outputs[0])
+        if grad is None:
+            return others
+        spread = tape.values[node.inputs[position]].expand(grad.shape)
+        each = tape.vjp(node, [grad], at={position: spread})[position]
+        slope: Tensor | None = torch.ones_like(tape.values[chain[0].outputs[0]])
+        for one in chain:
+            if one.name == "expand":  # which is what makes each entry's own number of the one for all
+                slope = torch.ones_like(tape.values[one.inputs[0]])
+            else:
+                slope = None if slope is None else tape.vjp(one, [slope])[0]
+        if each is None or slope is None:
+            return others
+        return each * slope if others is None else others + each * slope
+
+    return hook
 
 
 def _other_reduction(tape: Tape, place: Place) -> Iterator[Fault]:

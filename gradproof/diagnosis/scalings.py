@@ -29,6 +29,17 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 yield _scaled(place, results, values, f"the factor {words}", power, "extra-derivative", "has twice")
 
 
+    for name, value in tape.parameters.items():
+        for values, (words, power) in factors.items():
+            if len(values) == 1 and _spread(tape.values[values[0]], tape.values[value]) is not None:
+                for code, sign in (("missing-derivative", -power), ("extra-derivative", power)):
+                    message = f"the gradient of {name} {_VERBS[code]} the factor {words}"
+                    yield Fault(code, message, rank=1.5, values={value: _times(values[0], sign)})
+
+
+_VERBS = {"missing-derivative": "lacks", "extra-derivative": "has twice"}
+
+
 def _factors(tape: Tape, places: Sequence[Place]) -> dict[tuple[int, ...], tuple[str, int]]:
     """What products and quotients are made with, for each passage, in words, and 1, or -1 for what divides."""
     found: dict[tuple[int, ...], tuple[str, int]] = {}

@@ -172,8 +172,19 @@ def _padded_elsewhere(node: Node, inputs: list[Tensor], values: Sequence[Tensor]
 
 
 def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
-    """The filters' gradient made with other windows of the input."""
+    """The filters' gradient made with other windows of the input, the input's with the channels exchanged."""
     stride, dilation, groups = place.model.arguments[3], place.model.arguments[5], place.model.arguments[8]
+    filters = tape.values[place.model.inputs[1]]
+    if filters.shape[0] == filters.shape[1] and groups == 1 and place.model.inputs[0] in tape.differentiable:
+        message = f"on the way back through {place}, the filters' channels in and out are not exchanged"
+        for turned, more in ((False, ""), (True, ", nor are the filters turned round")):
+            hooks = {node.index: _channels_as_they_are(turned) for node in place.nodes}
+            yield Fault("not-transposed", message + more, place.site, 1.15 + 0.15 * turned, hooks)
+    if any(one != 1 for one in dilation):
+        for positions, whose in (((1,), "of the filters"), ((0,), "of the input"), ((0, 1), "of both factors")):
+            message = f"the gradient {whose} is made with neighbouring entries: the dilation of {place} is left out"
+            hooks = {node.index: _undilated(positions) for node in place.nodes}
+            yield Fault("wrong-operand", message, place.site, 1.3, hooks)
     if groups != 1 or any(one != 1 for one in dilation) or place.model.inputs[1] not in tape.differentiable:
         return
     if any(one != 1 for one in stride):
@@ -181,6 +192,35 @@ def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
         yield _other_windows(place, message, "wrong-operand", lambda one: [1] * len(one))
     message = "the gradient of the filters is made with the first window for all of them"
     yield _other_windows(place, message, "wrong-operand", lambda one: [0] * len(one))
+
+
+def _channels_as_they_are(turned: bool) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        filters = tape.values[node.inputs[1]].transpose(0, 1)
+        filters = filters.flip(*range(2, filters.dim())) if turned else filters
+        found = list(tape.vjp(node, grads))
+        found[0] = tape.vjp(node, grads, at={1: filters})[0]
+        return found
+
+    return hook
+
+
+def _undilated(positions: Sequence[int]) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is None:
+            return found
+        x, filters = (tape.values[value].detach().requires_grad_() for value in node.inputs[:2])
+        stride, padding, dilation, *others = node.arguments[3:9]
+        with torch.enable_grad():
+            y = torch.convolution(x, filters, None, stride, padding, [1] * len(dilation), *others)
+            y = y[tuple(slice(length) for length in grad.shape)]
+        for i in positions:
+            if found[i] is not None:
+                found[i] = torch.autograd.grad(y, (x, filters)[i], grad, retain_graph=True)[0]
+        return found
+
+    return hook
 
 
 def _other_windows(place: Place, message: str, code: str, steps: Callable[[list[int]], list[int]]) -> Fault:
