@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.loops import carried, loops
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
@@ -23,13 +24,13 @@ def faults(survey: Survey) -> Iterator[Fault]:
     if len(tape.terms) > 2:
         for name in tape.terms:
             yield _single_term(tape, name)
-    scalars = _scalar_factors(tape, places)
+    scalars, found = _scalar_factors(tape, places), loops(tape, places)
     for place in places:
         if len(tape.consumers.get(place.model.outputs[0], ())) > 1 and not place.everywhere:
             yield _nothing_arrives(place)
         for position in range(min(len(node.inputs) for node in place.nodes)):
             if _is_junction(tape, place.model, position):
-                yield from _of_route(tape, place, position)
+                yield from _of_route(tape, place, position, carried(tape, found, place.model, position))
                 yield from _by_scalars(tape, place, position, scalars)
 
 
@@ -114,8 +115,8 @@ def _is_junction(tape: Tape, node: Node, position: int) -> bool:
     return joins or forks
 
 
-def _of_route(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
-    in_time = is_recurrent(tape, place, position) and _only_recurrent_route(tape, place, position)
+def _of_route(tape: Tape, place: Place, position: int, from_before: bool) -> Iterator[Fault]:
+    in_time = from_before and is_recurrent(tape, place, position) and _only_recurrent_route(tape, place, position)
     source = origin(tape, place.nodes[-1], position)
     of_parameter = parameter_of(tape, place.model.inputs[position]) is not None
     of_losses = in_time and tape.values[place.model.inputs[position]].numel() == 1

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from gradproof.diagnosis.fault import Fault, not_from
-from gradproof.diagnosis.places import EACH, Place
+from gradproof.diagnosis.places import EACH, VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook
 
@@ -60,12 +60,35 @@ def _one_carry_cut(places: list[Place], crossing: list[dict[int, set[int]]]) -> 
             yield Fault("truncated-in-time", message, place.site, 1.1, values=values)
 
 
+def carried(tape: Tape, found: list[list[Place]], node: Node, position: int) -> bool:
+    """Whether an input of an operation in a loop is made in passes before its own, or only joined with such in it."""
+    for loop in found:
+        if any(node in place.nodes for place in loop):
+            starts = _starts(loop)
+            return _from_before(tape, node.inputs[position], starts[bisect_right(starts, node.index) - 1])
+    return True
+
+
+def _from_before(tape: Tape, value: int, start: int) -> bool:
+    producer = tape.producer.get(value, -1)
+    if producer < start:
+        return True
+    node = tape.nodes[producer]
+    moving = [one for one in node.inputs if one in tape.differentiable]
+    joins = node.name in (*VIEWS, "cat", "stack", "slice", "select", "split", "unbind")
+    return joins and all(_from_before(tape, one, start) for one in moving)
+
+
+def _starts(loop: list[Place]) -> list[int]:
+    return [min(place.nodes[k].index for place in loop) for k in range(len(loop[0].nodes))]
+
+
 def _crossing(tape: Tape, loop: list[Place]) -> list[dict[int, set[int]]]:
     """For each pass but the first: the arrays that it takes from passes before it, with the operations that take them.
 
     Single numbers are left out: they are sums of losses.
     """
-    starts = [min(place.nodes[k].index for place in loop) for k in range(len(loop[0].nodes))]
+    starts = _starts(loop)
     inside = {node.index for place in loop for node in place.nodes}
     found: list[dict[int, set[int]]] = [{} for _ in starts[1:]]
     for value in tape.differentiable:
