@@ -340,7 +340,7 @@ class Backward:
         node_hooks: Mapping[int, NodeHook],
         value_hooks: Mapping[int, ValueHook],
     ) -> None:
-        self.tape, self.clean, self.value_hooks = tape, clean, value_hooks
+        self.tape, self.clean, self.node_hooks, self.value_hooks = tape, clean, node_hooks, value_hooks
         self.changed: set[int] = set(value_hooks)  # the values at which something else arrives than in the clean pass
         self.totals: dict[int, Tensor] = dict(clean.totals) if clean is not None else {}
         self.local: dict[int, Gradients] = dict(clean.local) if clean is not None else {}

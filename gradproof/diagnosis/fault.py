@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ class Fault:
     def local(self) -> bool:
         """Whether it is made of broken rules of the backward pass alone."""
         return not self.consistent and self.inputs is None and self.custom is None
+
+
+    @cached_property
+    def ends(self) -> tuple[Fault, Fault] | None:
+        """The same fault with the constants 0 and 1, where it has one."""
+        found = None if self.scaled is None else (self.scaled(0.0), self.scaled(1.0))
+        return None if found is None or found[0] is None or found[1] is None else (found[0], found[1])
 
 
 def not_from(users: Collection[int]) -> ValueHook:
@@ -146,11 +154,8 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
         return None
     forward: dict[int, Replacement] = {}
     rewired: dict[int, Mapping[int, int]] = {}
-    nodes: dict[int, NodeHook] = {}
-    values = value_hooks((value, hook) for fault in faults for value, hook in fault.values.items())
+    nodes, values = hooks_of(faults)
     for fault in faults:
-        for index, hook in fault.nodes.items():
-            nodes[index] = _after(nodes[index], hook) if index in nodes else hook
         forward.update(fault.forward)
         rewired.update(fault.rewired)
     try:
@@ -160,6 +165,15 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
         return replayed.backward(nodes, values).arrays(), replayed.loss()
     except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError):
         return None
+
+
+def hooks_of(faults: Sequence[Fault]) -> tuple[dict[int, NodeHook], dict[int, ValueHook]]:
+    """What a backward pass with all these rules broken is to be run with."""
+    nodes: dict[int, NodeHook] = {}
+    for fault in faults:
+        for index, hook in fault.nodes.items():
+            nodes[index] = _after(nodes[index], hook) if index in nodes else hook
+    return nodes, value_hooks((value, hook) for fault in faults for value, hook in fault.values.items())
 
 
 def _after(first: NodeHook, second: NodeHook) -> NodeHook:

@@ -33,7 +33,13 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if place.name in ("_softmax", "_log_softmax"):
             message = f"the derivative of {place} is left out of the chain rule"
             yield Fault("missing-derivative", message, place.site, 1.1, {node.index: _skip for node in place.nodes})
-        for position in range(len(place.model.inputs)) if place.name in ("add", "sub", "mul", "div") else ():
+        if place.name == "_log_softmax":
+            message = "the weights of the rows (a mask, a class weight) are left out of the probabilities in the"
+            message += f" gradient of {place}: only what is subtracted from them has its weight"
+            hooks = {node.index: _probabilities_unweighted for node in place.nodes}
+            yield Fault("missing-derivative", message, place.site, 1.2, hooks)
+        binary = place.name in ("add", "sub", "mul", "div") and all(len(node.inputs) == 2 for node in place.nodes)
+        for position in (0, 1) if binary else ():
             yield from _not_summed(tape, place, position)
     yield from _normalisations(tape, places)
 
@@ -122,6 +128,14 @@ def _named(place: Place, regions: tuple[Region, ...]) -> str:
 
 def _skip(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
     return [grads[0]]
+
+
+def _probabilities_unweighted(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    grad, y = grads[0], tape.values[node.outputs[0]]
+    if grad is None:
+        return [None]
+    rows = grad.sum(node.constants[0], keepdim=True)
+    return [grad - torch.exp(y) * rows.flatten()[rows.abs().argmax()]]
 
 
 def _normalisations(tape: Tape, places: list[Place]) -> Iterator[Fault]:

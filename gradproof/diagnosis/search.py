@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -51,6 +50,7 @@ DEEPEST = 3  # rules broken at once
 LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a full run
 REPEATED = 1.25  # the same for single rules
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
+CHUNK = 256  # rules that are looked at together
 BEAM = 6  # partial explanations that are followed up
 
 Family = Callable[[Survey], Iterator[Fault]]
@@ -236,15 +236,17 @@ class _Search:
         In haste, what takes long and is unlikely is left for later.
         """
         simplest = np.inf
-        for fault in faults:
+        for i, fault in enumerate(faults):
             if self.clock.over() or fault.rank > simplest + TIE:
                 return
+            if i % CHUNK == 0 and shadows is not None:
+                shadows.run([one for one in faults[i : i + CHUNK] if not (hasty and self._takes_long(one))])
             if fault in before or (hasty and self._takes_long(fault)) or not self._gives_the_loss(fault):
                 continue
             made = []
             if shadows is None or shadows.promising(fault):
                 made.append(evaluate(self.case, self.model, (*before, fault)))
-            if fault.scaled is not None and _may_fit(fault, shadows):
+            if fault.ends is not None and _may_fit(fault, shadows):
                 made.append(_fit(self.case, self.model, fault, before, order))
             for one in made:
                 if one is not None:
@@ -347,16 +349,22 @@ class _Search:
         """Two rules that each step of a recurrence breaks, and whose effect is therefore told by a full run only."""
         if self.shadows is None:
             return []
-        shadows = self.shadows
-        repeated = [one for one in self._likely if one.local and one.rank <= LIKELIEST and shadows.of_none(one)]
-        likeliest = sorted(combinations(repeated, 2), key=lambda pair: pair[0].rank + pair[1].rank)
-        for first, second in likeliest:
+        repeated = [one for one in self._likely if one.local and one.rank <= LIKELIEST and self._repeats(one)]
+        for i, first in enumerate(repeated):
+            above = self.shadows.after((first,))
             if self.clock.over():
                 break
-            both = evaluate(self.case, self.model, (first, second))
-            if both is not None and both.complete and self.confirmed.holds(both):
-                return [both]
+            if above is None:
+                continue
+            above.run(repeated[i + 1 :])
+            for second in repeated[i + 1 :]:
+                both = evaluate(self.case, self.model, (first, second)) if above.promising(second) else None
+                if both is not None and both.complete and self.confirmed.holds(both):
+                    return [both]
         return []
+
+    def _repeats(self, fault: Fault) -> bool:
+        return len(fault.nodes) + len(fault.values) > 1
 
 
 def _may_belong_to_another_loss(tape: Tape, fault: Fault) -> bool:
@@ -366,9 +374,7 @@ def _may_belong_to_another_loss(tape: Tape, fault: Fault) -> bool:
 
 
 def _may_fit(fault: Fault, shadows: Shadows | None) -> bool:
-    assert fault.scaled is not None
-    zero, one = fault.scaled(0.0), fault.scaled(1.0)
-    return zero is not None and one is not None and (shadows is None or shadows.fits_a_constant(zero, one))
+    return fault.ends is not None and (shadows is None or shadows.fits_a_constant(*fault.ends))
 
 
 def _fit(
@@ -376,9 +382,9 @@ def _fit(
 ) -> Explanation | None:
     """The fault with the constant that the nearest wrong parameter asks for."""
     assert fault.scaled is not None
-    ends = [fault.scaled(0.0), fault.scaled(1.0)]
-    results = [run(model, (*before, end)) for end in ends if end is not None]
-    if len(results) < 2 or results[0] is None or results[1] is None:
+    assert fault.ends is not None
+    results = [run(model, (*before, end)) for end in fault.ends]
+    if results[0] is None or results[1] is None:
         return None
     (zero, _), (one, _) = results[0], results[1]
     for name in order:

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from gradproof.case import Case
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, hooks_of
+from gradproof.lanes import UNRUNNABLE, Lanes
 from gradproof.tape import Backward, Node, NodeHook, Tape, Tensor
 
+LANES = 64  # rules that are run at once
 DIRECTIONS = 2  # two numbers tell a constant factor from any other difference
 STEP = 1e-5
 LOOSE = 1e-6  # what passes here is run in full, and judged at the strict tolerance
 
-
-_UNRUNNABLE = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError)
 LARGEST = 30_000_000  # numbers that the movements may take together (240 MB)
 
 
@@ -44,6 +44,7 @@ class Shadows:
     sizes: np.ndarray
     base: Backward
     lowest: float = float("inf")
+    faults: tuple[Fault, ...] = ()  # those of the base
     _told: dict[Fault, np.ndarray | None] = field(default_factory=dict)
 
     @cached_property
@@ -63,16 +64,41 @@ class Shadows:
             return self
         if not all(fault.local for fault in faults):
             return None
-        nodes = {index: hook for fault in faults for index, hook in fault.nodes.items()}
-        values = {value: hook for fault in faults for value, hook in fault.values.items()}
-        if sum(len(fault.nodes) + len(fault.values) for fault in faults) != len(nodes) + len(values):
-            return None
+        nodes, values = hooks_of(faults)
         try:
             base = self.tape.backward(nodes, values)
-        except _UNRUNNABLE:
+        except UNRUNNABLE:
             return None
         lowest = min([*nodes, *(self._index(value) for value in values)])
-        return replace(self, base=base, lowest=lowest, _told={})
+        return replace(self, base=base, lowest=lowest, faults=tuple(faults), _told={})
+
+    def run(self, faults: Sequence[Fault]) -> None:
+        """Find out by one pass what those faults do that cannot be told locally."""
+        every = [one for fault in faults for one in (fault, *(fault.ends or ()))]
+        untold = [fault for fault in every if fault.local and self.of_none(fault)]
+        entries = sum(self.tape.values[value].numel() for value in self.tape.differentiable)
+        most = max(4, min(LANES, LARGEST // (4 * entries)))
+        for start in range(0, len(untold), most):
+            self._run(untold[start : start + most])
+
+    def _run(self, faults: Sequence[Fault]) -> None:
+        usual = (self.base.node_hooks, self.base.value_hooks)
+        hooks = []
+        for fault in faults:
+            nodes, values = hooks_of((*self.faults, fault))
+            hooks.append((
+                {i: hook if i in fault.nodes else usual[0][i] for i, hook in nodes.items()},
+                {v: hook if v in fault.values else usual[1][v] for v, hook in values.items()},
+            ))
+        lanes = Lanes(self.tape, self.base, hooks)
+        numbers = np.repeat(self.known[None], len(faults), axis=0)
+        for i, (name, along) in enumerate(zip(self.names, self.directions, strict=True)):
+            if name in lanes.gradients:
+                gradients = lanes.gradients[name].reshape(len(faults), -1).numpy()
+                numbers[:, i] = gradients @ np.stack([one.ravel() for one in along], axis=1)
+        for lane, fault in enumerate(faults):
+            if lane not in lanes.failed:
+                self._told[fault] = numbers[lane]
 
     def _index(self, value: int) -> float:
         """Where in the order of operations what arrives at a value is joined."""
@@ -161,7 +187,7 @@ class Shadows:
         """Whether what a fault does on top of the base cannot be told locally."""
         try:
             return self.of(fault) is None
-        except _UNRUNNABLE:
+        except UNRUNNABLE:
             return True
 
     def promising(self, fault: Fault) -> bool:
@@ -173,7 +199,7 @@ class Shadows:
             numbers = self.of(fault)
             if numbers is None:
                 return not fault.local or not self._spoils(fault)
-        except _UNRUNNABLE:
+        except UNRUNNABLE:
             return False
         near = np.all(np.abs(numbers - self.ours) <= LOOSE * self.sizes, axis=1)
         if not np.all(near | self.wrong):
@@ -187,7 +213,7 @@ class Shadows:
             low, high = self.of(zero), self.of(one)
             if low is None or high is None:
                 return not zero.local or not self._spoils(zero)
-        except _UNRUNNABLE:
+        except UNRUNNABLE:
             return False
         slope, wanted = high - low, self.ours - low
         moves = np.any(np.abs(slope) > LOOSE * self.sizes, axis=1)
@@ -199,7 +225,7 @@ class Shadows:
         """By how much a fault changes the numbers; None where that cannot be told locally."""
         try:
             numbers = self.of(fault)
-        except _UNRUNNABLE:
+        except UNRUNNABLE:
             return None
         return None if numbers is None else numbers - self.known
 
@@ -223,7 +249,7 @@ class Shadows:
         """The parameters whose gradient a fault may change."""
         try:
             numbers = self.of(fault)
-        except _UNRUNNABLE:
+        except UNRUNNABLE:
             return set()
         if numbers is None:
             return set(self.names)

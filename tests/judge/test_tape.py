@@ -10,9 +10,13 @@ from torch import nn
 
 from gradproof import oracles
 from gradproof.case import Problem
-from gradproof.diagnosis.fault import Fault, Model, run
+from gradproof.diagnosis.fault import Fault, Model, hooks_of, run
 from gradproof.diagnosis.places import find_places
+from gradproof.diagnosis.search import FAMILIES
+from gradproof.diagnosis.survey import Survey
+from gradproof.lanes import Lanes
 from gradproof.tape import record
+from tests.judge.corpus import models
 from tests.judge.test_formulas import CASES, DEEP, IMAGE, ROW, A, B, array
 
 LABELS = torch.tensor([2, 0, -100, 1])
@@ -144,3 +148,28 @@ def test_two_broken_rules_at_one_value_both_act():
     model = Model(reference, Problem({"x": A}, (), None), tape)
     gradients, _ = run(model, [without(users[0]), without(users[1])])
     np.testing.assert_allclose(gradients["x"], 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("model", ["m06_gru", "m08_causal_attention", "m12_conv_maxpool", "m48_bidirectional_rnn"])
+@pytest.mark.parametrize("underneath", [0, 1])
+def test_lanes_are_runs_of_their_own(model, underneath):
+    """Many broken rules in one pass give what each gives alone, also on top of another one."""
+    found = next(one for one in models() if one.name == model)
+    params, data = found.problem()
+    tape = record(found.reference, params, data)
+    problem = Problem(params, data, found.batch_axis)
+    survey = Survey(tape, problem)
+    faults = [one for family in FAMILIES for one in family(survey) if one.local]
+    base = tuple(one for one in faults if one.code == "wrong-sign")[:underneath]
+    below = tape.backward(*hooks_of(base)) if base else tape.clean
+    chosen = faults[:: len(faults) // 40]
+    lanes = Lanes(tape, below, [hooks_of((*base, one)) for one in chosen])
+    names, told = list(params), 0
+    for lane, fault in enumerate(chosen):
+        alone = run(Model(found.reference, problem, tape), (*base, fault))
+        assert (alone is None) == (lane in lanes.failed)
+        for name in names if alone is not None else ():
+            in_lane = lanes.gradients[name][lane] if name in lanes.gradients else below.gradients[name]
+            np.testing.assert_allclose(in_lane.numpy(), alone[0][name], rtol=1e-9, atol=1e-12)
+            told += 1
+    assert told > 60
