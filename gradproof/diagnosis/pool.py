@@ -135,9 +135,10 @@ class Pool:
         if None in producers:
             return None
         earlier, last = (one for one in producers if one is not None)
+        part = self.tape.nodes[last].outputs.index(own[-1])
         following = last + (last - earlier)
         if following < len(self.tape.nodes) and self.tape.nodes[following].name == self.tape.nodes[last].name:
-            return self.tape.nodes[following].outputs[0]
+            return self.tape.nodes[following].outputs[part]
         site, name = self.tape.nodes[last].site, self.tape.nodes[last].name
         later = (node for node in self.tape.nodes[last + 1 :] if node.site == site and node.name == name)
-        return next((node.outputs[0] for node in later), None)
+        return next((node.outputs[part] for node in later), None)

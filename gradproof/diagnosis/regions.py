@@ -127,13 +127,15 @@ def _all_passages(tape: Tape, place: Place, start: int, nodes: frozenset[int]) -
     """The region of one passage, found again in all others; empty where it is not."""
     first = place.model
     producer = tape.producer.get(start)
+    part = tape.nodes[producer].outputs.index(start) if producer is not None else 0
     regions = []
     for node in place.nodes:
         shift = node.index - first.index
         if node is first:
             begin: int | None = start
         elif producer is not None and 0 <= producer + shift < len(tape.nodes):
-            begin = tape.nodes[producer + shift].outputs[0]
+            made = tape.nodes[producer + shift].outputs
+            begin = made[part] if part < len(made) else None
         else:
             begin = start if start in node.inputs else None
         indices = sorted(index + shift for index in nodes)
