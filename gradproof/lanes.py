@@ -190,7 +190,7 @@ def _many(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor
     if type(node) is not Node or len(node.outputs) != 1 or grads[0] is None:
         return None
     grad, x, y = grads[0], [tape.values[value] for value in node.inputs], tape.values[node.outputs[0]]
-    form = _FORMS.get(node.name)
+    form = None if node.keywords else _FORMS.get(node.name)
     if form is not None:
         return form(x, y, grad, node.arguments)
     if not node.pointwise or node.rule is None:

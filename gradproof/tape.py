@@ -109,6 +109,11 @@ class Node:
         return list(args)
 
     @functools.cached_property
+    def keywords(self) -> bool:
+        """Whether some argument was given by keyword."""
+        return bool(tree_unflatten(self.flat, self.spec)[1])
+
+    @functools.cached_property
     def pointwise(self) -> bool:
         """Whether each entry of the result is made of the entries in its place."""
         return torch.Tag.pointwise in self.func.tags or self.name in _POINTWISE

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradproof.case import Case
 from gradproof.diagnosis.fault import Fault, Model, run
-from gradproof.diagnosis.transforms import Transform, find_transform
+from gradproof.diagnosis.transforms import OTHER, Transform, find_transform
 from gradproof.oracles import Arrays
 from gradproof.tape import Tape
 
@@ -48,7 +48,14 @@ class Explanation:
 
     @property
     def rank(self) -> float:
-        return self.cost * 10 + sum(fault.rank for fault in self.faults) + 0.9 * len(self._groups) + (not self.named)
+        exchanged = 2.0 * self.exchanged
+        groups = 0.9 * len(self._groups)
+        return self.cost * 10 + sum(fault.rank for fault in self.faults) + groups + (not self.named) + exchanged
+
+    @property
+    def exchanged(self) -> bool:
+        """Whether some gradient is another parameter's, which a rule broken on the way may tell better."""
+        return any(one.kind == OTHER for one in self.transforms.values())
 
 
 def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explanation | None:

@@ -116,7 +116,7 @@ def search(case: Case) -> Found:
     nothing = evaluate(case, None, ())
     assert nothing is not None
     found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
-    if found and found[0].cost <= 1:
+    if found and found[0].cost <= 1 and not found[0].exchanged:
         return Found(tuple(found), 0, False)
     tried = 0
     with _one_thread():

@@ -90,7 +90,10 @@ class Shadows:
                 {i: hook if i in fault.nodes else usual[0][i] for i, hook in nodes.items()},
                 {v: hook if v in fault.values else usual[1][v] for v, hook in values.items()},
             ))
-        lanes = Lanes(self.tape, self.base, hooks)
+        try:
+            lanes = Lanes(self.tape, self.base, hooks)
+        except UNRUNNABLE:
+            return  # an operation that takes no lanes: each is run by itself
         numbers = np.repeat(self.known[None], len(faults), axis=0)
         for i, (name, along) in enumerate(zip(self.names, self.directions, strict=True)):
             if name in lanes.gradients:

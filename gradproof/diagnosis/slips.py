@@ -18,6 +18,7 @@ from gradproof.diagnosis.branches import restricted
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, constants_of, neighbours, other_constant
 from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
 from gradproof.tape import Gradients, Node, NodeHook, Recorder, Tape, Tensor, Totals
@@ -112,8 +113,11 @@ def faults(survey: Survey) -> Iterator[Fault]:
         program = recorded(tape, place.model)
         if program is not None and place.name not in (*SYMBOLS, "convolution"):
             yield from _other_factors(survey, place, program)
+            yield from _other_outputs(survey, place, program)
+        varying = any(len({node.constants[i] for node in place.nodes}) > 1 for i, _ in constants_of(place))
         for index, code, words, changed in _changes(program) if program is not None else ():
             assert program is not None
+            code = "missing-derivative" if varying and code == "wrong-scale" else code
             for position in _touched(tape, place, program, index):
                 target = origin(tape, place.model, position)
                 whose = f"the derivative of {place}"
@@ -134,7 +138,20 @@ def _other_constants(place: Place) -> Iterator[Fault]:
         for other in neighbours(value):
             message = f"the derivative of {place} is taken with {number(other)} where its constant is {number(value)}"
             hooks = {node.index: _with_other_constant(which, other) for node in place.nodes}
-            yield Fault("different-function", message, place.site, 1.35, hooks)
+            code = "wrong-scale" if place.name in ("mul", "div") else "different-function"
+            yield Fault(code, message, place.site, 1.35, hooks)
+        if len({node.constants[which] for node in place.nodes}) > 1:
+            yield from _constants_of_the_neighbour(place, which)
+
+
+def _constants_of_the_neighbour(place: Place, which: int) -> Iterator[Fault]:
+    """A constant that changes from step to step: that of the step after, or of the one before."""
+    own = [float(node.constants[which]) for node in place.nodes]
+    beyond = 2 * own[-1] - own[-2], 2 * own[0] - own[1]
+    for words, moved in (("after", [*own[1:], beyond[0]]), ("before", [beyond[1], *own[:-1]])):
+        message = f"in the derivative of {place}, each step takes the constant of the step {words} its own"
+        hooks = {node.index: _with_other_constant(which, one) for node, one in zip(place.nodes, moved, strict=True)}
+        yield Fault("shifted-in-time", message, place.site, 1.3, hooks)
 
 
 def _with_other_constant(which: int, value: float) -> NodeHook:
@@ -164,6 +181,38 @@ def _other_factors(survey: Survey, place: Place, program: Program) -> Iterator[F
                 yield fault
                 if len(hooks) == len(place.nodes):
                     yield from restricted(survey, place, position, hooks, fault)
+
+
+def _other_outputs(survey: Survey, place: Place, program: Program) -> Iterator[Fault]:
+    """A rule in terms of the operation's output, taken at another array: at the state before the step, say."""
+    if not any(program.given[-2] in node.inputs for node in program.nodes):
+        return
+    for row in survey.pool.fitting(place, place.results):
+        if not row.transposed:
+            message = f"the derivative of {place}, written in terms of its output, is given {row.words}"
+            pairs = zip(place.nodes, row.values, strict=True)
+            hooks = {node.index: _at_output(program, value) for node, value in pairs if value is not None}
+            yield Fault(row.code, message, place.site, 1.5 if row.shift == 0 else 1.24, hooks)
+
+
+def _at_output(program: Program, value: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is not None:
+            output = tape.values[node.outputs[0]]
+            other = fitted(tape.values[value], tuple(output.shape))
+            if other is None:
+                raise ValueError("the shapes do not fit")
+            given = [*(tape.values[one] for one in node.inputs), other, grad]
+            made = program.run(given, -1, _unchanged)
+            found = [None if old is None else new for old, new in zip(found, made, strict=True)]
+        return found
+
+    return hook
+
+
+def _unchanged(node: Node, inputs: list[Tensor]) -> Tensor:
+    return node.run(inputs)[0]
 
 
 def _with_factor(program: Program, index: int, factor: int, value: int, position: int) -> NodeHook:
