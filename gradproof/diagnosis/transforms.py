@@ -53,9 +53,9 @@ class Transform:
 def find_transform(case: Case, name: str, ours: Array, right: Array, only_named: bool = False) -> Transform | None:
     """The simplest transform that makes `ours` of `right`; None where there is none."""
     found = []
-    arrangements = [("", right)]
+    arrangements = [*_arrangements(right)]
     if not only_named:
-        arrangements = [*_arrangements(right), *_of_others(case, name), *_zeroed(ours, right)]
+        arrangements += [*_of_others(case, name), *_zeroed(ours, right)]
     for arrangement, array in arrangements:
         if array.shape != ours.shape:
             continue
