@@ -152,8 +152,8 @@ def _scaled_route(
         code = "truncated-in-time" if in_time else "missing-path"
         if of_parameter and "all but" in words:
             code = "overwritten"
-        if of_losses:
-            code = "last-step-only" if "all but the last" in words else "missing-path"
+        if of_losses:  # the sum so far is cut off: only what is added after it counts
+            code = "last-step-only" if place.nodes[-1] is nodes[-1] or "all but the last" in words else "missing-path"
         told = "the gradient does not flow back through" if in_time else "nothing of the gradient flows back through"
         message = f"{told} {place} to {source}{words}"
     elif constant == -1.0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import EACH, VIEWS, Place
 from gradproof.diagnosis.survey import Survey
@@ -112,7 +113,20 @@ def loops(tape: Tape, places: list[Place]) -> list[list[Place]]:
                 break
         else:
             found.append([place])
-    return [loop for loop in found if len(loop) > 1 and any(_recurs(tape, place) for place in loop)]
+    return [
+        loop
+        for loop in found
+        if len(loop) > 1
+        and any(_recurs(tape, place) for place in loop)
+        and any(_serves_all(tape, place) for place in loop)
+    ]
+
+
+def _serves_all(tape: Tape, place: Place) -> bool:
+    """Whether one parameter serves all passages: layers that are stacked have each its own."""
+    positions = range(min(len(node.inputs) for node in place.nodes))
+    names = [{parameter_of(tape, node.inputs[position]) for node in place.nodes} for position in positions]
+    return any(len(one) == 1 and None not in one for one in names)
 
 
 def _recurs(tape: Tape, place: Place) -> bool:

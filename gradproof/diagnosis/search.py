@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -402,6 +402,8 @@ def _fit(
         if words is None and np.count_nonzero(slope) < 4:
             return None
         exact = fault.scaled(constant)
+        if exact is not None and constant < 0:  # a constant and a sign are two mistakes
+            exact = replace(exact, besides=("wrong-sign", "and its sign is wrong"))
         return None if exact is None else evaluate(case, model, (*before, exact))
     return None
 
