@@ -19,7 +19,7 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
     explained_loss = case.loss_is_right
     if case.wrong and searching:
         findings = penalties.findings(case)
-        found = _searched(case) if not findings else None
+        found = _searched(case) if not findings or not explained_loss else None
         if found is not None and found.explanations:
             findings = told(case, found)
             explained_loss = explained_loss or found.explanations[0].loss_matches

@@ -33,6 +33,7 @@ from gradproof.diagnosis import (
     sequences,
     slips,
     summands,
+    weight_decay,
     windows,
 )
 from gradproof.diagnosis.confirmation import TIE, Confirmation
@@ -59,6 +60,7 @@ FAMILIES: tuple[Family, ...] = (
     elementwise.extra_faults,
     elementwise.elsewhere_faults,
     edges.faults,
+    weight_decay.faults,
     slips.faults,
     accumulation.faults,
     summands.faults,

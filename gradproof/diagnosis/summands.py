@@ -58,7 +58,8 @@ def _of_deltas(survey: Survey) -> Iterator[Fault]:
         for axis, length in enumerate(tape.values[value].shape[:MOST_AXES]):
             for index, which in ((-1, "last"), (0, "first")) if length > 1 else ():
                 of_samples = place.name != "stack" or length == survey.problem.samples
-                code = "one-sample-only" if of_samples and axis == (survey.problem.batch_axis or 0) else "last-step-only"
+                along_samples = of_samples and axis == (survey.problem.batch_axis or 0)
+                code = "one-sample-only" if along_samples else "last-step-only"
                 message = f"of what arrives at {place}, only the {which} of {length} along axis {axis} is kept"
                 values = {value: _changed_delta(_kept(axis, [index % length]))}
                 yield Fault(code, message, place.site, 1.3, values=values)

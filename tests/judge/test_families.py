@@ -25,6 +25,15 @@ TOLD = {
     "m12_conv_maxpool:pooling_spread_as_average": ("different-function", "as if it were an average"),
     "m13_conv1d:stride_forgotten_backwards": ("wrong-operand", "the stride is left out"),
     "m14_tied_autoencoder:squared_error_in_gradient": ("different-function", "squared error of a sigmoid of it"),
+    "m51_weibull_survival:shape_forgotten_in_the_scale": ("missing-derivative", "every `shape * u`"),
+    "m53_weight_norm_maxout:norm_jacobian_diagonal": ("diagonal-jacobian", "the sum is left out"),
+    "m53_weight_norm_maxout:positive_pieces_win": ("different-function", "every entry above zero"),
+    "m53_weight_norm_maxout:pieces_in_another_order": ("wrong-operand", "has its axes 1 and 2 exchanged"),
+    "m53_weight_norm_maxout:division_by_norm_forgotten": ("missing-derivative", "lacks the factor 1 / "),
+    "m43_depthwise_dilated:mixing_not_transposed": ("not-transposed", "channels in and out are not exchanged"),
+    "m43_depthwise_dilated:dilation_forgotten_backwards": ("wrong-operand", "the dilation of"),
+    "m29_rnn_tagger:tanh_derivative_of_the_old_state": ("shifted-in-time", "in terms of its output, is given"),
+    "m01_logistic_elastic_net:lasso_on_the_intercept": ("wrong-part-penalised", "all of theta is penalised"),
 }
 # The same of candidates whose gradient is the derivative of their own loss.
 CONSISTENT = {
@@ -78,6 +87,8 @@ def test_an_unnamed_constant_does_not_hide_the_rule_that_holds():
     ("name", "codes"),
     [
         ("m17_mixture_density:mu_sign+tanh_derivative_forgotten", ["missing-derivative", "wrong-sign"]),
+        ("m07_lstm_tagger:cell_tanh_derivative_forgotten+forget_gate_derivative_forgotten", ["missing-derivative"] * 2),
+        ("m43_depthwise_dilated:labels_forgotten+filters_turned_round", ["flipped", "missing-path"]),
     ],
 )
 def test_two_mistakes(name, codes):
