@@ -158,7 +158,10 @@ class _Search:
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
         if complete and min(one.cost for one in complete) < 2:
             return complete
-        complete += self._again_and_again(singles) or self._outwards(singles)
+        complete += self._again_and_again(singles)
+        for limit in (REPEATED, np.inf):
+            if not complete:
+                complete = self._outwards(singles, limit)
         stages = (
             self._side_by_side,
             self._far_fetched,
@@ -267,8 +270,8 @@ class _Search:
         loss = other.loss()
         return case.agrees("", case.loss, loss) or bool(loss and named(case.loss / loss, case.problem) is not None)
 
-    def _outwards(self, singles: list[Explanation]) -> list[Explanation]:
-        """Explain what is nearest to the loss, keep what explains it, and go on from there."""
+    def _outwards(self, singles: list[Explanation], limit: float) -> list[Explanation]:
+        """Explain what is nearest to the loss, keep what explains it, and go on from there with rules up to a rank."""
         changes = {one.faults[0]: self._changed(one) for one in singles if len(one.faults) == 1}
         complete: list[Explanation] = []
         frontier, states = [self.nothing], singles
@@ -277,7 +280,8 @@ class _Search:
             states = []
             for state in frontier:
                 left = [name for name in self.order if name not in state.matched]
-                useful = [fault for fault in self._likely if fault not in changes or set(left) & changes[fault]]
+                likely = [fault for fault in self._likely if fault.rank <= limit]
+                useful = [fault for fault in likely if fault not in changes or set(left) & changes[fault]]
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if above is None:  # each has to be run in full
                     useful = [fault for fault in useful if fault.rank <= LIKELY]
