@@ -151,6 +151,7 @@ class _Search:
     clock: Clock
     confirmed: Confirmation
     nothing: Explanation
+    _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
@@ -277,6 +278,7 @@ class _Search:
         frontier, states = [self.nothing], singles
         for _ in range(DEEPEST - 1):
             frontier = _progress(states, frontier)
+            self._stuck = frontier or self._stuck
             states = []
             for state in frontier:
                 left = [name for name in self.order if name not in state.matched]
@@ -332,24 +334,37 @@ class _Search:
         return complete
 
     def _one_behind_the_other(self) -> list[Explanation]:
-        """Two rules at once, both of which change the parameter nearest to the loss."""
-        if not self.order or self.shadows is None:
+        """Two rules at once, both of which change the parameter nearest to the loss: the likeliest pairs first.
+
+        The likeliest ones also on top of a rule that explains some parameter by itself.
+        """
+        tries = [(one, LIKELIEST) for one in (self.nothing, *self._stuck[:2])] + [(self.nothing, LIKELY)]
+        for below, limit in tries:
+            complete = self._pairs(below, limit)
+            if complete or self.clock.over():
+                return complete
+        return []
+
+    def _pairs(self, below: Explanation, limit: float) -> list[Explanation]:
+        """Two rules up to a rank on top of others, both of which change the nearest parameter that is still wrong."""
+        left = [name for name in self.order if name not in below.matched]
+        base = None if self.shadows is None else self.shadows.after(below.faults)
+        if base is None or not left:
             return []
-        shadows, nearest = self.shadows, self.order[0]
-        touching = [one for one in self.faults if one.local and one.rank <= LIKELY and nearest in shadows.changes(one)]
+        likely = [one for one in self._likely if one.local and one.rank <= limit and one not in below.faults]
+        touching = [one for one in likely if left[0] in base.changes(one)]
         complete: list[Explanation] = []
         for first in touching:
-            above = shadows.after((first,))
+            above = base.after((*below.faults, first))
             for second in touching if above is not None else ():
                 if self.clock.over() or (complete and first.rank > complete[0].faults[0].rank + 2 * TIE):
                     return complete
                 if second is first or above is None or above.of_none(second) or not above.promising(second):
                     continue
-                both = evaluate(self.case, self.model, (first, second))
+                both = evaluate(self.case, self.model, (*below.faults, first, second))
                 if both is not None and both.complete and self.confirmed.holds(both):
                     complete.append(both)
         return complete
-
 
     def _both_in_a_loop(self) -> list[Explanation]:
         """Two rules that each step of a recurrence breaks, and whose effect is therefore told by a full run only."""
