@@ -35,7 +35,7 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
         if len(users) < 2 or value in tape.terms.values():
             continue
         name = result_of(tape, value)
-        repeated = len({(tape.nodes[i].site, tape.nodes[i].name) for i in users}) == 1
+        repeated = len({(tape.nodes[i].site, tape.nodes[i].site.callers[:1], tape.nodes[i].name) for i in users}) == 1
         repeated = repeated and tape.depends(tape.nodes[users[0]].outputs[0], tape.nodes[users[-1]])
         chosen = users if len(users) <= MANY else [users[0], users[-1]]
         for user in chosen:

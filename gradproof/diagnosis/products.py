@@ -50,6 +50,8 @@ def _of_factor(tape: Tape, place: Place, pool: Pool, position: int) -> Iterator[
             if _is_negative(tape, place.model.inputs[other]):
                 hooks = {node.index: _without_factor(position, -1.0) for node in place.nodes}
                 yield Fault("missing-derivative", f"{message}, but for its sign", place.site, 1.25, hooks)
+    if place.name == "div" and position == 0:
+        yield from _by_the_number(tape, place)
     if place.name == "div":
         for power, words in ((1, "one division by it too few"), (-1, "one division by it too many")):
             below = factor if position == 0 else target
@@ -57,6 +59,24 @@ def _of_factor(tape: Tape, place: Place, pool: Pool, position: int) -> Iterator[
             hooks = {node.index: _other_power(position, power) for node in place.nodes}
             yield Fault("wrong-operand", message, place.site, 1.4, hooks)
     yield from _other_operands(tape, place, pool, position, target, factor)
+
+
+def _by_the_number(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A division by the sum of an array (of weights, of a mask): by the number of its entries instead."""
+    producer = tape.producer.get(place.model.inputs[1])
+    if producer is None or tape.nodes[producer].name != "sum" or tape.values[place.model.inputs[1]].numel() > 1:
+        return
+    count = tape.values[tape.nodes[producer].inputs[0]].numel()
+    message = f"in the gradient, {place} divides by {count}, the number of entries, where it divides by their sum"
+    yield Fault("wrong-scale", message, place.site, 1.2, {node.index: _divided_by(count) for node in place.nodes})
+
+
+def _divided_by(count: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        scale = tape.values[node.inputs[1]] / count
+        return [None if one is None else one * scale for one in tape.vjp(node, grads)]
+
+    return hook
 
 
 def _is_negative(tape: Tape, value: int) -> bool:

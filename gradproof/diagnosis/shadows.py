@@ -7,7 +7,7 @@ one forward pass each. A rule broken at one operation is judged by its local cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -45,6 +45,7 @@ class Shadows:
     base: Backward
     lowest: float = float("inf")
     faults: tuple[Fault, ...] = ()  # those of the base
+    rearranged: tuple[np.ndarray, ...] = ()  # the candidate's numbers, were its gradients transposed or turned round
     _told: dict[Fault, np.ndarray | None] = field(default_factory=dict)
 
     @cached_property
@@ -208,6 +209,8 @@ class Shadows:
         if not np.all(near | self.wrong):
             return False
         near |= np.any(numbers != 0, axis=1) & _parallel(numbers, self.ours, self.sizes)
+        for other in self.rearranged:
+            near |= np.all(np.abs(numbers - other) <= LOOSE * self.sizes, axis=1)
         return bool(np.any(near & self.wrong))
 
     def fits_a_constant(self, zero: Fault, one: Fault) -> bool:
@@ -303,7 +306,24 @@ def cast(case: Case, tape: Tape) -> Shadows | None:
         for value in set().union(*pushed)
     }
     sizes = [max(float(np.linalg.norm(a)), float(np.linalg.norm(b))) for a, b in zip(truth, ours, strict=True)]
-    return Shadows(tape, names, moves, directions, _numbers(directions, ours), np.asarray(sizes)[:, None], tape.clean)
+    numbers = _numbers(directions, ours)
+    rearranged = tuple(
+        _numbers(directions, [arrange(one) if _keeps_shape(arrange, one) else one for one in ours])
+        for arrange in REARRANGEMENTS
+    )
+    size = np.asarray(sizes)[:, None]
+    return Shadows(tape, names, moves, directions, numbers, size, tape.clean, rearranged=rearranged)
+
+
+REARRANGEMENTS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+    lambda one: one.swapaxes(-1, -2),
+    lambda one: np.flip(one, (-1, -2)),
+    lambda one: np.flip(one, -1),
+)
+
+
+def _keeps_shape(arrange: Callable[[np.ndarray], np.ndarray], one: np.ndarray) -> bool:
+    return one.ndim > 1 and arrange(one).shape == one.shape
 
 
 def _none(tape: Tape, value: int) -> Tensor:

@@ -285,6 +285,9 @@ def _of_operation(program: Program, node: Node) -> Iterator[tuple[str, str, Chan
         yield from _of_product(program, node, whole)
     elif node.name in ("mul", "div"):
         yield "wrong-scale", f"the constant of {whole} is left out", _kept(0)
+        if node.name == "mul" and node.inputs[0] not in program.spine:
+            words = f"the factor `{program.text(node.inputs[0])}` of {whole} is left out"
+            yield "missing-derivative", words, _constant_alone
     elif node.name == "pow":
         yield "different-function", f"the power of {whole} is left out", _kept(0)
     elif node.name in ("add", "sub"):
@@ -362,6 +365,10 @@ def _of_reduction(program: Program, node: Node, whole: str) -> Iterator[tuple[st
         if axis != axes[0]:
             words = f"the sum of {whole} goes along axis {axis} instead of axis {axes[0]}"
             yield "wrong-axis", words, _sum_along(axis)
+
+
+def _constant_alone(node: Node, inputs: list[Tensor]) -> Tensor:
+    return node.run([torch.ones_like(inputs[0])])[0]
 
 
 def _mean_of(count: int) -> Changed:

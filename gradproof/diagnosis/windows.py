@@ -9,6 +9,7 @@ from itertools import combinations, permutations
 import torch
 import torch.nn.functional as F
 
+from gradproof.diagnosis.branches import restricted
 from gradproof.diagnosis.fault import Fault, Replacement, replaced
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
@@ -30,6 +31,12 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _of_convolution(tape, place)
         elif place.name == "mm":
             yield from _of_flattened(tape, place)
+        if place.name == "cumsum":
+            for fault in _of_running_sum(place):
+                yield fault
+                yield from restricted(survey, place, 0, dict(fault.nodes), fault)
+        if place.name == "select":
+            yield from _of_selection(tape, place)
         if place.name in ("view", "_unsafe_view", "reshape"):
             yield from _of_view(tape, place)
     for place in survey.all_places:
@@ -270,6 +277,43 @@ def _in_order(order: tuple[int, ...]) -> NodeHook:
         found = list(tape.vjp(node, grads))
         found[1] = tape.vjp(node, grads, at={0: other})[1]
         return found
+
+    return hook
+
+
+def _of_running_sum(place: Place) -> Iterator[Fault]:
+    """An entry acts on all sums after it: those before it taken, or its own sum alone."""
+    message = f"on the way back through {place}, what arrives is summed from the first entry on, not from the last"
+    yield Fault("not-transposed", message, place.site, 1.15, {node.index: _summed_forwards for node in place.nodes})
+    message = f"{place} is gone back through as if each entry were in one of its sums only"
+    yield Fault("missing-path", message, place.site, 1.15, {node.index: _as_it_arrives for node in place.nodes})
+
+
+def _summed_forwards(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    return [None if grads[0] is None else grads[0].cumsum(node.constants[0])]
+
+
+def _as_it_arrives(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    return [grads[0]]
+
+
+def _of_selection(tape: Tape, place: Place) -> Iterator[Fault]:
+    """One row or column of an array: what flows back goes to another one."""
+    node = place.model
+    dim, index = int(node.arguments[1]), int(node.arguments[2])
+    length = tape.values[node.inputs[0]].shape[dim]
+    for other in range(length) if len(place.nodes) == 1 and 1 < length <= 8 else ():
+        if other != index % length:
+            message = f"what flows back through {place} goes to index {other} of axis {dim}, not to index {index}"
+            yield Fault("wrong-operand", message, place.site, 1.4, {node.index: _to_index(dim, other)})
+
+
+def _to_index(dim: int, index: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = torch.zeros_like(tape.values[node.inputs[0]])
+        if grads[0] is not None:
+            found.select(dim, index).copy_(grads[0])
+        return [found]
 
     return hook
 

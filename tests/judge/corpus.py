@@ -4,9 +4,9 @@ Each file in `models/` holds a `reference` in torch, a right `candidate` in NumP
 `problem(rng) -> (params, data)`. The wrong candidates are made by replacing text of the right one, so that a mistake is
 exactly as large as it looks in the list. In a candidate the line `loss = ...` comes before the gradients.
 
-A file's number decides which part it belongs to. Those below 56 and the even ones are open: the judge may be improved on
-all of them. The odd ones from 57 on are held out: nobody looks at how the judge does on them while building it, so that
-their figures say what it does on code that nobody tuned it to.
+A file's number decides which part it belongs to. Those below 56 and the even ones are open: the judge may be improved
+on all of them. The odd ones from 57 on are held out: nobody looks at how the judge does on them while building it, so
+that their figures say what it does on code that nobody tuned it to.
 """
 
 from __future__ import annotations
