@@ -16,6 +16,7 @@ import torch
 from gradproof.case import Case
 from gradproof.diagnosis import (
     accumulation,
+    convolutions,
     criteria,
     deltas,
     edges,
@@ -23,6 +24,7 @@ from gradproof.diagnosis import (
     exchanges,
     functions,
     inputs,
+    layout,
     loops,
     operands,
     operators,
@@ -71,6 +73,8 @@ FAMILIES: tuple[Family, ...] = (
     deltas.faults,
     exchanges.faults,
     windows.faults,
+    convolutions.faults,
+    layout.faults,
     scalings.faults,
     inputs.faults,
     samples.faults,

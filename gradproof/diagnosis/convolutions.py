@@ -1,0 +1,97 @@
+"""Convolutions: filters that are not exchanged or turned round, and gradients made with other windows of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each convolution: the gradient of its filters with other windows, that of its input with other filters."""
+    for place in survey.places:
+        if place.name == "convolution":
+            yield from _of_convolution(survey.tape, place)
+
+
+def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
+    """The filters' gradient made with other windows of the input, the input's with the channels exchanged."""
+    stride, dilation, groups = place.model.arguments[3], place.model.arguments[5], place.model.arguments[8]
+    filters = tape.values[place.model.inputs[1]]
+    if filters.shape[0] == filters.shape[1] and groups == 1 and place.model.inputs[0] in tape.differentiable:
+        message = f"on the way back through {place}, the filters' channels in and out are not exchanged"
+        for turned, more in ((False, ""), (True, ", nor are the filters turned round")):
+            hooks = {node.index: _channels_as_they_are(turned) for node in place.nodes}
+            yield Fault("not-transposed", message + more, place.site, 1.15 + 0.15 * turned, hooks)
+    if any(one != 1 for one in dilation):
+        for positions, whose in (((1,), "of the filters"), ((0,), "of the input"), ((0, 1), "of both factors")):
+            message = f"the gradient {whose} is made with neighbouring entries: the dilation of {place} is left out"
+            hooks = {node.index: _undilated(positions) for node in place.nodes}
+            yield Fault("wrong-operand", message, place.site, 1.3, hooks)
+    if groups != 1 or any(one != 1 for one in dilation) or place.model.inputs[1] not in tape.differentiable:
+        return
+    if any(one != 1 for one in stride):
+        message = "the gradient of the filters is made with windows one entry apart: the stride is left out"
+        yield _other_windows(place, message, "wrong-operand", lambda one: [1] * len(one))
+    message = "the gradient of the filters is made with the first window for all of them"
+    yield _other_windows(place, message, "wrong-operand", lambda one: [0] * len(one))
+
+
+def _channels_as_they_are(turned: bool) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        filters = tape.values[node.inputs[1]].transpose(0, 1)
+        filters = filters.flip(*range(2, filters.dim())) if turned else filters
+        found = list(tape.vjp(node, grads))
+        found[0] = tape.vjp(node, grads, at={1: filters})[0]
+        return found
+
+    return hook
+
+
+def _undilated(positions: Sequence[int]) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is None:
+            return found
+        x, filters = (tape.values[value].detach().requires_grad_() for value in node.inputs[:2])
+        stride, padding, dilation, *others = node.arguments[3:9]
+        with torch.enable_grad():
+            y = torch.convolution(x, filters, None, stride, padding, [1] * len(dilation), *others)
+            y = y[tuple(slice(length) for length in grad.shape)]
+        for i in positions:
+            if found[i] is not None:
+                found[i] = torch.autograd.grad(y, (x, filters)[i], grad, retain_graph=True)[0]
+        return found
+
+    return hook
+
+
+def _other_windows(place: Place, message: str, code: str, steps: Callable[[list[int]], list[int]]) -> Fault:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is not None:
+            stride, padding = node.arguments[3], node.arguments[4]
+            x = F.pad(tape.values[node.inputs[0]], [side for pad in reversed(padding) for side in (pad, pad)])
+            found[1] = _filters_gradient(x, grad, list(tape.values[node.inputs[1]].shape[2:]), steps(list(stride)))
+        return found
+
+    return Fault(code, f"at {place}, {message}", place.site, 1.45, {node.index: hook for node in place.nodes})
+
+
+def _filters_gradient(x: Tensor, grad: Tensor, size: list[int], steps: list[int]) -> Tensor:
+    """The sum over all windows of what arrived times the window, the windows `steps` apart."""
+    for axis, (length, step, count) in enumerate(zip(size, steps, grad.shape[2:], strict=True), start=2):
+        windows = x.unfold(axis, length, max(step, 1))
+        x = windows.narrow(axis, 0, count) if step else windows.narrow(axis, 0, 1).expand(
+            [count if i == axis else -1 for i in range(windows.dim())]
+        )
+    return torch.einsum(_LETTERS[len(size)], grad, x)
+
+
+_LETTERS = {1: "box,bixk->oik", 2: "boxy,bixykl->oikl", 3: "boxyz,bixyzklm->oiklm"}

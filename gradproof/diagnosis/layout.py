@@ -1,0 +1,111 @@
+"""Where entries go: axes in another order, another row or column, running sums from the wrong end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations, permutations
+
+import torch
+
+from gradproof.diagnosis.branches import restricted
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each array that is given another shape, each row or column that is taken, and each running sum."""
+    tape = survey.tape
+    for place in survey.places:
+        if place.name == "mm":
+            yield from _of_flattened(tape, place)
+        elif place.name == "select":
+            yield from _of_selection(tape, place)
+        elif place.name in ("view", "_unsafe_view", "reshape"):
+            yield from _of_view(tape, place)
+        elif place.name == "cumsum":
+            for fault in _of_running_sum(place):
+                yield fault
+                yield from restricted(survey, place, 0, dict(fault.nodes), fault)
+
+
+def _of_flattened(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A product with an array that was flattened: its axes in another order before that."""
+    flat = place.model.inputs[0]
+    producer = tape.producer.get(flat)
+    if len(place.nodes) > 1 or producer is None or tape.nodes[producer].name not in VIEWS:
+        return
+    base = tape.values[tape.nodes[producer].inputs[0]]
+    if not 3 <= base.dim() <= 4 or base.shape[0] != tape.values[flat].shape[0]:
+        return
+    for order in list(permutations(range(1, base.dim())))[1:]:
+        message = f"in the gradient of the weights of {place}, the input's axes are flattened in the order {order}"
+        yield Fault("wrong-operand", message, place.site, 1.5, {place.model.index: _in_order(order)})
+
+
+def _in_order(order: tuple[int, ...]) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        flat = node.inputs[0]
+        base = tape.values[tape.nodes[tape.producer[flat]].inputs[0]]
+        other = base.permute(0, *order).reshape(tape.values[flat].shape)
+        found = list(tape.vjp(node, grads))
+        found[1] = tape.vjp(node, grads, at={0: other})[1]
+        return found
+
+    return hook
+
+
+def _of_running_sum(place: Place) -> Iterator[Fault]:
+    """An entry acts on all sums after it: those before it taken, or its own sum alone."""
+    message = f"on the way back through {place}, what arrives is summed from the first entry on, not from the last"
+    yield Fault("not-transposed", message, place.site, 1.15, {node.index: _summed_forwards for node in place.nodes})
+    message = f"{place} is gone back through as if each entry were in one of its sums only"
+    yield Fault("missing-path", message, place.site, 1.15, {node.index: _as_it_arrives for node in place.nodes})
+
+
+def _summed_forwards(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    return [None if grads[0] is None else grads[0].cumsum(node.constants[0])]
+
+
+def _as_it_arrives(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    return [grads[0]]
+
+
+def _of_selection(tape: Tape, place: Place) -> Iterator[Fault]:
+    """One row or column of an array: what flows back goes to another one."""
+    node = place.model
+    dim, index = int(node.arguments[1]), int(node.arguments[2])
+    length = tape.values[node.inputs[0]].shape[dim]
+    for other in range(length) if len(place.nodes) == 1 and 1 < length <= 8 else ():
+        if other != index % length:
+            message = f"what flows back through {place} goes to index {other} of axis {dim}, not to index {index}"
+            yield Fault("wrong-operand", message, place.site, 1.4, {node.index: _to_index(dim, other)})
+
+
+def _to_index(dim: int, index: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = torch.zeros_like(tape.values[node.inputs[0]])
+        if grads[0] is not None:
+            found.select(dim, index).copy_(grads[0])
+        return [found]
+
+    return hook
+
+
+def _of_view(tape: Tape, place: Place) -> Iterator[Fault]:
+    """An array given another shape: what flows back has its axes in another order before it is given the old one."""
+    shape = tape.values[place.model.outputs[0]].shape
+    for i, j in combinations(range(len(shape)), 2) if len(shape) <= 4 else ():
+        if shape[i] > 1 and shape[j] > 1:
+            message = f"what flows back through {place} has its axes {i} and {j} exchanged before it is reshaped"
+            hooks = {node.index: _exchanged_first(i, j) for node in place.nodes}
+            yield Fault("wrong-operand", message, place.site, 1.45, hooks)
+
+
+def _exchanged_first(i: int, j: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        like = tape.values[node.inputs[0]]
+        return [None if grads[0] is None else grads[0].transpose(i, j).reshape(like.shape)]
+
+    return hook
