@@ -49,7 +49,7 @@ def of_fault(case: Case, fault: Fault) -> str:
         return _cancelled(case, tape, tape.nodes[max(fault.nodes)])
     taken = {*tape.parameters, *case.problem.named_data}
     rules = [rule.only(_broken(tape, fault, rule)) for rule in _rules(tape, fault, taken)]
-    return "\n".join(rule.text(bool(fault.forward)) for rule in rules)
+    return "\n".join(dict.fromkeys(rule.text(bool(fault.forward)) for rule in rules))
 
 
 def _of_terms(terms: Sequence[str], fault: Fault) -> str:

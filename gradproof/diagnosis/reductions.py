@@ -54,7 +54,8 @@ def _not_summed(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
     message += " sum is left out: each entry is taken to act on itself alone"
     pairs = zip(place.nodes, chains, strict=True)
     values = value_hooks((chain[-1].inputs[0], _each_for_itself(node, position, chain)) for node, chain in pairs)
-    yield Fault("diagonal-jacobian", message, place.site, 1.25, values=values)
+    about = tuple(node.index for node in place.nodes)
+    yield Fault("diagonal-jacobian", message, place.site, 1.25, values=values, about=about)
 
 
 _REDUCTIONS = ("sum", "mean")

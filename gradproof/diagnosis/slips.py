@@ -189,7 +189,8 @@ def _other_outputs(survey: Survey, place: Place, program: Program) -> Iterator[F
         return
     for row in survey.pool.fitting(place, place.results):
         if not row.transposed:
-            message = f"the derivative of {place}, written in terms of its output, is given {row.words}"
+            step = {1: "the one of the step after: ", -1: "the one of the step before: "}.get(row.shift, "")
+            message = f"the derivative of {place}, written in terms of its output, is given {step}{row.words}"
             pairs = zip(place.nodes, row.values, strict=True)
             hooks = {node.index: _at_output(program, value) for node, value in pairs if value is not None}
             yield Fault(row.code, message, place.site, 1.5 if row.shift == 0 else 1.24, hooks)
