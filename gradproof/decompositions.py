@@ -95,7 +95,7 @@ def _addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
 
 def _safe_softmax(x: Tensor, dim: int, dtype: Any = None) -> Any:
     whole_rows = bool((x == -math.inf).all(dim).any())
-    return NotImplemented if dtype is not None or whole_rows else torch.softmax(x, dim)
+    return NotImplemented if dtype is not None or whole_rows else torch.ops.aten._softmax(x, dim, False)
 
 
 def _repeat(x: Tensor, repeats: list[int]) -> Any:

@@ -30,6 +30,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sin": torch.sin,
     "cos": torch.cos,
     "exp": torch.exp,
+    "exp2": torch.exp2,
     "abs": torch.abs,
     "square": torch.square,
     "log": torch.log,

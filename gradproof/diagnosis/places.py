@@ -107,14 +107,14 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
 
 
 def _twins(places: list[Place]) -> Iterator[Place]:
-    """Functions that stand on several lines, as one place each."""
+    """Functions that stand on several lines, or several times on one, as one place each."""
     by_name: dict[str, list[Place]] = {}
     for place in places:
         if place.name in FUNCTIONS:
             by_name.setdefault(place.name, []).append(place)
     for name, group in by_name.items():
         nodes = {node.index: node for place in group for node in place.nodes}
-        if len({node.site for node in nodes.values()}) > 1:
+        if len(nodes) > max(len(place.nodes) for place in group):
             yield Place(group[0].site, name, 0, 1, tuple(nodes[i] for i in sorted(nodes)), everywhere=True)
 
 
