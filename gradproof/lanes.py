@@ -263,7 +263,7 @@ def _along_axis(rule_of: Callable[[Tensor, Tensor, int], Tensor]) -> Form:
 
 
 _FORMS: dict[str, Form] = {
-    **dict.fromkeys(("view", "_unsafe_view", "unsqueeze", "squeeze", "reshape"), _reshaped),
+    **dict.fromkeys(("view", "_unsafe_view", "unsqueeze", "squeeze", "reshape", "flatten"), _reshaped),
     "clone": lambda x, y, g, _: [g],
     "t": lambda x, y, g, _: [g.mT if x[0].dim() == 2 else g],
     "transpose": lambda x, y, g, args: [g.transpose(*(dim % y.dim() - y.dim() for dim in args[1:3]))],

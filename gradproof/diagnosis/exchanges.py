@@ -19,7 +19,7 @@ MOST = 8  # parts of which each two are tried
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each array that is split, and each two of its parts: the gradients of the two exchanged."""
     for place in survey.places:
-        if place.name in ("split", "split_with_sizes", "unbind", "chunk"):
+        if place.name in ("split", "unsafe_split", "split_with_sizes", "unbind", "chunk"):
             yield from _of_split(survey.tape, place)
         elif place.name in ("cat", "stack"):
             yield from _of_joined(survey.tape, place)

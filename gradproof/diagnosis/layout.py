@@ -22,7 +22,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _of_flattened(tape, place)
         elif place.name == "select":
             yield from _of_selection(tape, place)
-        elif place.name in ("view", "_unsafe_view", "reshape"):
+        elif place.name in ("view", "_unsafe_view", "reshape", "flatten"):
             yield from _of_view(tape, place)
         elif place.name == "cumsum":
             for fault in _of_running_sum(place):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from gradproof.tape import Node, Site, Tape
 
 # Operations after which it is still the same array.
-VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape clone to".split())
+VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape flatten clone to".split())
 # Functions of one array that a helper may serve wherever they stand.
 FUNCTIONS = (
     *"sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh _softmax _log_softmax".split(),
