@@ -53,7 +53,7 @@ DEEPEST = 3  # rules broken at once
 LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a full run
 REPEATED = 1.25  # the same for single rules
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
-CHUNK = 256  # rules that are looked at together
+FIRST, MOST = 16, 256  # rules that are looked at together: few where one of the first may be the one
 BEAM = 6  # partial explanations that are followed up
 
 Family = Callable[[Survey], Iterator[Fault]]
@@ -246,11 +246,13 @@ class _Search:
         In haste, what takes long and is unlikely is left for later.
         """
         simplest = np.inf
+        ahead, size = 0, FIRST
         for i, fault in enumerate(faults):
             if self.clock.over() or fault.rank > simplest + TIE:
                 return
-            if i % CHUNK == 0 and shadows is not None:
-                shadows.run([one for one in faults[i : i + CHUNK] if not (hasty and self._takes_long(one))])
+            if i == ahead and shadows is not None:
+                ahead, size = ahead + size, min(2 * size, MOST)
+                shadows.run([one for one in faults[i:ahead] if not (hasty and self._takes_long(one))])
             if fault in before or (hasty and self._takes_long(fault)) or not self._gives_the_loss(fault):
                 continue
             made = []
