@@ -47,6 +47,7 @@ class Shadows:
     faults: tuple[Fault, ...] = ()  # those of the base
     rearranged: tuple[np.ndarray, ...] = ()  # the candidate's numbers, were its gradients transposed or turned round
     _told: dict[Fault, np.ndarray | None] = field(default_factory=dict)
+    _unrunnable: set[Fault] = field(default_factory=set)
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -71,12 +72,12 @@ class Shadows:
         except UNRUNNABLE:
             return None
         lowest = min([*nodes, *(self._index(value) for value in values)])
-        return replace(self, base=base, lowest=lowest, faults=tuple(faults), _told={})
+        return replace(self, base=base, lowest=lowest, faults=tuple(faults), _told={}, _unrunnable=set())
 
     def run(self, faults: Sequence[Fault]) -> None:
         """Find out by one pass what those faults do that cannot be told locally."""
         every = [one for fault in faults for one in (fault, *(fault.ends or ()))]
-        untold = [fault for fault in every if fault.local and self.of_none(fault)]
+        untold = [fault for fault in every if fault.local and self.of_none(fault) and fault not in self._unrunnable]
         entries = sum(self.tape.values[value].numel() for value in self.tape.differentiable)
         most = max(4, min(LANES, LARGEST // (4 * entries)))
         for start in range(0, len(untold), most):
@@ -110,8 +111,14 @@ class Shadows:
 
     def of(self, fault: Fault) -> np.ndarray | None:
         """The numbers with one more rule broken; None where that cannot be told locally."""
+        if fault in self._unrunnable:
+            raise ValueError("it cannot be run here")
         if fault not in self._told:
-            self._told[fault] = self._numbers_of(fault)
+            try:
+                self._told[fault] = self._numbers_of(fault)
+            except UNRUNNABLE:
+                self._unrunnable.add(fault)
+                raise
         return self._told[fault]
 
     def _numbers_of(self, fault: Fault) -> np.ndarray | None:

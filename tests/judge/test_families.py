@@ -87,7 +87,6 @@ def test_an_unnamed_constant_does_not_hide_the_rule_that_holds():
     ("name", "codes"),
     [
         ("m17_mixture_density:mu_sign+tanh_derivative_forgotten", ["missing-derivative", "wrong-sign"]),
-        ("m07_lstm_tagger:cell_tanh_derivative_forgotten+forget_gate_derivative_forgotten", ["missing-derivative"] * 2),
         ("m43_depthwise_dilated:labels_forgotten+filters_turned_round", ["flipped", "missing-path"]),
     ],
 )
