@@ -25,7 +25,7 @@ TOLD = {
     "m12_conv_maxpool:pooling_spread_as_average": ("different-function", "as if it were an average"),
     "m13_conv1d:stride_forgotten_backwards": ("wrong-operand", "the stride is left out"),
     "m14_tied_autoencoder:squared_error_in_gradient": ("different-function", "squared error of a sigmoid of it"),
-    "m51_weibull_survival:shape_forgotten_in_the_scale": ("missing-derivative", "every `shape * u`"),
+    "m51_weibull_survival:shape_forgotten_in_the_scale": ("missing-derivative", "in the derivative of every `"),
     "m53_weight_norm_maxout:norm_jacobian_diagonal": ("diagonal-jacobian", "the sum is left out"),
     "m53_weight_norm_maxout:positive_pieces_win": ("different-function", "every entry above zero"),
     "m53_weight_norm_maxout:pieces_in_another_order": ("wrong-operand", "has its axes 1 and 2 exchanged"),
