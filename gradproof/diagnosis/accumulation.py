@@ -138,9 +138,8 @@ def _assigned_at_all_steps(nodes: Sequence[Node]) -> ValueHook:
         for node in nodes:
             grad = totals.get(node.outputs[0])
             if grad is not None:
-                indices = [tape.values[value].numpy() for value in node.inputs[1:]]
                 out = out.astype(grad.numpy().dtype)
-                _ASSIGN[node.name](out, indices, node.constants, grad.numpy())
+                _assign(tape, node, grad, out)
         others, found = joined(arriving, without=own), torch.from_numpy(out)
         return found if others is None else others + found
 
@@ -248,7 +247,12 @@ def _assigned(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals
     found, grad = list(tape.vjp(node, grads)), grads[0]
     if grad is not None:
         out = np.zeros(tuple(tape.values[node.inputs[0]].shape), grad.numpy().dtype)
-        indices = [tape.values[value].numpy() for value in node.inputs[1:]]
-        _ASSIGN[node.name](out, indices, node.constants, grad.numpy())
+        _assign(tape, node, grad, out)
         found[0] = torch.from_numpy(out)
     return found
+
+
+def _assign(tape: Tape, node: Node, grad: Tensor, out: np.ndarray) -> None:
+    """Write what arrived at a look-up into the rows that it took, over what stands there."""
+    indices = [tape.values[value].numpy() for value in node.inputs[1:]]
+    _ASSIGN[node.name](out, indices, node.constants, grad.numpy())

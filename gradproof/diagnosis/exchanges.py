@@ -8,6 +8,7 @@ from itertools import combinations
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.products import with_operand
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
@@ -46,19 +47,9 @@ def _of_products(tape: Tape, places: list[Place]) -> Iterator[Fault]:
                 message += f" exchanged between {one} and {other}"
                 hooks = {}
                 for (a, b), (first, second) in zip(pairs, factors, strict=True):
-                    hooks[a.index], hooks[b.index] = _through(1 - position, second), _through(1 - position, first)
+                    hooks[a.index] = with_operand(position, second, transposed=False)
+                    hooks[b.index] = with_operand(position, first, transposed=False)
                 yield Fault("wrong-operand", message, one.site, 1.22, hooks)
-
-
-def _through(position: int, value: int) -> NodeHook:
-    """A hook that takes the other factor's rule at another value of the factor at `position`."""
-
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-        found = list(tape.vjp(node, grads))
-        found[1 - position] = tape.vjp(node, grads, at={position: tape.values[value]})[1 - position]
-        return found
-
-    return hook
 
 
 def _of_split(tape: Tape, place: Place) -> Iterator[Fault]:

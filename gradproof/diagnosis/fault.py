@@ -53,7 +53,6 @@ class Fault:
         """Whether it is made of broken rules of the backward pass alone."""
         return not self.consistent and self.inputs is None and self.custom is None
 
-
     @cached_property
     def ends(self) -> tuple[Fault, Fault] | None:
         """The same fault with the constants 0 and 1, where it has one."""

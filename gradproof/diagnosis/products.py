@@ -141,11 +141,11 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
 
 def _substituted(place: Place, position: int, row: Row, message: str, rank: float) -> Fault:
     pairs = zip(place.nodes, row.values, strict=True)
-    hooks = {node.index: _with_operand(position, value, row.transposed) for node, value in pairs}
+    hooks = {node.index: with_operand(position, value, row.transposed) for node, value in pairs}
     return Fault(row.code, message, place.site, rank, hooks)
 
 
-def _with_operand(position: int, value: int | None, transposed: bool) -> NodeHook:
+def with_operand(position: int, value: int | None, transposed: bool) -> NodeHook:
     """A hook that takes the rule for one factor at another value of the other; none of it where `value` is None."""
 
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
