@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.loops import carried, loops
+from gradproof.diagnosis.loops import carried, loops, pass_starts
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
@@ -24,13 +24,13 @@ def faults(survey: Survey) -> Iterator[Fault]:
     if len(tape.terms) > 2:
         for name in tape.terms:
             yield _single_term(tape, name)
-    scalars, found = _scalar_factors(tape, places), loops(tape, places)
+    scalars, starts = _scalar_factors(tape, places), pass_starts(loops(tape, places))
     for place in places:
         if len(tape.consumers.get(place.model.outputs[0], ())) > 1 and not place.everywhere:
             yield _nothing_arrives(place)
         for position in range(min(len(node.inputs) for node in place.nodes)):
             if _is_junction(tape, place.model, position):
-                yield from _of_route(tape, place, position, carried(tape, found, place.model, position))
+                yield from _of_route(tape, place, position, carried(tape, starts, place.model, position))
                 yield from _by_scalars(tape, place, position, scalars)
 
 

@@ -61,13 +61,20 @@ def _one_carry_cut(places: list[Place], crossing: list[dict[int, set[int]]]) -> 
             yield Fault("truncated-in-time", message, place.site, 1.1, values=values)
 
 
-def carried(tape: Tape, found: list[list[Place]], node: Node, position: int) -> bool:
-    """Whether an input of an operation in a loop is made in passes before its own, or only joined with such in it."""
+def pass_starts(found: list[list[Place]]) -> dict[int, int]:
+    """For each operation of a loop, the first operation of its pass."""
+    starts: dict[int, int] = {}
     for loop in found:
-        if any(node in place.nodes for place in loop):
-            starts = _starts(loop)
-            return _from_before(tape, node.inputs[position], starts[bisect_right(starts, node.index) - 1])
-    return True
+        firsts = _starts(loop)
+        for place in loop:
+            for node, first in zip(place.nodes, firsts, strict=True):
+                starts.setdefault(node.index, first)
+    return starts
+
+
+def carried(tape: Tape, starts: dict[int, int], node: Node, position: int) -> bool:
+    """Whether an input of an operation in a loop is made in passes before its own, or only joined with such in it."""
+    return node.index not in starts or _from_before(tape, node.inputs[position], starts[node.index])
 
 
 def _from_before(tape: Tape, value: int, start: int) -> bool:
