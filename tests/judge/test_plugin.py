@@ -212,6 +212,7 @@ def test_hints_are_asked_for_again(project):
     assert "minus the right one" not in shown(again)
 
 
+@pytest.mark.filterwarnings("ignore:A plugin raised an exception during an old-style hookwrapper")  # of pytest 7.4
 @pytest.mark.parametrize("hints", ["0", "4", "all"])
 def test_hints_that_there_are_not(project, hints):
     result = run(project, f"--hints={hints}")
