@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gradproof.local_rules import unbroadcast
-from gradproof.tape import Backward, Gradients, Node, NodeHook, Tape, Tensor, ValueHook
+from gradproof.tape import Backward, Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
 
 Hooks = tuple[Mapping[int, NodeHook], Mapping[int, ValueHook]]
 UNRUNNABLE = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError, KeyError)
@@ -161,7 +161,7 @@ class Lanes:
         return [one if value in self.tape.differentiable else None for one, value in pairs]
 
 
-class _LaneSeen(Mapping[int, Tensor]):
+class _LaneSeen(Totals):
     """What arrives in one lane at the values nearer to the loss, as far as it is known by now."""
 
     def __init__(self, lanes: Lanes, lane: int) -> None:
@@ -169,6 +169,11 @@ class _LaneSeen(Mapping[int, Tensor]):
 
     def __getitem__(self, value: int) -> Tensor:
         return self.lanes.seen(value, self.lane)
+
+    def arriving(self, value: int) -> list[tuple[int, Tensor]]:
+        if not self.lanes.known(value):
+            raise KeyError(value)
+        return [(index, one[self.lane] if own else one) for index, one, own in self.lanes.arriving(value)]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.lanes.base.totals)

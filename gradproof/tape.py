@@ -131,7 +131,16 @@ class Node:
 
 
 Gradients = list["Tensor | None"]
-Totals = Mapping[int, Tensor]  # what arrived at each value that has been passed, joined
+
+
+class Totals(Mapping[int, Tensor]):
+    """What arrived at each value that has been passed, joined."""
+
+    def arriving(self, value: int) -> list[tuple[int, Tensor]]:
+        """What arrived at a value, with the operations that it comes from. Raises KeyError where it is not known yet."""
+        raise NotImplementedError
+
+
 NodeHook = Callable[["Tape", Node, list[Tensor | None], Totals], Gradients]
 # Joins what arrives at a value; it is also given what arrived at the values nearer to the loss.
 ValueHook = Callable[["Tape", list[tuple[int, Tensor]], Totals], "Tensor | None"]
@@ -335,7 +344,8 @@ class Replaced(Node):
 class Backward:
     """What backpropagation comes to, and for every value what arrives there and from which operation.
 
-    `totals` is what arrives at a value in all, `local` what an operation sends to each of its inputs.
+    `totals` is what arrives at a value in all, `local` what an operation sends to each of its inputs; `seen` is both as
+    hooks are given it.
     """
 
     def __init__(
@@ -350,7 +360,7 @@ class Backward:
         self.totals: dict[int, Tensor] = dict(clean.totals) if clean is not None else {}
         self.local: dict[int, Gradients] = dict(clean.local) if clean is not None else {}
         self._done = len(tape.nodes)  # all operations from this one on have been gone back through
-        seen = _Seen(self)
+        self.seen = _Seen(self)
         for node in reversed(tape.nodes):
             hook = node_hooks.get(node.index)
             if clean is not None and hook is None and self.changed.isdisjoint(node.outputs):
@@ -358,7 +368,7 @@ class Backward:
                 continue
             grads = [self._join(value) for value in node.outputs]
             if hook is not None:
-                self._send(node, hook(tape, node, grads, seen))
+                self._send(node, hook(tape, node, grads, self.seen))
             elif any(grad is not None for grad in grads):
                 self._send(node, tape.vjp(node, grads))
             elif node.index in self.local:
@@ -389,7 +399,7 @@ class Backward:
             return self.totals.get(value)
         contributions = self.arriving(value)
         hook = self.value_hooks.get(value)
-        total = joined(contributions) if hook is None else hook(self.tape, contributions, _Seen(self))
+        total = joined(contributions) if hook is None else hook(self.tape, contributions, self.seen)
         if total is None:
             self.totals.pop(value, None)
         else:
@@ -405,7 +415,7 @@ class Backward:
         return {name: grad.detach().numpy() for name, grad in self.gradients.items()}
 
 
-class _Seen(Mapping[int, Tensor]):
+class _Seen(Totals):
     """What arrives at the values nearer to the loss, as far as it is known by now."""
 
     def __init__(self, backward: Backward) -> None:
@@ -415,6 +425,11 @@ class _Seen(Mapping[int, Tensor]):
         if not self.backward.known(value):
             raise KeyError(value)
         return self.backward.totals[value]
+
+    def arriving(self, value: int) -> list[tuple[int, Tensor]]:
+        if not self.backward.known(value):
+            raise KeyError(value)
+        return self.backward.arriving(value)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.backward.totals)

@@ -1,7 +1,7 @@
-"""A slip in a local rule that only one of the branches of the expression behind it has seen.
+"""A slip in a local rule that only one of the branches has seen: of the expression behind it, or of what uses its result.
 
 Whoever writes the gradient of each operand of an expression as a formula of its own can mistype what they share in
-one of them.
+one of them; and whoever goes back along each use of a result by itself can apply its rule to some of them only.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, joined
 
 BUNDLES = ("expand", "view", "_unsafe_view", "unsqueeze", "transpose", "t", "stack", "cat", "mm", "bmm", "mv")
 DEEPEST = 6  # operations between the slip and the branch
+MOST_USES = 4  # lines that use a result
 Step = tuple[int, int]  # an operation, and which of its inputs
 
 
@@ -36,6 +37,43 @@ def restricted(
             message = f"{fault.message}; but only in what flows on to {target}"
             rank, about = fault.rank + 0.45, tuple(node.index for node in place.nodes)
             yield Fault(fault.code, message, fault.site, rank, hooks, about=about)
+
+
+def of_some_uses(survey: Survey, place: Place, slips: dict[int, NodeHook], fault: Fault) -> Iterator[Fault]:
+    """The fault of a place's rule, in what arrives there from one of the lines that use its result, or from one use."""
+    tape = survey.tape
+    users = {index: tape.consumers.get(tape.nodes[index].outputs[0], []) for index in slips}
+    lines: dict[str, set[int]] = {}
+    for group in users.values():
+        for user in group:
+            site = tape.nodes[user].site
+            lines.setdefault(f"line {site.line}", set()).add(user)
+    if len(lines) == 1:
+        (group,) = users.values() if len(users) == 1 else ([],)
+        lines = {f"`{tape.nodes[user].name}` (line {tape.nodes[user].site.line})": {user} for user in group}
+    for words, chosen in lines.items() if 1 < len(lines) <= MOST_USES else ():
+        hooks = {index: _of_part(slip, chosen) for index, slip in slips.items() if chosen & set(users[index])}
+        message = f"{fault.message}; but only for what comes from {words}"
+        yield Fault(fault.code, message, fault.site, fault.rank + 0.1, hooks, about=tuple(slips))
+
+
+def _of_part(slip: NodeHook, users: set[int]) -> NodeHook:
+    """A hook that breaks the rule for what some operations send, and keeps it for the rest."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        arrived = totals.arriving(node.outputs[0])
+        part = joined(arrived, without=[index for index, _ in arrived if index not in users])
+        if part is None:
+            return found
+        wrong, right = slip(tape, node, [part], totals), tape.vjp(node, [part])
+        for i, (new, old) in enumerate(zip(wrong, right, strict=True)):
+            own = found[i]
+            if own is not None and old is not None:
+                found[i] = own - old if new is None else own + (new - old)
+        return found
+
+    return hook
 
 
 def _branches(tape: Tape, value: int, depth: int) -> Iterator[list[Step]]:

@@ -89,7 +89,7 @@ def _broken(tape: Tape, fault: Fault, rule: Written) -> set[int]:
         if (node.site, node.name) == (rule.node.site, rule.node.name) and index in tape.clean.local:
             arriving = [tape.clean.totals.get(value) for value in node.outputs]
             try:
-                made = hook(tape, node, arriving, tape.clean.totals)
+                made = hook(tape, node, arriving, tape.clean.seen)
             except (RuntimeError, IndexError, ValueError, TypeError):  # it fits no gradients but the broken ones
                 continue
             right = tape.clean.local[index]

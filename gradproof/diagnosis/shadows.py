@@ -138,7 +138,7 @@ class Shadows:
             return None
         changes = [self._at_operation(self.tape.nodes[index], hook) for index, hook in fault.nodes.items()]
         for value, join in fault.values.items():
-            new, old = join(self.tape, self.base.arriving(value), self.base.totals), self.base.totals.get(value)
+            new, old = join(self.tape, self.base.arriving(value), self.base.seen), self.base.totals.get(value)
             changes.append({value: _difference(new, old)} if new is not None or old is not None else {})
         if len(places) > 1 and not self._separate(fault, {value for one in changes for value in one}):
             return None
@@ -186,7 +186,7 @@ class Shadows:
     def _at_operation(self, node: Node, hook: NodeHook) -> dict[int, Tensor]:
         grads = [self.base.totals.get(value) for value in node.outputs]
         deltas: dict[int, Tensor] = {}
-        broken = hook(self.tape, node, grads, self.base.totals)
+        broken = hook(self.tape, node, grads, self.base.seen)
         clean = self.base.local.get(node.index, [None] * len(node.inputs))
         for value, new, old in zip(node.inputs, broken, clean, strict=True):
             if value in self.tape.differentiable and new is not old:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradproof.diagnosis.branches import restricted
+from gradproof.diagnosis.branches import of_some_uses, restricted
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, constants_of, neighbours, other_constant
 from gradproof.diagnosis.places import Place
@@ -130,6 +130,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                     yield fault
                     if nodes == place.nodes:
                         yield from restricted(survey, place, position, dict(fault.nodes), fault)
+                        yield from of_some_uses(survey, place, dict(fault.nodes), fault)
 
 
 def _other_constants(place: Place) -> Iterator[Fault]:
