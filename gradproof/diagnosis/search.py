@@ -41,6 +41,7 @@ from gradproof.diagnosis import (
 from gradproof.diagnosis.confirmation import TIE, Confirmation
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.explanation import Explanation, evaluate
+from gradproof.diagnosis.factors import Factors
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.shadows import Shadows, cast
@@ -54,6 +55,9 @@ LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a ful
 REPEATED = 1.25  # the same for single rules
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
 FIRST, MOST = 16, 256  # rules that are looked at together: few where one of the first may be the one
+PLAIN = 22.1  # the rank of an explanation by two rules up to which no other array is looked for
+FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
+MOST_FITTING = 40  # other arrays that are tried in full
 BEAM = 6  # partial explanations that are followed up
 
 Family = Callable[[Survey], Iterator[Fault]]
@@ -164,10 +168,17 @@ class _Search:
         if complete and min(one.cost for one in complete) < 2:
             return complete
         complete += self._again_and_again(singles)
-        for limit in (REPEATED, np.inf):
-            if not complete:
-                complete = self._outwards(singles, limit)
+        if not complete:
+            complete = self._outwards(singles, REPEATED)
+        if not any(one.rank < PLAIN for one in complete):
+            others = self._other_factors(self.nothing)
+            plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
+            complete = plain or complete or [one for one in others if one.complete]
+            singles += others
+        if not complete:
+            complete = self._outwards(singles, np.inf)
         stages = (
+            self._other_factors_on_top,
             self._side_by_side,
             self._far_fetched,
             self._both_in_a_loop,
@@ -191,6 +202,14 @@ class _Search:
         return cast(self.case, self.model.tape)
 
     @cached_property
+    def survey(self) -> Survey:
+        return Survey(self.model.tape, self.model.problem)
+
+    @cached_property
+    def factors(self) -> Factors:
+        return Factors(self.survey)
+
+    @cached_property
     def order(self) -> list[str]:
         """The wrong parameters, the one that is used nearest to the loss first."""
         tape = self.model.tape
@@ -203,11 +222,10 @@ class _Search:
 
         A family that fails on a reference that nobody has thought of does not stop the others.
         """
-        survey = Survey(self.model.tape, self.model.problem)
         faults: list[Fault] = []
         for family in FAMILIES:
             try:
-                faults.extend(family(survey))
+                faults.extend(family(self.survey))
             except Exception as error:
                 self.clock.broken_off = f"{type(error).__name__}: {error}"
         loss_is_right = self.case.loss_is_right
@@ -298,6 +316,20 @@ class _Search:
             if complete or self.clock.over():
                 break
         return complete
+
+    def _other_factors(self, below: Explanation) -> list[Explanation]:
+        """Another array where a derivative belongs, on top of others."""
+        left = [name for name in self.order if name not in below.matched]
+        base = None if self.shadows is None else self.shadows.after(below.faults)
+        if base is None or self.clock.over():
+            return []
+        fitting = sorted(self.factors.fitting(base, left), key=lambda fault: fault.rank)
+        found = self._on_top_of(below.faults, fitting[:MOST_FITTING], left, base)
+        return [one for one in found if not one.complete or self.confirmed.holds(one)]
+
+    def _other_factors_on_top(self) -> list[Explanation]:
+        found = [one for below in self._stuck[:2] for one in self._other_factors(below)]
+        return [one for one in found if one.complete]
 
     def _again_and_again(self, singles: list[Explanation]) -> list[Explanation]:
         """One kind of mistake made at each wrong parameter: all weights of an LSTM assigned where they add up."""
