@@ -55,7 +55,7 @@ def spread(value: Tensor, shape: Sequence[int]) -> Tensor:
             found = value.expand(shape)
         except RuntimeError:
             raise ValueError("the shapes do not fit") from None
-    return found.to(torch.float64) if found.dtype == torch.bool else found
+    return found.to(torch.float64)
 
 
 ALONE: dict[str, Callable[[Tensor], Tensor]] = {

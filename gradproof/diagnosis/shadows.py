@@ -346,12 +346,13 @@ def _pushed(tape: Tape, name: str, direction: Tensor) -> dict[int, Tensor]:
 
 
 def _moved(tape: Tape, name: str, change: Tensor) -> dict[int, Tensor]:
-    """The values that change with a parameter, as they are after the change."""
+    """The values that change with a parameter, as they are after the change; what is detached stays."""
     start = tape.parameters[name]
     moved = {start: tape.values[start] + change}
     with torch.no_grad():
         for node in tape.nodes:
             if any(value in moved for value in node.inputs):
                 outputs = node.run([moved.get(value, tape.values[value]) for value in node.inputs])
-                moved.update(zip(node.outputs, outputs, strict=True))
+                made = zip(node.outputs, outputs, strict=True)
+                moved.update((value, one) for value, one in made if value in tape.differentiable)
     return moved
