@@ -137,7 +137,7 @@ class Totals(Mapping[int, Tensor]):
     """What arrived at each value that has been passed, joined."""
 
     def arriving(self, value: int) -> list[tuple[int, Tensor]]:
-        """What arrived at a value, with the operations that it comes from. Raises KeyError where it is not known yet."""
+        """What arrived at a value, with the operations that it comes from; KeyError where it is not known yet."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""A slip in a local rule that only one of the branches has seen: of the expression behind it, or of what uses its result.
+"""A slip in a local rule that only one branch has seen: of the expression behind it, or of what uses its result.
 
 Whoever writes the gradient of each operand of an expression as a formula of its own can mistype what they share in
 one of them; and whoever goes back along each use of a result by itself can apply its rule to some of them only.

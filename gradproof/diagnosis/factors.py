@@ -10,22 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from gradproof.diagnosis.arrays import Arrays, Made
-from gradproof.diagnosis.edges import origin
+from gradproof.diagnosis.arrays import ALONE, Arrays, Made
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
-from gradproof.diagnosis.routes import Route, routes_to
+from gradproof.diagnosis.routes import Operand, Route, of_parameter, operands_of, product, routes_to, shown
 from gradproof.diagnosis.shadows import LOOSE, Shadows
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import NodeHook, Tape, Tensor, ValueHook
 
 MOST_ENTRIES = 4000  # of an array
 Table = tuple[list[Made], Tensor]
+Spot = Route | Operand
 
 
 @dataclass
@@ -36,63 +36,101 @@ class Factors:
     _arrays: dict[tuple[int, ...], Arrays] = field(default_factory=dict)
 
     @cached_property
-    def routes(self) -> list[tuple[Place, tuple[Route, ...]]]:
-        """All routes, by the place where they end, one for each of its passages; the nearest to the loss first."""
-        return [(place, routes) for place in self.survey.places for routes in routes_to(self.survey.tape, place)]
+    def spots(self) -> list[tuple[Place, tuple[Spot, ...]]]:
+        """Where other arrays may stand, by place, one for each of its passages; the nearest to the loss first."""
+        found: list[tuple[Place, tuple[Spot, ...]]] = []
+        for place in self.survey.places:
+            found += [(place, spots) for spots in routes_to(self.survey.tape, place)]
+            found += [(place, spots) for spots in operands_of(self.survey.tape, place)]
+        return found
 
     def fitting(self, shadows: Shadows, order: Sequence[str]) -> Iterator[Fault]:
         """The faults that bring the first wrong parameter they touch to the candidate's numbers, on top of others."""
         tape = self.survey.tape
-        for place, routes in self.routes:
-            if tape.producer.get(routes[-1].start, -1) >= shadows.lowest - 1:
+        for place, spots in self.spots:
+            if spots[-1].place >= shadows.lowest:
                 continue
             try:
-                derivatives = routes[-1].derivatives(tape)
-                shape = tuple(derivatives[0].shape)
+                shape = tuple(spots[-1].derivatives(tape)[0].shape)
                 if int(np.prod(shape, dtype=int)) <= MOST_ENTRIES:
-                    arrays = self._arrays.setdefault(shape, Arrays(tape, shape))
-                    yield from _Trial(place, routes, tape, shadows, derivatives, order).fitting(arrays)
+                    arrays = self._arrays.setdefault(shape, Arrays(tape, shape, self.survey.problem.batch_axis))
+                    yield from _Trial(place, spots, tape, shadows, order).fitting(arrays)
             except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, KeyError):
                 continue  # an operation without a rule for these arrays
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """All arrays on one route, or on those of all passages of a place."""
+    """All arrays at one spot, or at those of all passages of a place."""
 
     place: Place
-    routes: tuple[Route, ...]
+    spots: tuple[Spot, ...]
     tape: Tape
     shadows: Shadows
-    derivatives: list[Tensor]
     order: Sequence[str]
 
-    @cached_property
-    def route(self) -> Route:
-        return self.routes[-1]
-
-    @cached_property
-    def weights(self) -> Tensor | None:
-        """What each number of the shadows gains for each entry of an array that stands on the route."""
-        each = [_weights(one, self.tape, self.shadows) for one in (self.routes if self._alike else self.routes[-1:])]
-        found = [one for one in each if one is not None]
-        return sum(found[1:], found[0]) if len(found) == len(each) else None
+    @property
+    def spot(self) -> Spot:
+        return self.spots[-1]
 
     @property
     def _alike(self) -> bool:
         """Whether all passages do the same with the same arrays."""
-        return self.place.copies > 1 or len(self.routes) == 1
+        return self.place.copies > 1 or len(self.spots) == 1
+
+    @cached_property
+    def _apart(self) -> bool:
+        """Whether no passage sees what another one has changed."""
+        return len(self.spots) > 1 and all(of_parameter(self.tape, one) for one in self.spots)
+
+    @cached_property
+    def weights(self) -> Tensor | None:
+        """What each number of the shadows gains for each entry of the arrays."""
+        each = [one.weights(self.tape, self.shadows) for one in self._looked_at]
+        found = [one for one in each if one is not None]
+        if len(found) < len(each):
+            return None
+        return torch.cat(found, 1) if self._apart else sum(found[1:], found[0])
+
+    @property
+    def _looked_at(self) -> tuple[Spot, ...]:
+        return self.spots if self._alike or self._apart else self.spots[-1:]
+
+    @cached_property
+    def derivatives(self) -> list[Tensor]:
+        """The spot's own arrays, flat; those of all passages where they are told together."""
+        each = [one.derivatives(self.tape) for one in (self.spots if self._apart else self.spots[-1:])]
+        return [torch.cat([one.reshape(-1) for one in parts]) for parts in zip(*each, strict=True)]
+
+    def _of_all_passages(self, table: Table) -> Table:
+        """The arrays of a table, those of all passages one after the other."""
+        if not self._apart:
+            return table
+        found, rows = [], []
+        for made in table[0]:
+            moved = [made.moved(self.tape, one.place - self.spot.place) for one in self.spots]
+            if None not in moved:
+                shapes = [one.derivatives(self.tape)[0].shape for one in self.spots]
+                pairs = zip(moved, shapes, strict=True)
+                row = torch.cat([one.array(self.tape, shape).reshape(-1) for one, shape in pairs if one is not None])
+                found.append(made)
+                rows.append(row)
+        return found, torch.stack(rows) if rows else torch.zeros(0, self.derivatives[0].numel())
 
     def fitting(self, arrays: Arrays) -> Iterator[Fault]:
         rows = self._rows()
         if rows is None or self.weights is None:
             return
-        flat, constants = [one.reshape(-1) for one in self.derivatives], self.route.constants(self.tape)
-        wanted = (self.shadows.ours - self.shadows.known).reshape(-1) + (self.weights @ _product(flat)).numpy()
+        flat, constants = self.derivatives, self.spot.constants(self.tape)
+        wanted = (self.shadows.ours - self.shadows.known).reshape(-1) + (self.weights @ product(flat)).numpy()
         matters = [i for i, one in enumerate(flat) if not bool((one.abs() == 1).all())]
         every = range(matters[0], matters[-1] + 1) if matters else range(0)
+        alone, together, arranged = (
+            self._of_all_passages(table) for table in (arrays.alone, arrays.together, arrays.arranged)
+        )
         for part in dict.fromkeys((*_parts(matters), every)):
-            for table in (arrays.alone, arrays.together) if part in (range(0), every) else (arrays.alone,):
+            tables = (alone, together, arranged) if part == every else (alone, together) if not part else (alone,)
+            for table in tables:
                 yield from self._in_place_of(part, table, flat, constants, wanted, rows)
 
     def _in_place_of(
@@ -107,7 +145,7 @@ class _Trial:
         """The arrays of a table that fit in place of some derivatives, and the rest kept."""
         kept = [one for i, one in enumerate(flat) if i not in part]
         own = float(np.prod([constants[i] for i in part]))
-        for made, constant in self._found(table, _product(kept) if kept else None, wanted, rows, own):
+        for made, constant in self._found(table, product(kept) if kept else None, wanted, rows, own):
             if not part:
                 yield from self._further(made, constant)
             else:
@@ -117,16 +155,16 @@ class _Trial:
         """The rows of the first wrong parameter that the route touches, and those of the right ones; None without."""
         if self.weights is None:
             return None
-        names, count = self.shadows.names, self.shadows.ours.shape[1]
-        touched = (self.weights.abs().amax(1) > 0).numpy().reshape(-1, count).any(axis=1)
-        wrong = [name for name in self.order if touched[names.index(name)] and self.shadows.wrong[names.index(name)]]
+        names, count, is_wrong = self.shadows.names, self.shadows.ours.shape[1], self.shadows.wrong.tolist()
+        touched = [bool(rows.any()) for rows in self.weights.reshape(-1, count, self.weights.shape[1])]
+        wrong = [name for name in self.order if touched[names.index(name)] and is_wrong[names.index(name)]]
         if not wrong:
             return None
         first = names.index(wrong[0])
-        others = [] if self._alike else [self.shadows.moves.get(one.start) for one in self.routes[:-1]]
+        others = [] if self._alike or self._apart else [one.weights(self.tape, self.shadows) for one in self.spots[:-1]]
         if any(one is not None and bool(one[first * count : (first + 1) * count].any()) for one in others):
             return None  # other passages touch it as well: what they do together is not linear
-        right = [i for i, _ in enumerate(names) if touched[i] and not self.shadows.wrong[i]]
+        right = [i for i, _ in enumerate(names) if touched[i] and not is_wrong[i]]
         return _span([first], count), _span(right, count)
 
     def _found(
@@ -151,40 +189,46 @@ class _Trial:
                 if np.all(np.abs(others - wanted[right]) <= LOOSE * sizes[right]):
                     yield made[i], constant
 
-    @cached_property
+    @property
     def _words(self) -> str:
         """Where it is, in words."""
-        target = _value(self.tape, self.route.start)
-        if self.route.bottom is not None:
-            index, position = self.route.bottom
-            target = origin(self.tape, self.tape.nodes[index], position)
-        end = self.tape.producer.get(self.route.end)
-        source = "" if end is None or self.route.start == self.route.end else f"from {_shown(self.tape.nodes[end])} "
-        only = ""
-        if self.route.source is not None:
-            user = self.tape.nodes[self.route.source]
-            only = f"; but only for what comes from `{user.name}` (line {user.site.line})"
-        many = f", each of the {len(self.routes)} times" if not self._alike else ""
-        return f"{source}to {target}{many}{only}"
+        many = f", each of the {len(self.spots)} times" if not self._alike else ""
+        return self.spot.words(self.tape) + many
 
     def _other(self, part: range, made: Made, constant: float) -> Iterator[Fault]:
         """The fault of another array for the derivatives of some neighbouring operations."""
-        nodes = [self.tape.nodes[self.route.pointwise(self.tape)[i]] for i in part]
-        whose = " and of ".join(_shown(node) for node in nodes)
-        where = f"in what flows back {self._words}"
-        if not made.values:
+        nodes = [self.tape.nodes[self.spot.pointwise(self.tape)[i]] for i in part]
+        whose = " and of ".join(shown(node) for node in nodes)
+        where = f"in {self._words}"
+        if isinstance(self.spot, Operand):
+            neighbour = self._neighbour(made)
+            message = f"{made.words} stands for {self._words}"
+            if neighbour:
+                message = f"each step takes {self._words}, of the step {neighbour} its own"
+            code = "shifted-in-time" if neighbour else made.code or "wrong-operand"
+            rank = 1.62 + 0.15 * (len(made.values) - 1)
+        elif not made.values:
             message = f"the derivative of {whose} is left out {where}"
             code, rank = "missing-derivative", 1.45
         else:
             message = f"{made.words} stands for the derivative of {whose} {where}"
             inside = {value for node in nodes for value in (*node.inputs, *node.outputs)}
-            code = "different-function" if set(made.values) <= inside else "wrong-operand"
+            code = made.code or ("different-function" if set(made.values) <= inside else "wrong-operand")
             rank = 1.65 + 0.15 * (len(made.values) - 1)
         yield from self._fault(code, message, rank + 0.04 * (len(part) - 1), made, constant, part)
 
+    def _neighbour(self, made: Made) -> str:
+        """Which neighbour's own array it is that stands at each step, before or after; empty where it is none."""
+        moved = [made.moved(self.tape, one.place - self.spot.place) for one in self.spots]
+        values = [one.values[0] for one in moved if one is not None and one.values]
+        own = [one.factor(self.tape) for one in self.spots if isinstance(one, Operand)]
+        if len(own) < 2 or len(values) < len(own) or made.function is not ALONE["{}"]:
+            return ""
+        return "after" if values[:-1] == own[1:] else "before" if values[1:] == own[:-1] else ""
+
     def _further(self, made: Made, constant: float) -> Iterator[Fault]:
         """The fault of one factor more, or of one less."""
-        where = f"what flows back {self._words}"
+        where = self._words
         rank = 1.6 + 0.15 * (len(made.values) - 1)
         if not made.values:
             return
@@ -199,40 +243,18 @@ class _Trial:
     def _fault(
         self, code: str, message: str, rank: float, made: Made, constant: float, part: range
     ) -> Iterator[Fault]:
-        hooks = []
-        for route in self.routes:
-            moved = made.moved(self.tape, 0 if self._alike else route.place - self.route.place)
+        nodes: dict[int, NodeHook] = {}
+        values: list[tuple[int, ValueHook]] = []
+        for spot in self.spots:
+            moved = made.moved(self.tape, 0 if self._alike else spot.place - self.spot.place)
             if moved is None:
                 return
-            hooks.append((route.start, _multiplied(route, moved, constant, part)))
-        rank += 0.02 * len(self.derivatives) + 0.1 * (self.route.source is not None)
-        about = tuple(self.route.pointwise(self.tape))
-        yield Fault(code, message, self.place.site, rank, values=value_hooks(hooks), about=about)
-
-
-def _weights(route: Route, tape: Tape, shadows: Shadows) -> Tensor | None:
-    arriving = route.arriving(tape, shadows.base.seen)
-    if route.start not in shadows.moves or arriving is None:
-        return None
-    spread, shape = route.spread(tape, arriving), tape.values[route.start].shape
-    moves = shadows.moves[route.start].reshape(-1, *(1,) * (spread.dim() - len(shape)), *shape)
-    return (moves * spread).reshape(len(moves), -1)
-
-
-def _multiplied(route: Route, made: Made, constant: float, part: range) -> ValueHook:
-    """A hook where a route ends: another array in place of some of its derivatives."""
-
-    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        total = joined(arriving)
-        given = total if route.start == route.end else route.arriving(tape, totals)
-        if given is None or total is None:
-            return total
-        derivatives = route.derivatives(tape)
-        kept = [one for i, one in enumerate(derivatives) if i not in part]
-        other = constant * _product([made.array(tape, derivatives[0].shape), *kept])
-        return total + route.gathered(tape, route.spread(tape, given) * (other - _product(derivatives)))
-
-    return hook
+            at_node, at_value = spot.with_array(moved, constant, part)
+            nodes |= at_node
+            values += at_value.items()
+        rank += 0.02 * len(self.derivatives) + 0.1 * (self.spot.source is not None)
+        about = tuple(self.spot.pointwise(self.tape))
+        yield Fault(code, message, self.place.site, rank, nodes, value_hooks(values), about=about)
 
 
 def _parts(matters: Sequence[int]) -> Iterator[range]:
@@ -245,20 +267,3 @@ def _parts(matters: Sequence[int]) -> Iterator[range]:
 
 def _span(parameters: list[int], count: int) -> list[int]:
     return [count * one + k for one in parameters for k in range(count)]
-
-
-def _product(factors: Sequence[Tensor]) -> Tensor:
-    return reduce(lambda one, other: one * other, factors)
-
-
-def _value(tape: Tape, value: int) -> str:
-    producer = tape.producer.get(value)
-    return tape.name_of(value) or ("a constant" if producer is None else _shown(tape.nodes[producer]))
-
-
-def _shown(node: Node) -> str:
-    if node.site.expression and len(node.site.expression) <= 40:
-        return f"`{node.site.expression}`"
-    return f"`{node.name}` (line {node.site.line})"
-
-

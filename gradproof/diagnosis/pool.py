@@ -35,6 +35,9 @@ def fitted(array: Tensor, shape: tuple[int, ...]) -> Tensor | None:
         return array.reshape(shape)
     if len(own) > len(shape) > 1 and own[-1] == shape[-1] and array.numel() == math.prod(shape):
         return array.reshape(shape)
+    if len(own) != len(shape) and min(len(own), len(shape)) > 1 and own[0] == shape[0]:
+        if array.numel() == math.prod(shape):
+            return array.reshape(shape)
     if 1 < len(own) < len(shape) and own == shape[len(shape) - len(own) :]:
         return array.expand(shape)
     return None

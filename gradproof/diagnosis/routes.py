@@ -9,14 +9,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
 
+from gradproof.diagnosis.arrays import Made
+from gradproof.diagnosis.contributions import parameter_of
+from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
+from gradproof.diagnosis.shadows import Shadows
 from gradproof.local_rules import unbroadcast
-from gradproof.tape import Node, Tape, Tensor, Totals, joined
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
 LONGEST = 12  # operations on one route
 ROUTES = 24  # to one operand
@@ -88,9 +93,122 @@ class Route:
             return [1.0]
         return [_constant(tape.nodes[i], at) for i, at in self.steps if tape.nodes[i].name not in SPREADING] or [1.0]
 
-    def gathered(self, tape: Tape, grad: Tensor) -> Tensor:
-        """What goes on to the start: the sum over what it was broadcast to."""
-        return unbroadcast(grad, tape.values[self.start])
+    def weights(self, tape: Tape, shadows: Shadows) -> Tensor | None:
+        """What each number of the shadows gains for each entry of an array that stands on the route; None for none."""
+        arriving = self.arriving(tape, shadows.base.seen)
+        if self.start not in shadows.moves or arriving is None:
+            return None
+        spread, shape = self.spread(tape, arriving), tape.values[self.start].shape
+        moves = shadows.moves[self.start].reshape(-1, *(1,) * (spread.dim() - len(shape)), *shape)
+        return (moves * spread).reshape(len(moves), -1)
+
+    def with_array(self, made: Made, constant: float, part: range) -> tuple[dict[int, NodeHook], dict[int, ValueHook]]:
+        """Hooks that put another array in place of some of its derivatives."""
+
+        def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+            total = joined(arriving)
+            given = total if self.start == self.end else self.arriving(tape, totals)
+            if given is None or total is None:
+                return total
+            derivatives = self.derivatives(tape)
+            kept = [one for i, one in enumerate(derivatives) if i not in part]
+            other = constant * product([made.array(tape, derivatives[0].shape), *kept])
+            change = self.spread(tape, given) * (other - product(derivatives))
+            return total + unbroadcast(change, tape.values[self.start])
+
+        return {}, {self.start: hook}
+
+    def words(self, tape: Tape) -> str:
+        """What flows back on it, in words."""
+        if self.bottom is not None:
+            target = origin(tape, tape.nodes[self.bottom[0]], self.bottom[1])
+        else:
+            target = tape.name_of(self.start) or shown(tape.nodes[tape.producer[self.start]])
+        end = tape.producer.get(self.end)
+        source = "" if end is None or self.start == self.end else f"from {shown(tape.nodes[end])} "
+        only = ""
+        if self.source is not None:
+            user = tape.nodes[self.source]
+            only = f"; but only for what comes from `{user.name}` (line {user.site.line})"
+        return f"what flows back {source}to {target}{only}"
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One factor of a product, as it is used in the gradient of the other one."""
+
+    place: int  # the operation
+    position: int  # of the factor whose gradient it is
+
+    source = None
+
+    def _values(self, tape: Tape) -> tuple[int, int]:
+        inputs = tape.nodes[self.place].inputs
+        return inputs[self.position], inputs[1 - self.position]
+
+    def pointwise(self, tape: Tape) -> list[int]:
+        return [self.place]
+
+    def factor(self, tape: Tape) -> int:
+        """The value of the factor."""
+        return self._values(tape)[1]
+
+    def derivatives(self, tape: Tape) -> list[Tensor]:
+        """The factor itself, in whose place another array may stand."""
+        return [tape.values[self.factor(tape)]]
+
+    def constants(self, tape: Tape) -> list[float]:
+        return [1.0]
+
+    def weights(self, tape: Tape, shadows: Shadows) -> Tensor | None:
+        """What each number of the shadows gains for each entry of the factor: the product is linear in it."""
+        node, (value, other) = tape.nodes[self.place], self._values(tape)
+        arriving = shadows.base.seen.get(node.outputs[0])
+        if value not in shadows.moves or arriving is None:
+            return None
+        moves = shadows.moves[value]
+        found = torch.zeros(len(moves), tape.values[other].numel(), dtype=moves.dtype)
+        for i, row in enumerate(moves):
+            if bool(row.any()):
+                found[i] = self._pulled(tape, node, arriving, row.reshape(tape.values[value].shape)).reshape(-1)
+        return found
+
+    def _pulled(self, tape: Tape, node: Node, arriving: Tensor, direction: Tensor) -> Tensor:
+        inputs = [tape.values[value] for value in node.inputs]
+        inputs[self.position] = direction
+        inputs[1 - self.position] = inputs[1 - self.position].detach().clone().requires_grad_()
+        with torch.enable_grad():
+            made = (node.run(inputs)[0] * arriving).sum()
+        return torch.autograd.grad(made, inputs[1 - self.position])[0]
+
+    def with_array(self, made: Made, constant: float, part: range) -> tuple[dict[int, NodeHook], dict[int, ValueHook]]:
+        """Hooks that take the rule for the one factor at another array in place of the other."""
+
+        def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+            found, (own,) = list(tape.vjp(node, grads)), self.derivatives(tape)
+            other = constant * made.array(tape, own.shape)
+            found[self.position] = tape.vjp(node, grads, at={1 - self.position: other if part else other * own})[
+                self.position
+            ]
+            return found
+
+        return {self.place: hook}, {}
+
+    def words(self, tape: Tape) -> str:
+        node = tape.nodes[self.place]
+        return f"{origin(tape, node, 1 - self.position)} in the gradient of {origin(tape, node, self.position)}"
+
+
+def product(factors: Sequence[Tensor]) -> Tensor:
+    """The product of some arrays."""
+    return reduce(lambda one, other: one * other, factors)
+
+
+def shown(node: Node) -> str:
+    """An operation in words."""
+    if node.site.expression and len(node.site.expression) <= 40:
+        return f"`{node.site.expression}`"
+    return f"`{node.name}` (line {node.site.line})"
 
 
 def _spread(tape: Tape, node: Node, grad: Tensor) -> Tensor:
@@ -161,6 +279,20 @@ def routes_to(tape: Tape, place: Place) -> Iterator[tuple[Route, ...]]:
                     Route(one.end, one.start, region=one, place=node.index)
                     for one, node in zip(regions, place.nodes, strict=True)
                 )
+
+
+def operands_of(tape: Tape, place: Place) -> Iterator[tuple[Operand, ...]]:
+    """The factors of a product that stand in the gradient of the other one, for each of the place's passages."""
+    if place.everywhere or place.name not in ("mm", "bmm", "mv", "dot", "convolution"):
+        return
+    for position in (0, 1):
+        if place.model.inputs[position] in tape.differentiable:
+            yield tuple(Operand(node.index, position) for node in place.nodes)
+
+
+def of_parameter(tape: Tape, spot: Route | Operand) -> bool:
+    """Whether it is a parameter's own gradient, which nothing else is made of."""
+    return isinstance(spot, Operand) and parameter_of(tape, tape.nodes[spot.place].inputs[spot.position]) is not None
 
 
 def _is_pointwise(node: Node) -> bool:
