@@ -215,10 +215,11 @@ class Shadows:
         near = np.all(np.abs(numbers - self.ours) <= LOOSE * self.sizes, axis=1)
         if not np.all(near | self.wrong):
             return False
-        near |= np.any(numbers != 0, axis=1) & _parallel(numbers, self.ours, self.sizes)
+        multiple = np.any(numbers != 0, axis=1) & _parallel(numbers, self.ours, self.sizes)
         for other in self.rearranged:
-            near |= np.all(np.abs(numbers - other) <= LOOSE * self.sizes, axis=1)
-        return bool(np.any(near & self.wrong))
+            multiple |= np.all(np.abs(numbers - other) <= LOOSE * self.sizes, axis=1)
+        changed = np.any(np.abs(numbers - self.known) > LOOSE * self.sizes, axis=1)  # the rest is so without the fault
+        return bool(np.any((near | (multiple & changed)) & self.wrong))
 
     def fits_a_constant(self, zero: Fault, one: Fault) -> bool:
         """Whether a fault with a constant may fit some wrong parameter, from its numbers at the constants 0 and 1."""
