@@ -116,7 +116,9 @@ def _instead(
 
     def made(tape: Tape) -> Tensor:
         slope = _slope(tape, value, target, criterion)
-        if slope is None or _is_multiple(tape.clean.totals[value], slope):
+        if slope is None or any(
+            _is_multiple(one, slope) for one in (tape.clean.totals[value], target.tensor(tape, slope))
+        ):  # a hinge that is active everywhere is no reason to speak of one
             raise ValueError("no other criterion")
         return constant * slope
 

@@ -44,6 +44,15 @@ class Factors:
             found += [(place, spots) for spots in operands_of(self.survey.tape, place)]
         return found
 
+    @cached_property
+    def _of_data(self) -> frozenset[int]:
+        """The values in which the data have a part."""
+        found = set(self.survey.tape.data.values())
+        for node in self.survey.tape.nodes:
+            if found & set(node.inputs):
+                found.update(node.outputs)
+        return frozenset(found)
+
     def fitting(self, shadows: Shadows, order: Sequence[str]) -> Iterator[Fault]:
         """The faults that bring the first wrong parameter they touch to the candidate's numbers, on top of others."""
         tape = self.survey.tape
@@ -54,7 +63,7 @@ class Factors:
                 shape = tuple(spots[-1].derivatives(tape)[0].shape)
                 if int(np.prod(shape, dtype=int)) <= MOST_ENTRIES:
                     arrays = self._arrays.setdefault(shape, Arrays(tape, shape, self.survey.problem.batch_axis))
-                    yield from _Trial(place, spots, tape, shadows, order).fitting(arrays)
+                    yield from _Trial(place, spots, tape, shadows, order, self._of_data).fitting(arrays)
             except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, KeyError):
                 continue  # an operation without a rule for these arrays
 
@@ -68,6 +77,7 @@ class _Trial:
     tape: Tape
     shadows: Shadows
     order: Sequence[str]
+    of_data: frozenset[int]  # the values in which the data have a part
 
     @property
     def spot(self) -> Spot:
@@ -215,7 +225,17 @@ class _Trial:
             inside = {value for node in nodes for value in (*node.inputs, *node.outputs)}
             code = made.code or ("different-function" if set(made.values) <= inside else "wrong-operand")
             rank = 1.65 + 0.15 * (len(made.values) - 1)
+        if self._penalises_more(made, constant, part):
+            code, message = "wrong-part-penalised", f"{message}: the penalty takes in what the reference leaves out"
         yield from self._fault(code, message, rank + 0.04 * (len(part) - 1), made, constant, part)
+
+    def _penalises_more(self, made: Made, constant: float, part: range) -> bool:
+        """Whether the data have no part in it, and an array is the right one but where that is zero."""
+        if isinstance(self.spot, Operand) or self.spot.end in self.of_data or not made.values:
+            return False
+        own = product([self.derivatives[i] for i in part])
+        other = constant * made.array(self.tape, self.spot.derivatives(self.tape)[0].shape).reshape(-1)
+        return any(torch.allclose(sign * other * (own != 0), own, rtol=1e-9, atol=0.0) for sign in (1, -1))
 
     def _neighbour(self, made: Made) -> str:
         """Which neighbour's own array it is that stands at each step, before or after; empty where it is none."""

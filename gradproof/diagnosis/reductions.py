@@ -10,7 +10,7 @@ import torch
 from gradproof.diagnosis.edges import origin, scale_route
 from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault, value_hooks
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.regions import Region, row_regions
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook, joined
@@ -24,6 +24,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _other_reduction(tape, place)
         for regions in row_regions(tape, place):
             what = _named(place, regions)
+            if all(node.name in LAYOUT for node in regions[0].nodes):
+                yield from _not_put_back(place, regions, what)
+                continue
             message = f"the Jacobian of {what} is taken to be diagonal: entries of a row act on each other"
             values = {region.start: in_region(region, _diagonal) for region in regions}
             yield Fault("diagonal-jacobian", message, place.site, 1.1, values=values)
@@ -42,6 +45,17 @@ def faults(survey: Survey) -> Iterator[Fault]:
         for position in (0, 1) if binary else ():
             yield from _not_summed(tape, place, position)
     yield from _normalisations(tape, places)
+
+
+LAYOUT = (*VIEWS, "index", "index_select", "select", "slice", "gather", "flip", "roll")
+
+
+def _not_put_back(place: Place, regions: tuple[Region, ...], what: str) -> Iterator[Fault]:
+    """Entries that were taken to other places, a transpose: what flows back stays where it is."""
+    turned = any(node.name in ("t", "transpose", "permute") for node in regions[0].nodes)
+    message = f"what flows back through {what} stays in its places: it is not taken back to where the entries came from"
+    values = {region.start: in_region(region, _as_it_is) for region in regions}
+    yield Fault("transposed" if turned else "wrong-operand", message, place.site, 1.15, values=values)
 
 
 def _not_summed(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
