@@ -23,12 +23,15 @@ class _Whole:
     shape: tuple[int, ...]
     transposed: bool = False
     last: bool = False
+    strided: bool = False
 
     def __call__(self, value: Tensor, rows: Tensor | None = None) -> Tensor:
         if rows is not None:
             value = value[rows].reshape(self.shape)
         elif self.transposed:
             value = value.mT
+        elif self.strided:
+            value = value[tuple(slice(None, None, a // b) for a, b in zip(value.shape, self.shape, strict=True))]
         else:
             for axis, length in enumerate(self.shape):
                 value = value.narrow(axis, value.shape[axis] - length if self.last else 0, length)
@@ -240,6 +243,8 @@ class Arrays:
             if tuple(one.shape) != self.shape and all(a >= b for a, b in zip(one.shape, self.shape, strict=True)):
                 yield Made(f"the first entries of {words}", (value,), _Whole(self.shape))
                 yield Made(f"the last entries of {words}", (value,), _Whole(self.shape, last=True))
+                if all(a % b == 0 for a, b in zip(one.shape, self.shape, strict=True)):
+                    yield Made(f"every so many entries of {words}", (value,), _Whole(self.shape, strided=True))
 
     def _table(self, made: list[Made]) -> tuple[list[Made], Tensor]:
         found: dict[bytes, tuple[Made, Tensor]] = {}

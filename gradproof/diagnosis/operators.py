@@ -44,7 +44,7 @@ def _of_place(survey: Survey, place: Place) -> Iterator[Fault]:
     if place.name == "convolution":
         message = f"{place} goes with the filters turned round"
         yield replaced("flipped", message, place, 1.3, _filters_turned)
-    if place.name in (*SYMBOLS, *PRODUCTS):
+    if place.name in (*SYMBOLS, *PRODUCTS, "cat", "stack"):
         yield from _other_operands(survey, place)
     for position, value in enumerate(place.model.inputs):
         name = tape.name_of(value)
