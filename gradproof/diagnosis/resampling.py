@@ -42,7 +42,8 @@ def _reduced(how: str) -> Resample:
             if times == 1:
                 continue
             length = x.shape[axis] // times
-            parts = x.reshape(*x.shape[:axis], *((times, length) if how == "whole" else (length, times)), *x.shape[axis + 1 :])
+            split = (times, length) if how == "whole" else (length, times)
+            parts = x.reshape(*x.shape[:axis], *split, *x.shape[axis + 1 :])
             across = axis if how == "whole" else axis + 1
             x = parts.select(across, 0) if how == "first" else parts.sum(across)
         return x

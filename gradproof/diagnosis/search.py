@@ -338,7 +338,8 @@ class _Search:
         by_code: dict[str, dict[str, Explanation]] = {}
         for one in singles:
             changed = self._changed(one)
-            if len(one.faults) == 1 and len(changed) == 1 and changed <= one.matched:
+            likely = len(one.faults) == 1 and one.faults[0].rank <= LIKELY
+            if likely and len(changed) == 1 and changed <= one.matched:
                 best = by_code.setdefault(one.faults[0].code, {})
                 best.setdefault(min(changed), one)
         complete = []
