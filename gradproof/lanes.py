@@ -41,7 +41,7 @@ class Lanes:
             self._back_through(node)
             self._done = node.index
         names = [name for name, value in tape.parameters.items() if value in self._changed]
-        totals = {name: self._total(tape.parameters[name]) for name in names}
+        totals = {name: self.total(tape.parameters[name]) for name in names}
         self.gradients = {
             name: self._zeros(tape.parameters[name]) if one is None else one for name, one in totals.items()
         }
@@ -52,7 +52,7 @@ class Lanes:
         own = [(lane, hook) for lane, hook in self._at_nodes.get(node.index, ()) if reached or hook is not usual]
         if not reached and not own:
             return
-        grads = [self._total(value) for value in node.outputs]
+        grads = [self.total(value) for value in node.outputs]
         if not reached:
             made = [None if one is None else self._for_all(one) for one in self._of_base(node)]
         elif len(own) == self.count or all(one is None for one in grads):
@@ -105,7 +105,7 @@ class Lanes:
                 found += [(index, one, in_lanes) for v, one in pairs if v == value and one is not None]
         return found
 
-    def _total(self, value: int) -> Tensor | None:
+    def total(self, value: int) -> Tensor | None:
         """What arrives at a value in all: for every lane where some lane changes it, else that of the base."""
         if value not in self._changed:
             return self.base.totals.get(value)
@@ -132,6 +132,10 @@ class Lanes:
                 self.failed.add(lane)
         return total
 
+    def differs(self, value: int) -> bool:
+        """Whether some lane may change what arrives at a value."""
+        return value in self._changed
+
     def known(self, value: int) -> bool:
         """Whether all operations that take a value have been gone back through."""
         consumers = self.tape.consumers.get(value)
@@ -139,7 +143,7 @@ class Lanes:
 
     def seen(self, value: int, lane: int) -> Tensor:
         """What has arrived at a value in one lane. Raises KeyError where it is not known yet."""
-        total = self._total(value) if self.known(value) else None
+        total = self.total(value) if self.known(value) else None
         if total is None:
             raise KeyError(value)
         return total[lane] if value in self._changed else total

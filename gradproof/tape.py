@@ -451,7 +451,8 @@ def pulled_back(pairs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]
     """
     with torch.enable_grad():
         total = torch.stack([(out * grad).sum() for out, grad in pairs]).sum()
-    return torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+    again = any(grad.requires_grad for _, grad in pairs)  # to be differentiated by what arrived
+    return torch.autograd.grad(total, leaves, retain_graph=True, create_graph=again, allow_unused=True)
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -45,6 +45,7 @@ from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.factors import Factors
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
+from gradproof.diagnosis.pairs import Pairs
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 from gradproof.oracles import Arrays
@@ -52,6 +53,7 @@ from gradproof.tape import Tape
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
+MOST_PAIRED = 4000  # rules of which all pairs are looked at
 LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a full run
 REPEATED = 1.25  # the same for single rules
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
@@ -181,10 +183,10 @@ class _Search:
             complete = self._outwards(singles, np.inf)
         stages = (
             self._other_factors_on_top,
-            self._side_by_side,
+            self._in_pairs,
             self._far_fetched,
             self._both_in_a_loop,
-            self._one_behind_the_other,
+            self._in_threes,
             self._another_forward_pass,
         )
         for stage in stages:
@@ -359,53 +361,49 @@ class _Search:
         """The tape's own gradients: autograd's up to rounding."""
         return self.model.tape.clean.arrays()
 
-    def _side_by_side(self) -> list[Explanation]:
-        """Two rules of which neither sees what the other has changed: their effects add up to what is wrong."""
-        if self.shadows is None:
-            return []
-        effects = [(fault, self.shadows.effect(fault)) for fault in self.faults if fault.local]
-        known = [(fault, effect) for fault, effect in effects if effect is not None and np.any(effect)]
-        complete: list[Explanation] = []
-        for one, other in self.shadows.adding_up([effect for _, effect in known]):
-            if self.clock.over() or len(complete) > BEAM:
-                break
-            both = evaluate(self.case, self.model, (known[one][0], known[other][0]))
-            if both is not None and both.complete and self.confirmed.holds(both):
-                complete.append(both)
-        return complete
-
-    def _one_behind_the_other(self) -> list[Explanation]:
-        """Two rules at once, both of which change the parameter nearest to the loss: the likeliest pairs first.
-
-        The likeliest ones also on top of a rule that explains some parameter by itself.
-        """
-        tries = [(one, LIKELIEST) for one in (self.nothing, *self._stuck[:2])] + [(self.nothing, LIKELY)]
-        for below, limit in tries:
-            complete = self._pairs(below, limit)
+    def _in_pairs(self) -> list[Explanation]:
+        """Two rules at once, wherever they are: alone, and on top of a rule that explains some parameter by itself."""
+        for below in (self.nothing, *self._stuck[:2]):
+            complete = [one for one in self._pairs(below, ()) if one.complete]
             if complete or self.clock.over():
                 return complete
         return []
 
-    def _pairs(self, below: Explanation, limit: float) -> list[Explanation]:
-        """Two rules up to a rank on top of others, both of which change the nearest parameter that is still wrong."""
-        left = [name for name in self.order if name not in below.matched]
-        base = None if self.shadows is None else self.shadows.after(below.faults)
-        if base is None or not left:
+    def _in_threes(self) -> list[Explanation]:
+        """Two rules that both change the parameter nearest to the loss, and one more for the rest."""
+        if len(self.order) < 2:
             return []
-        likely = [one for one in self._likely if one.local and one.rank <= limit and one not in below.faults]
-        touching = [one for one in likely if left[0] in base.changes(one)]
+        states = [one for one in self._pairs(self.nothing, self.order[:1]) if self.order[0] in one.matched]
+        states.sort(key=lambda one: (-len(one.matched), one.rank))
         complete: list[Explanation] = []
-        for first in touching:
-            above = base.after((*below.faults, first))
-            for second in touching if above is not None else ():
-                if self.clock.over() or (complete and first.rank > complete[0].faults[0].rank + 2 * TIE):
-                    return complete
-                if second is first or above is None or above.of_none(second) or not above.promising(second):
-                    continue
-                both = evaluate(self.case, self.model, (*below.faults, first, second))
-                if both is not None and both.complete and self.confirmed.holds(both):
-                    complete.append(both)
+        for state in states[:BEAM]:
+            left = [name for name in self.order if name not in state.matched]
+            above = None if self.shadows is None else self.shadows.after(state.faults)
+            if above is None or complete or self.clock.over():
+                break
+            likely = [one for one in self._likely if one.rank <= LIKELY]
+            found = self._on_top_of(state.faults, likely, left, above, hasty=True)
+            complete += [one for one in found if one.complete and self.confirmed.holds(one)]
         return complete
+
+    def _pairs(self, below: Explanation, names: Sequence[str]) -> list[Explanation]:
+        """The pairs on top of others that give the numbers of some parameters, or of all."""
+        base = None if self.shadows is None else self.shadows.after(below.faults)
+        if base is None:
+            return []
+        left = [name for name in self.order if name not in below.matched]
+        faults = [one for one in self._likely if one.local and one not in below.faults][:MOST_PAIRED]
+        fitting = Pairs(base, self.case.problem, self.clock.over, names).found(faults)
+        found: list[Explanation] = []
+        for pair in fitting[:MOST_FITTING]:
+            before = (*below.faults, pair.one)
+            if pair.fitted:
+                both = _fit(self.case, self.model, pair.other, before, left)
+            else:
+                both = evaluate(self.case, self.model, (*before, pair.other))
+            if both is not None and (not both.complete or self.confirmed.holds(both)):
+                found.append(both)
+        return found
 
     def _both_in_a_loop(self) -> list[Explanation]:
         """Two rules that each step of a recurrence breaks, and whose effect is therefore told by a full run only."""

@@ -7,7 +7,7 @@ one forward pass each. A rule broken at one operation is judged by its local cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -84,6 +84,15 @@ class Shadows:
             self._run(untold[start : start + most])
 
     def _run(self, faults: Sequence[Fault]) -> None:
+        lanes = self.lanes(faults)
+        if lanes is None:
+            return  # each is run by itself
+        for lane, (fault, numbers) in enumerate(zip(faults, self.numbers_of(lanes), strict=True)):
+            if lane not in lanes.failed:
+                self._told[fault] = numbers
+
+    def lanes(self, faults: Sequence[Fault]) -> Lanes | None:
+        """A pass with each of these faults broken on top of the base; None for an operation that takes no lanes."""
         usual = (self.base.node_hooks, self.base.value_hooks)
         hooks = []
         for fault in faults:
@@ -93,17 +102,18 @@ class Shadows:
                 {v: hook if v in fault.values else usual[1][v] for v, hook in values.items()},
             ))
         try:
-            lanes = Lanes(self.tape, self.base, hooks)
+            return Lanes(self.tape, self.base, hooks)
         except UNRUNNABLE:
-            return  # an operation that takes no lanes: each is run by itself
-        numbers = np.repeat(self.known[None], len(faults), axis=0)
+            return None
+
+    def numbers_of(self, lanes: Lanes) -> np.ndarray:
+        """The numbers of each lane: (lanes, parameters, directions)."""
+        numbers = np.repeat(self.known[None], lanes.count, axis=0)
         for i, (name, along) in enumerate(zip(self.names, self.directions, strict=True)):
             if name in lanes.gradients:
-                gradients = lanes.gradients[name].reshape(len(faults), -1).numpy()
+                gradients = lanes.gradients[name].reshape(lanes.count, -1).numpy()
                 numbers[:, i] = gradients @ np.stack([one.ravel() for one in along], axis=1)
-        for lane, fault in enumerate(faults):
-            if lane not in lanes.failed:
-                self._told[fault] = numbers[lane]
+        return numbers
 
     def _index(self, value: int) -> float:
         """Where in the order of operations what arrives at a value is joined."""
@@ -120,6 +130,10 @@ class Shadows:
                 self._unrunnable.add(fault)
                 raise
         return self._told[fault]
+
+    def locally(self, fault: Fault) -> np.ndarray | None:
+        """The numbers with one more rule broken, told by its local change; None where its places see each other."""
+        return self._numbers_of(fault)
 
     def _numbers_of(self, fault: Fault) -> np.ndarray | None:
         deltas = self._deltas(fault)
@@ -234,41 +248,6 @@ class Shadows:
         if np.any(moves & ~self.wrong):
             return False
         return bool(np.any(moves & _parallel(slope, wanted, self.sizes)))
-
-    def effect(self, fault: Fault) -> np.ndarray | None:
-        """By how much a fault changes the numbers; None where that cannot be told locally."""
-        try:
-            numbers = self.of(fault)
-        except UNRUNNABLE:
-            return None
-        return None if numbers is None else numbers - self.known
-
-    def adding_up(self, effects: list[np.ndarray]) -> Iterator[tuple[int, int]]:
-        """The pairs of effects whose sum makes the candidate's numbers of the known ones."""
-        if not effects:
-            return
-        scaled = np.asarray([(one / self.sizes).ravel() for one in effects])
-        wanted = ((self.ours - self.known) / self.sizes).ravel()
-        along = np.random.default_rng(5).standard_normal(wanted.size)
-        near = scaled @ along
-        order = np.argsort(near)
-        margin = LOOSE * float(np.abs(along).sum()) * 2
-        for i, one in enumerate(scaled):
-            low, high = np.searchsorted(near[order], float(wanted @ along) - near[i] + np.array([-margin, margin]))
-            for j in order[low:high]:
-                if i < j and np.all(np.abs(one + scaled[j] - wanted) <= 2 * LOOSE):
-                    yield i, int(j)
-
-    def changes(self, fault: Fault) -> set[str]:
-        """The parameters whose gradient a fault may change."""
-        try:
-            numbers = self.of(fault)
-        except UNRUNNABLE:
-            return set()
-        if numbers is None:
-            return set(self.names)
-        changed = np.any(np.abs(numbers - self.known) > 1e-13 * self.sizes, axis=1)
-        return {name for name, one in zip(self.names, changed, strict=True) if one}
 
 
 PARTS = 6  # places of one fault that are looked at one by one
