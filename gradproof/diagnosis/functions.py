@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 
 import torch
 
@@ -31,6 +32,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         of_data = not any(value in tape.differentiable for value in place.model.outputs)
         if of_data or place.everywhere:
             yield from _of_data(tape, place)
+        yield from _other_order(place)
         if of_data and place.name in ("sum", "mean", "amax"):
             yield from _other_reductions(tape, place)
     yield from _other_axis_everywhere(tape, places)
@@ -139,21 +141,44 @@ def _other_reductions(tape: Tape, place: Place) -> Iterator[Fault]:
 
 
 def _other_axis_everywhere(tape: Tape, places: list[Place]) -> Iterator[Fault]:
-    """A normalisation along another axis: all its sums and means at once."""
-    groups: dict[tuple[int, int], list[Place]] = {}
+    """A normalisation along other axes: all its sums and means at once."""
+    groups: dict[tuple[int, tuple[int, ...]], list[Place]] = {}
     for place in places:
         node = place.nodes[0]
         if place.name in ("sum", "mean", "amax", "logsumexp"):
-            dims, keep = _reduced_axes(tape.values[node.inputs[0]], tape.values[node.outputs[0]])
-            if len(dims) == 1 and keep:
-                groups.setdefault((tape.values[node.inputs[0]].dim(), dims[0]), []).append(place)
-    for (dimensions, axis), group in groups.items():
-        for dim in range(dimensions) if len(group) > 1 else ():
-            if dim != axis:
-                names = " and ".join(dict.fromkeys(str(place) for place in group))
-                message = f"{names} go along axis {dim} instead of axis {axis}"
-                forward = {node.index: _along(place.name, dim, True) for place in group for node in place.nodes}
-                yield Fault("wrong-axis", message, group[0].site, 1.35, forward=forward)
+            given = tape.values[node.inputs[0]]
+            dims, keep = _reduced_axes(given, tape.values[node.outputs[0]])
+            if dims and keep:
+                groups.setdefault((given.dim(), tuple(dims)), []).append(place)
+    for (dimensions, axes), group in groups.items():
+        counts = range(1, dimensions + 1) if len(axes) > 1 else (1,)
+        others = [one for count in counts for one in combinations(range(dimensions), count) if one != axes]
+        for other in others if len(group) > 1 and dimensions <= MOST_AXES else ():
+            names = " and ".join(dict.fromkeys(str(place) for place in group))
+            message = f"{names} go along {_axes(other)} instead of {_axes(axes)}"
+            forward = {node.index: _along(place.name, other, True) for place in group for node in place.nodes}
+            yield Fault("wrong-axis", message, group[0].site, 1.35, forward=forward)
+
+
+MOST_AXES = 4
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"the axes {', '.join(map(str, axes))}"
+
+
+def _other_order(place: Place) -> Iterator[Fault]:
+    """Entries that are ranked: the smallest first where the reference has the largest, and the other way round."""
+    flags = [i for i, one in enumerate(place.model.constants) if isinstance(one, bool)]
+    if place.name in ("sort", "argsort", "topk") and flags:
+        which = flags[0] if place.name == "topk" else flags[-1]
+        first = "smallest" if place.model.constants[which] else "largest"
+        message = f"{place} has the {first} first"
+        yield replaced("different-function", message, place, 1.3, with_constant(which, first == "largest"))
+    if place.name in ("argmax", "argmin"):
+        other = torch.argmin if place.name == "argmax" else torch.argmax
+        message = f"{'the smallest' if place.name == 'argmax' else 'the largest'} is looked for by {place}"
+        yield replaced("different-function", message, place, 1.3, lambda node, x, _: [other(x[0], *node.constants)])
 
 
 def _swapped_order(tape: Tape, places: list[Place]) -> Iterator[Fault]:
@@ -208,7 +233,7 @@ def _times(factor: float) -> Replacement:
     return replacement
 
 
-def _along(name: str, dim: int, keep: bool) -> Replacement:
+def _along(name: str, dim: int | tuple[int, ...], keep: bool) -> Replacement:
     def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
         x = inputs[0]
         if name == "mean":

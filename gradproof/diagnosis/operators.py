@@ -28,6 +28,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
         elif place.name in (*SYMBOLS, "pow"):  # of the data alone
             yield from _other_operators(survey.tape, place)
             yield from _other_constants(place)
+        elif place.name == "select":
+            yield from _of_other_data(survey.tape, place)
         elif place.name in ("triu", "tril"):
             message = f"{place} keeps the other triangle"
             yield replaced("different-function", message, place, 1.35, _other_triangle)
@@ -125,6 +127,15 @@ def _other_operands(survey: Survey, place: Place) -> Iterator[Fault]:
             words = f"{name} {row.words}" if row.words.startswith("of the") else f"{row.words} in place of {name}"
             rewired = {node.index: {position: value} for node, value in pairs if value is not None}
             yield Fault(row.code, f"{place} is done with {words}", place.site, 1.5, rewired=rewired)
+
+
+def _of_other_data(tape: Tape, place: Place) -> Iterator[Fault]:
+    """An entry of the data: that of another array."""
+    own = place.model.inputs[0]
+    for name, value in tape.data.items():
+        if value != own and tape.values[value].dtype == tape.values[own].dtype:
+            rewired = {node.index: {0: value} for node in place.nodes}
+            yield Fault("wrong-operand", f"{place} is taken of {name}", place.site, 1.45, rewired=rewired)
 
 
 def _is_there(tape: Tape, node: Node, value: int | None, shape: torch.Size) -> bool:

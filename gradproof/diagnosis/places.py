@@ -14,6 +14,7 @@ VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze re
 FUNCTIONS = (
     *"sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh _softmax _log_softmax".split(),
     *"exp log log1p log2 sin cos sqrt rsqrt abs".split(),
+    *"avg_pool2d max_pool2d_with_indices upsample_nearest1d upsample_linear1d upsample_nearest2d".split(),
 )
 EACH = 8  # a place that is passed at most so often is also searched one passage at a time
 BODY = 6  # operations that no coincidence repeats among others: those of one step of a fused recurrent module

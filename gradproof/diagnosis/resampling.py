@@ -75,7 +75,7 @@ FORWARD_TO_MORE = {
 
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each pooling and upsampling by a whole number: another one on the way back, or in both passes."""
-    for place in survey.places:
+    for place in survey.all_places:
         if "pool" in place.name or "upsample" in place.name:
             yield from _of_place(survey.tape, place)
 
@@ -96,7 +96,7 @@ def _of_place(tape: Tape, place: Place) -> Iterator[Fault]:
     for how, words in (FORWARD_TO_FEWER if pools else FORWARD_TO_MORE).items():
         resample = _reduced(how) if pools else _enlarged(how)
         constant = 1 / count if pools and how != "first" else 1.0
-        yield replaced("different-function", f"{place} {words}", place, 1.35, _forward(resample, made, constant))
+        yield replaced("different-function", f"{place} {words}", place, 1.35, _forward(resample, constant))
 
 
 def _times(longer: tuple[int, ...], shorter: tuple[int, ...]) -> list[int]:
@@ -117,9 +117,9 @@ def _back(resample: Resample, constant: float) -> NodeHook:
     return hook
 
 
-def _forward(resample: Resample, shape: tuple[int, ...], constant: float) -> Callable[..., list[Tensor]]:
+def _forward(resample: Resample, constant: float) -> Callable[..., list[Tensor]]:
     def replacement(node: Node, inputs: list[Tensor], values: list[Tensor]) -> list[Tensor]:
-        made = constant * resample(inputs[0], shape)
+        made = constant * resample(inputs[0], tuple(values[node.outputs[0]].shape))
         return [made, *(values[one] for one in node.outputs[1:])]
 
     return replacement
