@@ -116,9 +116,9 @@ def _instead(
 
     def made(tape: Tape) -> Tensor:
         slope = _slope(tape, value, target, criterion)
-        if slope is None or any(
-            _is_multiple(one, slope) for one in (tape.clean.totals[value], target.tensor(tape, slope))
-        ):  # a hinge that is active everywhere is no reason to speak of one
+        own = () if slope is None else (tape.clean.totals[value], target.tensor(tape, slope), torch.ones_like(slope))
+        if slope is None or any(_is_multiple(one, slope) for one in own):
+            # a hinge that is active everywhere, errors of one sign: no reason to speak of another loss
             raise ValueError("no other criterion")
         return constant * slope
 
