@@ -53,7 +53,8 @@ from gradproof.tape import Tape
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
-MOST_PAIRED = 4000  # rules of which all pairs are looked at
+MANY = ("different-function", "wrong-operand")  # codes of which two need not be of one kind
+FEW_PAIRED, MOST_PAIRED = 1000, 4000  # rules of which all pairs are looked at, first the likeliest
 LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a full run
 REPEATED = 1.25  # the same for single rules
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
@@ -172,27 +173,29 @@ class _Search:
         if complete and min(one.cost for one in complete) < 2:
             return complete
         complete += self._again_and_again(singles)
-        if not complete:
-            complete = self._outwards(singles, REPEATED)
+        if complete:
+            return complete
+        complete = self._outwards(singles, REPEATED)
         if not any(one.rank < PLAIN for one in complete):
             others = self._other_factors(self.nothing)
             plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
             complete = plain or complete or [one for one in others if one.complete]
             singles += others
-        if not complete:
-            complete = self._outwards(singles, np.inf)
         stages = (
-            self._other_factors_on_top,
-            self._in_pairs,
+            lambda: self._outwards(singles, np.inf),
             self._far_fetched,
+            self._other_factors_on_top,
+            lambda: self._in_pairs(FEW_PAIRED),
             self._both_in_a_loop,
+            lambda: self._in_pairs(MOST_PAIRED),
             self._in_threes,
             self._another_forward_pass,
         )
-        for stage in stages:
-            if complete or self.clock.over():
+        for i, stage in enumerate(stages):
+            enough = 3 if i < 4 else np.inf  # three mistakes are told where no two will do
+            if self.clock.over() or any(one.cost < enough for one in complete):
                 break
-            complete = stage()
+            complete += stage()
         return complete
 
     @cached_property
@@ -340,7 +343,7 @@ class _Search:
         by_code: dict[str, dict[str, Explanation]] = {}
         for one in singles:
             changed = self._changed(one)
-            likely = len(one.faults) == 1 and one.faults[0].rank <= LIKELY
+            likely = len(one.faults) == 1 and one.faults[0].rank <= LIKELY and one.faults[0].code not in MANY
             if likely and len(changed) == 1 and changed <= one.matched:
                 best = by_code.setdefault(one.faults[0].code, {})
                 best.setdefault(min(changed), one)
@@ -361,10 +364,10 @@ class _Search:
         """The tape's own gradients: autograd's up to rounding."""
         return self.model.tape.clean.arrays()
 
-    def _in_pairs(self) -> list[Explanation]:
+    def _in_pairs(self, most: int) -> list[Explanation]:
         """Two rules at once, wherever they are: alone, and on top of a rule that explains some parameter by itself."""
         for below in (self.nothing, *self._stuck[:2]):
-            complete = [one for one in self._pairs(below, ()) if one.complete]
+            complete = [one for one in self._pairs(below, (), most) if one.complete]
             if complete or self.clock.over():
                 return complete
         return []
@@ -373,7 +376,7 @@ class _Search:
         """Two rules that both change the parameter nearest to the loss, and one more for the rest."""
         if len(self.order) < 2:
             return []
-        states = [one for one in self._pairs(self.nothing, self.order[:1]) if self.order[0] in one.matched]
+        states = [one for one in self._pairs(self.nothing, self.order[:1], FEW_PAIRED) if self.order[0] in one.matched]
         states.sort(key=lambda one: (-len(one.matched), one.rank))
         complete: list[Explanation] = []
         for state in states[:BEAM]:
@@ -386,13 +389,13 @@ class _Search:
             complete += [one for one in found if one.complete and self.confirmed.holds(one)]
         return complete
 
-    def _pairs(self, below: Explanation, names: Sequence[str]) -> list[Explanation]:
+    def _pairs(self, below: Explanation, names: Sequence[str], most: int) -> list[Explanation]:
         """The pairs on top of others that give the numbers of some parameters, or of all."""
         base = None if self.shadows is None else self.shadows.after(below.faults)
         if base is None:
             return []
         left = [name for name in self.order if name not in below.matched]
-        faults = [one for one in self._likely if one.local and one not in below.faults][:MOST_PAIRED]
+        faults = [one for one in self._likely if one.local and one not in below.faults][:most]
         fitting = Pairs(base, self.case.problem, self.clock.over, names).found(faults)
         found: list[Explanation] = []
         for pair in fitting[:MOST_FITTING]:
