@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 import torch
 
+from gradproof.case import Problem
 from gradproof.diagnosis.arrays import ALONE, Arrays, Made
+from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.routes import Operand, Route, of_parameter, operands_of, product, routes_to, shown
 from gradproof.diagnosis.shadows import LOOSE, Shadows
 from gradproof.diagnosis.survey import Survey
+from gradproof.report import number
 from gradproof.tape import NodeHook, Tape, Tensor, ValueHook
 
 MOST_ENTRIES = 4000  # of an array
@@ -63,7 +67,8 @@ class Factors:
                 shape = tuple(spots[-1].derivatives(tape)[0].shape)
                 if int(np.prod(shape, dtype=int)) <= MOST_ENTRIES:
                     arrays = self._arrays.setdefault(shape, Arrays(tape, shape, self.survey.problem.batch_axis))
-                    yield from _Trial(place, spots, tape, shadows, order, self._of_data).fitting(arrays)
+                    problem = self.survey.problem
+                    yield from _Trial(place, spots, tape, shadows, order, problem, self._of_data).fitting(arrays)
             except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, KeyError):
                 continue  # an operation without a rule for these arrays
 
@@ -77,6 +82,7 @@ class _Trial:
     tape: Tape
     shadows: Shadows
     order: Sequence[str]
+    problem: Problem
     of_data: frozenset[int]  # the values in which the data have a part
 
     @property
@@ -198,6 +204,24 @@ class _Trial:
                 others = constant * (weights[right] @ numbers[i]).numpy()
                 if np.all(np.abs(others - wanted[right]) <= LOOSE * sizes[right]):
                     yield made[i], constant
+        if isinstance(self.spot, Operand) and not right:
+            yield from self._multiples(made, gained, wanted[first], sizes[first])
+
+    def _multiples(
+        self, made: list[Made], gained: np.ndarray, wanted: np.ndarray, sizes: np.ndarray
+    ) -> Iterator[tuple[Made, float]]:
+        """Plain arrays of which a multiple fits: a sum where the reference divides, a mean where it does not."""
+        factors = gained @ wanted / np.maximum(np.sum(gained**2, axis=1), 1e-300)
+        near = np.all(np.abs(factors[:, None] * gained - wanted) <= LOOSE * sizes, axis=1)
+        for i in np.flatnonzero(near):
+            words = named(float(factors[i]), self.problem, 1e-5) if made[i].function is ALONE["{}"] else None
+            if words is not None and min(abs(factors[i] - one) for one in (0.0, 1.0, -1.0)) > 1e-5:
+                yield made[i], self._exactly(float(factors[i]), words)
+
+    def _exactly(self, factor: float, words: str) -> float:
+        """The constant that is meant by one that is known up to rounding: the nearest of the same words."""
+        fraction = float(Fraction(factor).limit_denominator(100_000))
+        return fraction if named(fraction, self.problem) == words else factor
 
     @property
     def _words(self) -> str:
@@ -212,7 +236,8 @@ class _Trial:
         where = f"in {self._words}"
         if isinstance(self.spot, Operand):
             neighbour = self._neighbour(made)
-            message = f"{made.words} stands for {self._words}"
+            times = "" if abs(constant) == 1 else f"{number(constant)} times "
+            message = f"{times}{made.words} stands for {self._words}"
             if neighbour:
                 message = f"each step takes {self._words}, of the step {neighbour} its own"
             code = "shifted-in-time" if neighbour else made.code or "wrong-operand"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ class Region:
     start: int
     end: int
     nodes: tuple[Node, ...]
+    _slopes: list[tuple[Tape, Tensor]] = field(default_factory=list, compare=False)  # of the tape it was last asked on
 
     def function(self, tape: Tape) -> Any:
         """The region as a function of its start."""
@@ -38,6 +39,17 @@ class Region:
 
     def backward(self, tape: Tape, grad: Tensor, at: Tensor | None = None) -> Tensor:
         """What flows back from the end to the start; with `at`, as it would at another start."""
+        if at is None and all(node.pointwise for node in self.nodes):
+            return grad * self._slope(tape)
+        return self._pulled_back(tape, grad, at)
+
+    def _slope(self, tape: Tape) -> Tensor:
+        """The derivative of each entry of the end, where none depends on any but its own entry of the start."""
+        if not self._slopes or self._slopes[0][0] is not tape:
+            self._slopes[:] = [(tape, self._pulled_back(tape, torch.ones_like(tape.values[self.end]), None))]
+        return self._slopes[0][1]
+
+    def _pulled_back(self, tape: Tape, grad: Tensor, at: Tensor | None) -> Tensor:
         x = (tape.values[self.start] if at is None else at).detach().requires_grad_()
         with torch.enable_grad():
             y = self.function(tape)(x)

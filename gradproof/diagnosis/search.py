@@ -172,10 +172,10 @@ class _Search:
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
         if complete and min(one.cost for one in complete) < 2:
             return complete
-        complete += self._again_and_again(singles)
-        if complete:
-            return complete
-        complete = self._outwards(singles, REPEATED)
+        repeated = self._again_and_again(singles)
+        if repeated:
+            return complete + repeated
+        complete += self._outwards(singles, REPEATED)
         if not any(one.rank < PLAIN for one in complete):
             others = self._other_factors(self.nothing)
             plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
