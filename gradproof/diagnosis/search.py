@@ -189,6 +189,7 @@ class _Search:
             self._both_in_a_loop,
             lambda: self._in_pairs(MOST_PAIRED),
             self._in_threes,
+            self._other_factors_behind,
             self._another_forward_pass,
         )
         for i, stage in enumerate(stages):
@@ -337,6 +338,18 @@ class _Search:
     def _other_factors_on_top(self) -> list[Explanation]:
         found = [one for below in self._stuck[:2] for one in self._other_factors(below)]
         return [one for one in found if one.complete]
+
+    def _other_factors_behind(self) -> list[Explanation]:
+        """Another array where a derivative belongs, behind one of the likeliest rules: both change a parameter."""
+        for fault in self._likely:
+            if self.clock.over() or fault.rank > LIKELIEST or self.shadows is None:
+                break
+            touched = self.shadows.changes(fault) if fault.local else set()
+            below = evaluate(self.case, self.model, (fault,)) if self.order and self.order[0] in touched else None
+            complete = [] if below is None else [one for one in self._other_factors(below) if one.complete]
+            if complete:
+                return complete
+        return []
 
     def _again_and_again(self, singles: list[Explanation]) -> list[Explanation]:
         """One kind of mistake made at each wrong parameter: all weights of an LSTM assigned where they add up."""

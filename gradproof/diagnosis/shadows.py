@@ -249,6 +249,17 @@ class Shadows:
             return False
         return bool(np.any(moves & _parallel(slope, wanted, self.sizes)))
 
+    def changes(self, fault: Fault) -> set[str]:
+        """The parameters whose gradient a fault may change."""
+        try:
+            numbers = self.of(fault)
+        except UNRUNNABLE:
+            return set()
+        if numbers is None:
+            return set(self.names)
+        changed = np.any(np.abs(numbers - self.known) > 1e-13 * self.sizes, axis=1)
+        return {name for name, one in zip(self.names, changed, strict=True) if one}
+
 
 PARTS = 6  # places of one fault that are looked at one by one
 

@@ -34,6 +34,20 @@ TOLD = {
     "m43_depthwise_dilated:dilation_forgotten_backwards": ("wrong-operand", "the dilation of"),
     "m29_rnn_tagger:tanh_derivative_of_the_old_state": ("shifted-in-time", "in terms of its output, is given"),
     "m01_logistic_elastic_net:lasso_on_the_intercept": ("wrong-part-penalised", "all of theta is penalised"),
+    "m50_policy_gradient:tanh_slope_on_one_route_only": ("missing-derivative", "but only for what comes from line 12"),
+    "m48_bidirectional_rnn:slope_not_on_the_carry": ("missing-derivative", "but only for what comes from line"),
+    "m17_mixture_density:prior_for_responsibility": ("wrong-operand", "stands for the derivative of `logsumexp`"),
+    "m51_weibull_survival:time_for_its_logarithm": ("wrong-operand", "(time - the result of `add` (line 12)) stands for"),
+    "m45_prelu_focal:class_weights_exchanged_backwards": ("wrong-operand", "(1 - the result of `where` (line 14)) / the"),
+    "m45_prelu_focal:sigmoid_slope_forgotten": ("missing-derivative", "lacks the factor the result of `exp` (line 15) *"),
+    "m26_squeeze_excitation:V_from_the_ungated": ("wrong-operand", "10 times the result of `mean` (line 11) stands for"),
+    "m58_sparse_experts:hidden_layer_of_the_last_expert": ("wrong-operand", "along axis 0 for all stands for"),
+    "m42_skip_gram:table_exchanged": ("wrong-operand", "inner at the rows context stands for"),
+    "m19_cosine_similarity:encoders_data_exchanged": ("wrong-operand", "the first entries of right stands for left"),
+    "m70_hawkes_process:excitation_in_the_row": ("transposed", "is not taken back to where the entries came from"),
+    "m70_hawkes_process:excitation_of_itself_penalised": ("wrong-part-penalised", "the penalty takes in what"),
+    "m68_unet_signal:pooled_gradient_tiled": ("different-function", "put side by side with all others"),
+    "m72_vector_quantised:tanh_slope_at_its_input": ("derivative-at-wrong-point", "is given its input"),
 }
 # The same of candidates whose gradient is the derivative of their own loss.
 CONSISTENT = {
@@ -46,7 +60,20 @@ CONSISTENT = {
     "m12_conv_maxpool:average_pooling_in_both": "takes the average of each window",
     "m13_conv1d:padding_at_the_end_in_both": "pads at the other end",
     "m28_linear_recurrence:first_state_zero_in_both": "s0 is taken to be zero",
+    "m56_conv_batch_norm:each_image_normalised_in_both": "go along the axes 2, 3 instead of",
+    "m66_list_wise_ranking:worst_documents_first_in_both": "`sort` has the smallest first",
+    "m68_unet_signal:halves_pooled_for_neighbours_in_both": "every `avg_pool2d` takes the mean of entries a part",
     "m33_saturation_curve:logarithm_to_base_ten_in_both": "log10(1 + z) stands where the reference has",
+}
+
+
+# Two mistakes of which one sees what the other has changed, or that meet at one parameter; three.
+TOGETHER = {
+    "m27_bilinear:not_averaged+gate_derivative_forgotten": ["missing-derivative", "wrong-term-weight"],
+    "m26_squeeze_excitation:squeeze_not_divided+maps_derivative_forgotten": ["missing-derivative", "wrong-scale"],
+    "m28_linear_recurrence:new_state_in_A+observation_for_innovation": ["shifted-in-time", "wrong-operand"],
+    "m70_hawkes_process:weight_forgotten_in_the_growth+softplus_slope_at_the_excitation+"
+    "lengths_of_the_seasons_forgotten": ["derivative-at-wrong-point", "missing-derivative", "missing-derivative"],
 }
 
 
@@ -62,10 +89,15 @@ def test_what_is_told(name):
     assert words in told[0].message
 
 
+@pytest.mark.parametrize("name", TOGETHER)
+def test_several_mistakes(name):
+    assert sorted(finding.code for finding in findings(name)) == TOGETHER[name]
+
+
 @pytest.mark.parametrize("name", CONSISTENT)
 def test_another_function(name):
     (finding,) = findings(name)
-    assert finding.code == "different-function"
+    assert finding.code in ("different-function", "wrong-axis")
     assert CONSISTENT[name] in finding.message
     assert "Your loss and your gradient belong together, but to this function." in finding.message
 
