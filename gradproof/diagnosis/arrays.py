@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,10 +25,13 @@ class _Whole:
     transposed: bool = False
     last: bool = False
     strided: bool = False
+    reduced: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, value: Tensor, rows: Tensor | None = None) -> Tensor:
         if rows is not None:
             value = value[rows].reshape(self.shape)
+        elif self.reduced is not None:
+            value = self.reduced(value)
         elif self.transposed:
             value = value.mT
         elif self.strided:
@@ -101,8 +105,6 @@ ALONE: dict[str, Callable[[Tensor], Tensor]] = {
     "exp({})": torch.exp,
     "exp(-{})": lambda x: torch.exp(-x),
     "log({})": torch.log,
-    "abs({})": torch.abs,
-    "sign({})": torch.sign,
     "({} > 0)": lambda x: (x > 0).to(x.dtype),
 }
 TOGETHER: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -115,8 +117,11 @@ TOGETHER: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 COMMUTE = ("{} * {}", "1 / ({} * {})", "({} - {})", "({} + {})")  # a sign is looked for anyway
 
 
+class Arrangement(Protocol):
+    def __call__(self, x: Tensor, axis: int) -> Tensor: ...
+
+
 # Of an array along an axis: the words, and what becomes of it.
-Arrangement = Callable[[Tensor, int], Tensor]
 ALONG: dict[str, Arrangement] = {
     "the first of {} along axis {} for all": lambda x, axis: x.narrow(axis, 0, 1).expand(x.shape),
     "the last of {} along axis {} for all": lambda x, axis: x.narrow(axis, -1, 1).expand(x.shape),
@@ -129,9 +134,15 @@ ALONG: dict[str, Arrangement] = {
     "{} without the last along axis {}": lambda x, axis: _without(x, axis, -1),
     "{} less its mean along axis {}": lambda x, axis: x - x.mean(axis, keepdim=True),
     "the mean of {} along axis {}": lambda x, axis: x.mean(axis, keepdim=True).expand(x.shape),
-    "softmax({}) along axis {}": torch.softmax,
-    "the shares of {} along axis {}": lambda x, axis: x / x.sum(axis, keepdim=True),
     "the running sum of {} along axis {}": lambda x, axis: x.cumsum(axis),
+}
+# What is left of an array along an axis.
+REDUCED: dict[str, Arrangement] = {
+    "the mean": lambda x, axis: x.mean(axis),
+    "the sum": lambda x, axis: x.sum(axis),
+    "the largest": lambda x, axis: x.amax(axis),
+    "the first": lambda x, axis: x.select(axis, 0),
+    "the last": lambda x, axis: x.select(axis, -1),
 }
 RESHAPED = ("view", "_unsafe_view", "reshape", "flatten", "squeeze", "unsqueeze")
 MOST_ARRANGED = 30  # arrays that are arranged in other ways
@@ -199,7 +210,7 @@ class Arrays:
     def arranged(self) -> tuple[list[Made], Tensor]:
         """The values with their entries in other places, rows of one looked up in another, parts of larger ones."""
         entries = int(np.prod(self.shape, dtype=int))
-        made = [*self._looked_up(), *self._parts_of_larger()]
+        made = [*self._looked_up(), *self._parts_of_larger(), *self._reduced()]
         for one in [one for one in self.plain if self.tape.values[one.values[0]].numel() == entries][:MOST_ARRANGED]:
             for shape in self._shapes_of(one.values[0]):
                 for axis, length in enumerate(shape):
@@ -245,6 +256,19 @@ class Arrays:
                 yield Made(f"the last entries of {words}", (value,), _Whole(self.shape, last=True))
                 if all(a % b == 0 for a, b in zip(one.shape, self.shape, strict=True)):
                     yield Made(f"every so many entries of {words}", (value,), _Whole(self.shape, strided=True))
+
+    def _reduced(self) -> Iterator[Made]:
+        """What is left of arrays with one axis more: their mean, sum, largest, first or last along it."""
+        names = {number: name for names in (self.tape.data, self.tape.parameters) for name, number in names.items()}
+        for value, one in enumerate(self.tape.values):
+            shape = tuple(one.shape)
+            if not one.dtype.is_floating_point or len(shape) != len(self.shape) + 1:
+                continue
+            for axis in range(len(shape)):
+                if shape[:axis] + shape[axis + 1 :] == self.shape and shape[axis] > 1:
+                    for words, reduce in REDUCED.items():
+                        told = f"{words} of {names.get(value) or shown_value(self.tape, value)} along axis {axis}"
+                        yield Made(told, (value,), _Whole(self.shape, reduced=partial(reduce, axis=axis)))
 
     def _table(self, made: list[Made]) -> tuple[list[Made], Tensor]:
         found: dict[bytes, tuple[Made, Tensor]] = {}
