@@ -192,11 +192,12 @@ class _Search:
             self._other_factors_behind,
             self._another_forward_pass,
         )
-        for i, stage in enumerate(stages):
-            enough = 3 if i < 4 else np.inf  # three mistakes are told where no two will do
-            if self.clock.over() or any(one.cost < enough for one in complete):
+        if complete and all(one.cost >= 3 for one in complete):
+            complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
+        for stage in stages:
+            if complete or self.clock.over():
                 break
-            complete += stage()
+            complete = stage()
         return complete
 
     @cached_property

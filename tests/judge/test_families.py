@@ -35,17 +35,14 @@ TOLD = {
     "m29_rnn_tagger:tanh_derivative_of_the_old_state": ("shifted-in-time", "in terms of its output, is given"),
     "m01_logistic_elastic_net:lasso_on_the_intercept": ("wrong-part-penalised", "all of theta is penalised"),
     "m50_policy_gradient:tanh_slope_on_one_route_only": ("missing-derivative", "but only for what comes from line 12"),
-    "m48_bidirectional_rnn:slope_not_on_the_carry": ("missing-derivative", "but only for what comes from line"),
     "m17_mixture_density:prior_for_responsibility": ("wrong-operand", "stands for the derivative of `logsumexp`"),
     "m51_weibull_survival:time_for_its_logarithm": ("wrong-operand", "(time - the result of `add` (line 12)) stands for"),
     "m45_prelu_focal:class_weights_exchanged_backwards": ("wrong-operand", "(1 - the result of `where` (line 14)) / the"),
-    "m45_prelu_focal:sigmoid_slope_forgotten": ("missing-derivative", "lacks the factor the result of `exp` (line 15) *"),
     "m26_squeeze_excitation:V_from_the_ungated": ("wrong-operand", "10 times the result of `mean` (line 11) stands for"),
     "m58_sparse_experts:hidden_layer_of_the_last_expert": ("wrong-operand", "along axis 0 for all stands for"),
     "m42_skip_gram:table_exchanged": ("wrong-operand", "inner at the rows context stands for"),
     "m19_cosine_similarity:encoders_data_exchanged": ("wrong-operand", "the first entries of right stands for left"),
     "m70_hawkes_process:excitation_in_the_row": ("transposed", "is not taken back to where the entries came from"),
-    "m70_hawkes_process:excitation_of_itself_penalised": ("wrong-part-penalised", "the penalty takes in what"),
     "m68_unet_signal:pooled_gradient_tiled": ("different-function", "put side by side with all others"),
     "m72_vector_quantised:tanh_slope_at_its_input": ("derivative-at-wrong-point", "is given its input"),
 }
@@ -71,9 +68,11 @@ CONSISTENT = {
 TOGETHER = {
     "m27_bilinear:not_averaged+gate_derivative_forgotten": ["missing-derivative", "wrong-term-weight"],
     "m26_squeeze_excitation:squeeze_not_divided+maps_derivative_forgotten": ["missing-derivative", "wrong-scale"],
-    "m28_linear_recurrence:new_state_in_A+observation_for_innovation": ["shifted-in-time", "wrong-operand"],
-    "m70_hawkes_process:weight_forgotten_in_the_growth+softplus_slope_at_the_excitation+"
-    "lengths_of_the_seasons_forgotten": ["derivative-at-wrong-point", "missing-derivative", "missing-derivative"],
+    "m10_embedding_mean:tanh_derivative_forgotten+W_not_transposed+length_forgotten": [
+        "missing-derivative",
+        "not-transposed",
+        "wrong-scale",
+    ],
 }
 
 
