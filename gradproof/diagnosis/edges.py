@@ -28,7 +28,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
     for place in places:
         if len(tape.consumers.get(place.model.outputs[0], ())) > 1 and not place.everywhere:
             yield _nothing_arrives(place)
-        for position in range(min(len(node.inputs) for node in place.nodes)):
+        counts = {len(node.inputs) for node in place.nodes}
+        last = [-1] if len(counts) > 1 else []  # what is newest in a list that grows
+        for position in [*range(min(counts)), *last]:
             if _is_junction(tape, place.model, position):
                 yield from _of_route(tape, place, position, carried(tape, starts, place.model, position))
                 yield from _by_scalars(tape, place, position, scalars)

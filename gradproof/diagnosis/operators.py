@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 
@@ -22,12 +22,13 @@ SWAPPED = ("sub", "div")
 
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each sum, product, power and constant: an operand left out, exchanged or another, another operator."""
+    known = sizes(survey.problem)
     for place in survey.all_places:
         if any(value in survey.tape.differentiable for value in place.model.outputs):
-            yield from _of_place(survey, place)
+            yield from _of_place(survey, place, known)
         elif place.name in (*SYMBOLS, "pow"):  # of the data alone
             yield from _other_operators(survey.tape, place)
-            yield from _other_constants(place)
+            yield from _other_constants(place, known)
         elif place.name == "select":
             yield from _of_other_data(survey.tape, place)
         elif place.name in ("triu", "tril"):
@@ -35,14 +36,16 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield replaced("different-function", message, place, 1.35, _other_triangle)
 
 
-def _of_place(survey: Survey, place: Place) -> Iterator[Fault]:
+def _of_place(survey: Survey, place: Place, known: Collection[int]) -> Iterator[Fault]:
     tape = survey.tape
     if place.name in SYMBOLS:
         yield from _other_operators(tape, place)
-    yield from _other_constants(place)
+    yield from _other_constants(place, known)
     yield from _divisor_left_out(survey, place)
     if place.name in ("mm", "bmm"):
         yield from _transposed(tape, place)
+    if place.name in ("transpose", "permute"):
+        yield replaced("not-transposed", f"{place} is left out", place, 1.35, lambda node, x, _: [x[0].clone()])
     if place.name == "convolution":
         message = f"{place} goes with the filters turned round"
         yield replaced("flipped", message, place, 1.3, _filters_turned)
@@ -84,12 +87,14 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
         yield replaced("different-function", message, place, 1.3, lambda node, x, _: node.run(x[::-1]))
 
 
-def _other_constants(place: Place) -> Iterator[Fault]:
+def _other_constants(place: Place, names: Collection[int]) -> Iterator[Fault]:
     for which, value in constants_of(place):
         if place.name in ("mul", "div", "add", "sub", "pow"):
             message = f"the constant {number(value)} is left out of {place}"
             yield replaced("different-function", message, place, 1.2, _only_input(0))
-        for other in neighbours(value):
+        powers = (-0.25,) if place.everywhere else (0.5, -0.5)  # a root each, where two arrays are scaled alike
+        by_size = [float(size) ** power for size in names for power in powers] if place.name in ("mul", "div") else []
+        for other in dict.fromkeys((*neighbours(value), *by_size)):
             message = f"the constant of {place} is {number(other)} instead of {number(value)}"
             yield replaced("different-function", message, place, 1.4, with_constant(which, other))
 

@@ -103,7 +103,7 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
             places += _of_line(tape, site, group, everywhere, line)
         if len(by_caller) > 1:
             places += _of_line(tape, site, nodes, everywhere, 0)
-    places += [*_twins(places), *_copies(tape, places)]
+    places += [*_twins(places), *_same_factors(places), *_copies(tape, places)]
     return sorted(places, key=lambda place: -place.nodes[-1].index)
 
 
@@ -117,6 +117,19 @@ def _twins(places: list[Place]) -> Iterator[Place]:
         nodes = {node.index: node for place in group for node in place.nodes}
         if len(nodes) > max(len(place.nodes) for place in group):
             yield Place(group[0].site, name, 0, 1, tuple(nodes[i] for i in sorted(nodes)), everywhere=True)
+
+
+def _same_factors(places: list[Place]) -> Iterator[Place]:
+    """The products of one line with the same number, as one place: fused attention scales queries and keys alike."""
+    groups: dict[tuple[str, int, float], list[Place]] = {}
+    for place in places:
+        numbers = [one for one in place.model.constants if isinstance(one, float)]
+        if place.name == "mul" and len(place.nodes) == 1 and numbers and not place.everywhere:
+            groups.setdefault((place.site.file, place.site.line, numbers[0]), []).append(place)
+    for group in groups.values():
+        if len(group) > 1:
+            nodes = tuple(sorted((place.model for place in group), key=lambda node: node.index))
+            yield Place(group[0].site, "mul", 0, 1, nodes, everywhere=True)
 
 
 def _copies(tape: Tape, places: list[Place]) -> Iterator[Place]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,8 @@ class Shadows:
 
     All numbers are arrays (parameters, directions), in the order of `names`; `moves` holds, for each value, its
     movement for each of them, flattened. `base` is the backward pass that further rules are broken on top of; `lowest`
-    the first operation that it has broken. Only what lies before that operation can be told from here.
+    the first operation that it has broken. Only what lies before that operation can be told from here, and not at the
+    parameters (`leaves`) where it has broken how their gradients are joined.
     """
 
     tape: Tape
@@ -44,6 +46,7 @@ class Shadows:
     sizes: np.ndarray
     base: Backward
     lowest: float = float("inf")
+    leaves: frozenset[int] = frozenset()
     faults: tuple[Fault, ...] = ()  # those of the base
     rearranged: tuple[np.ndarray, ...] = ()  # the candidate's numbers, were its gradients transposed or turned round
     _told: dict[Fault, np.ndarray | None] = field(default_factory=dict)
@@ -71,8 +74,10 @@ class Shadows:
             base = self.tape.backward(nodes, values)
         except UNRUNNABLE:
             return None
-        lowest = min([*nodes, *(self._index(value) for value in values)])
-        return replace(self, base=base, lowest=lowest, faults=tuple(faults), _told={}, _unrunnable=set())
+        leaves = frozenset(values) - self.tape.producer.keys()
+        lowest = min([*nodes, *(self._index(value) for value in values if value not in leaves)], default=np.inf)
+        told: dict[str, Any] = {"faults": tuple(faults), "_told": {}, "_unrunnable": set()}
+        return replace(self, base=base, lowest=lowest, leaves=leaves, **told)
 
     def run(self, faults: Sequence[Fault]) -> None:
         """Find out by one pass what those faults do that cannot be told locally."""
@@ -148,7 +153,7 @@ class Shadows:
     def _deltas(self, fault: Fault) -> dict[int, Tensor] | None:
         """How what arrives at each value changes, where no part of the fault sees what another part has changed."""
         places = [*fault.nodes, *(self._index(value) for value in fault.values)]
-        if not fault.local or max(places, default=0) >= self.lowest:
+        if not fault.local or max(places, default=0) >= self.lowest or self.leaves & fault.values.keys():
             return None
         changes = [self._at_operation(self.tape.nodes[index], hook) for index, hook in fault.nodes.items()]
         for value, join in fault.values.items():
