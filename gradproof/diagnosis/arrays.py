@@ -13,8 +13,7 @@ import torch
 from gradproof.diagnosis.pool import fitted
 from gradproof.tape import Tape, Tensor
 
-MOST_ARRAYS = 60  # of which others are made by twos
-MOST_NUMBERS = 20_000_000  # that these may have together (160 MB)
+MOST_ARRAYS = 100  # of which others are made by twos
 
 
 @dataclass(frozen=True)
@@ -155,6 +154,110 @@ def _without(x: Tensor, axis: int, index: int) -> Tensor:
     return found
 
 
+Sources = tuple[list[Made], Tensor]  # arrays, and their numbers, a row for each
+
+
+class Table(Protocol):
+    """Many arrays, and what numbers that are linear in their entries come to for each."""
+
+    def gained(self, weights: Tensor) -> Tensor:
+        """For each row of weights, their sum over the entries of each array: (arrays, rows)."""
+        ...
+
+    def made(self, index: int) -> Made: ...
+
+    def row(self, index: int) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Arrays whose numbers are there."""
+
+    every: list[Made]
+    numbers: Tensor
+
+    def gained(self, weights: Tensor) -> Tensor:
+        return self.numbers @ weights.T
+
+    def made(self, index: int) -> Made:
+        return self.every[index]
+
+    def row(self, index: int) -> Tensor:
+        return self.numbers[index]
+
+
+@dataclass(frozen=True)
+class ByTwos:
+    """What each two arrays make: told without their numbers, since a sum of products is a product of matrices."""
+
+    every: list[Made]
+    numbers: Tensor
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        return torch.where(self.numbers == 0, torch.nan, 1 / self.numbers)
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        """Of each pattern and pair, whether it is one: not of an array with itself, nor the other way round again."""
+        count = len(self.every)
+        upper, other = torch.ones(count, count).triu(1).bool(), ~torch.eye(count).bool()
+        return torch.stack([upper if pattern in COMMUTE else other for pattern in TOGETHER]).reshape(-1)
+
+    def gained(self, weights: Tensor) -> Tensor:
+        plain, inverse = self.numbers, self._inverse
+        found = []
+        for row in weights:
+            single = plain @ row
+            products = {
+                "{} * {}": (plain * row) @ plain.T,
+                "{} / {}": (plain * row) @ inverse.T,
+                "1 / ({} * {})": (inverse * row) @ inverse.T,
+                "({} - {})": single[:, None] - single[None],
+                "({} + {})": single[:, None] + single[None],
+            }
+            found.append(torch.stack([products[pattern] for pattern in TOGETHER]).reshape(-1))
+        return torch.where(self._kept[:, None], torch.stack(found, 1), torch.nan)
+
+    def _parts(self, index: int) -> tuple[str, int, int]:
+        count = len(self.every)
+        which, rest = divmod(index, count * count)
+        return list(TOGETHER)[which], rest // count, rest % count
+
+    def made(self, index: int) -> Made:
+        pattern, i, j = self._parts(index)
+        one, other = self.every[i], self.every[j]
+        inverse = f"{one.words} * {other.words}" if pattern.startswith("1 /") else ""
+        words = pattern.format(one.words, other.words)
+        return Made(words, (*one.values, *other.values), TOGETHER[pattern], inverse)
+
+    def row(self, index: int) -> Tensor:
+        pattern, i, j = self._parts(index)
+        return TOGETHER[pattern](self.numbers[i], self.numbers[j])
+
+
+def of_one(sources: Sources) -> Listed:
+    """What is made of one array; first the number 1."""
+    plain, numbers = sources
+    made = [Made("1", (), lambda: torch.ones((), dtype=torch.float64))]
+    rows = [torch.ones(1, numbers.shape[1], dtype=torch.float64)]
+    for pattern, function in ALONE.items():
+        made += [
+            Made(pattern.format(one.words), one.values, function, one.words if pattern == "1 / {}" else "")
+            for one in plain
+        ]
+        rows.append(function(numbers))
+    table = torch.cat(rows)
+    kept = torch.isfinite(table).all(1)
+    return Listed([one for one, keep in zip(made, kept.tolist(), strict=True) if keep], table[kept])
+
+
+def of_two(sources: Sources) -> ByTwos:
+    """What is made of two arrays, of the first few."""
+    plain, numbers = sources
+    return ByTwos(plain[:MOST_ARRAYS], numbers[:MOST_ARRAYS])
+
+
 @dataclass(frozen=True)
 class Arrays:
     """All arrays of one shape, each set of numbers once."""
@@ -164,61 +267,59 @@ class Arrays:
     batch_axis: int | None
 
     @cached_property
-    def plain(self) -> list[Made]:
+    def plain(self) -> Sources:
         """The values that can be spread to the shape."""
-        found: dict[bytes, Made] = {}
-        named = {number: name for names in (self.tape.data, self.tape.parameters) for name, number in names.items()}
+        found: dict[bytes, tuple[Made, Tensor]] = {}
         for value, tensor in enumerate(self.tape.values):
-            maker = self.tape.nodes[self.tape.producer[value]] if value in self.tape.producer else None
-            if maker is None and value not in named:
+            if value not in self._names and value not in self.tape.producer:
                 continue
             if tensor.dtype.is_floating_point or tensor.dtype == torch.bool:
                 try:
-                    array = spread(tensor, self.shape)
+                    array = spread(tensor, self.shape).reshape(-1)
                 except ValueError:
                     continue
-                words = named[value] if maker is None else shown_value(self.tape, value)
-                found.setdefault(_key(array), Made(words, (value,), ALONE["{}"]))
-        return list(found.values())
+                if bool(torch.isfinite(array).all()):
+                    found.setdefault(_key(array), (Made(self._words(value), (value,), ALONE["{}"]), array))
+        return self._sources(list(found.values()))
 
     @cached_property
-    def alone(self) -> tuple[list[Made], Tensor]:
-        """What is made of one array, with its numbers, a row for each; first the number 1."""
-        made = [Made("1", (), lambda: torch.ones((), dtype=torch.float64))]
-        for pattern, function in ALONE.items():
-            for one in self.plain:
-                inverse = one.words if pattern == "1 / {}" else ""
-                made.append(Made(pattern.format(one.words), one.values, function, inverse))
-        return self._table(made)
+    def _names(self) -> dict[int, str]:
+        return {number: name for names in (self.tape.data, self.tape.parameters) for name, number in names.items()}
+
+    def _words(self, value: int) -> str:
+        return self._names.get(value) or shown_value(self.tape, value)
+
+    def _sources(self, found: list[tuple[Made, Tensor]]) -> Sources:
+        rows = [row for _, row in found]
+        table = torch.stack(rows) if rows else torch.zeros(0, int(np.prod(self.shape, dtype=int)), dtype=torch.float64)
+        return [made for made, _ in found], table
 
     @cached_property
-    def together(self) -> tuple[list[Made], Tensor]:
+    def alone(self) -> Listed:
+        """What is made of one array."""
+        return of_one(self.plain)
+
+    @cached_property
+    def together(self) -> ByTwos:
         """What is made of two arrays."""
-        plain = self.plain[:MOST_ARRAYS]
-        made = []
-        for pattern, function in TOGETHER.items():
-            for i, one in enumerate(plain):
-                for j, other in enumerate(plain):
-                    if i < j or (i != j and pattern not in COMMUTE):
-                        inverse = f"{one.words} * {other.words}" if pattern.startswith("1 /") else ""
-                        words = pattern.format(one.words, other.words)
-                        made.append(Made(words, (*one.values, *other.values), function, inverse))
-        entries = int(np.prod(self.shape, dtype=int))
-        return self._table(made if len(made) * entries <= MOST_NUMBERS else [])
+        return of_two(self.plain)
 
     @cached_property
-    def arranged(self) -> tuple[list[Made], Tensor]:
+    def arranged(self) -> Listed:
         """The values with their entries in other places, rows of one looked up in another, parts of larger ones."""
         entries = int(np.prod(self.shape, dtype=int))
         made = [*self._looked_up(), *self._parts_of_larger(), *self._reduced()]
-        for one in [one for one in self.plain if self.tape.values[one.values[0]].numel() == entries][:MOST_ARRANGED]:
+        own = [one for one in self.plain[0] if self.tape.values[one.values[0]].numel() == entries]
+        for one in own[:MOST_ARRANGED]:
             for shape in self._shapes_of(one.values[0]):
                 for axis, length in enumerate(shape):
                     for pattern, arrange in ALONG.items() if length > 1 else ():
                         function = self._arranged(arrange, axis, shape)
                         code = _code(pattern, in_time=axis != self.batch_axis)
                         made.append(Made(pattern.format(one.words, axis), one.values, function, code=code))
-        return self._table(made if len(made) * entries <= MOST_NUMBERS else [])
+        rows = [(one, one.array(self.tape, self.shape).reshape(-1)) for one in made]
+        found, table = self._sources(rows)
+        return Listed(found, table)
 
     def _arranged(self, arrange: Arrangement, axis: int, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
         return lambda x: arrange(x.reshape(shape), axis).reshape(self.shape)
@@ -234,21 +335,20 @@ class Arrays:
     def _looked_up(self) -> Iterator[Made]:
         """The rows of each table at each array of whole numbers."""
         whole = [(v, one) for v, one in enumerate(self.tape.values) if one.dtype == torch.int64 and 0 < one.dim() <= 2]
-        names = {number: name for names in (self.tape.data, self.tape.parameters) for name, number in names.items()}
         for value, table in enumerate(self.tape.values):
             for index, rows in whole[:MOST_ARRANGED] if table.dtype.is_floating_point and table.dim() else ():
                 shape = (*rows.shape, *table.shape[1:])
                 if int(np.prod(shape)) == int(np.prod(self.shape)) and bool(((rows >= 0) & (rows < len(table))).all()):
-                    words = f"{names.get(value, 'another array')} at the rows {names.get(index, 'that were looked up')}"
+                    rows_of = self._names.get(index, "that were looked up")
+                    words = f"{self._names.get(value, 'another array')} at the rows {rows_of}"
                     yield Made(words, (value, index), _Whole(self.shape))
 
     def _parts_of_larger(self) -> Iterator[Made]:
         """The first and the last entries of longer arrays, and transposed ones."""
-        names = {number: name for names in (self.tape.data, self.tape.parameters) for name, number in names.items()}
         for value, one in enumerate(self.tape.values):
             if not one.dtype.is_floating_point or one.dim() != len(self.shape) or one.dim() < 2:
                 continue
-            words = names.get(value) or shown_value(self.tape, value)
+            words = self._words(value)
             if tuple(one.mT.shape) == self.shape:
                 yield Made(f"the transpose of {words}", (value,), _Whole(self.shape, transposed=True))
             if tuple(one.shape) != self.shape and all(a >= b for a, b in zip(one.shape, self.shape, strict=True)):
@@ -259,7 +359,6 @@ class Arrays:
 
     def _reduced(self) -> Iterator[Made]:
         """What is left of arrays with one axis more: their mean, sum, largest, first or last along it."""
-        names = {number: name for names in (self.tape.data, self.tape.parameters) for name, number in names.items()}
         for value, one in enumerate(self.tape.values):
             shape = tuple(one.shape)
             if not one.dtype.is_floating_point or len(shape) != len(self.shape) + 1:
@@ -267,18 +366,8 @@ class Arrays:
             for axis in range(len(shape)):
                 if shape[:axis] + shape[axis + 1 :] == self.shape and shape[axis] > 1:
                     for words, reduce in REDUCED.items():
-                        told = f"{words} of {names.get(value) or shown_value(self.tape, value)} along axis {axis}"
+                        told = f"{words} of {self._words(value)} along axis {axis}"
                         yield Made(told, (value,), _Whole(self.shape, reduced=partial(reduce, axis=axis)))
-
-    def _table(self, made: list[Made]) -> tuple[list[Made], Tensor]:
-        found: dict[bytes, tuple[Made, Tensor]] = {}
-        for one in made:
-            row = one.array(self.tape, self.shape).reshape(-1)
-            if bool(torch.isfinite(row).all()):
-                found.setdefault(_key(row), (one, row))
-        rows = [row for _, row in found.values()]
-        table = torch.stack(rows) if rows else torch.zeros(0, int(np.prod(self.shape, dtype=int)))
-        return [one for one, _ in found.values()], table
 
 
 def _code(pattern: str, in_time: bool) -> str:

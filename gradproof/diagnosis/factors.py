@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from gradproof.case import Problem
-from gradproof.diagnosis.arrays import ALONE, Arrays, Made
+from gradproof.diagnosis.arrays import ALONE, Arrays, Listed, Made, Sources, Table, of_one, of_two
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
@@ -28,7 +28,6 @@ from gradproof.report import number
 from gradproof.tape import NodeHook, Tape, Tensor, ValueHook
 
 MOST_ENTRIES = 4000  # of an array
-Table = tuple[list[Made], Tensor]
 Spot = Route | Operand
 
 
@@ -118,20 +117,24 @@ class _Trial:
         each = [one.derivatives(self.tape) for one in (self.spots if self._apart else self.spots[-1:])]
         return [torch.cat([one.reshape(-1) for one in parts]) for parts in zip(*each, strict=True)]
 
-    def _of_all_passages(self, table: Table) -> Table:
-        """The arrays of a table, those of all passages one after the other."""
+    def _tables(self, arrays: Arrays) -> tuple[Table, Table, Table]:
+        """The arrays that are made of one, of two, and in another order; those of all passages one after the other."""
         if not self._apart:
-            return table
+            return arrays.alone, arrays.together, arrays.arranged
+        sources = self._of_all_passages(arrays.plain[0])
+        return of_one(sources), of_two(sources), Listed(*self._of_all_passages(arrays.arranged.every))
+
+    def _of_all_passages(self, every: list[Made]) -> Sources:
         found, rows = [], []
-        for made in table[0]:
+        shapes = [one.derivatives(self.tape)[0].shape for one in self.spots]
+        for made in every:
             moved = [made.moved(self.tape, one.place - self.spot.place) for one in self.spots]
             if None not in moved:
-                shapes = [one.derivatives(self.tape)[0].shape for one in self.spots]
                 pairs = zip(moved, shapes, strict=True)
-                row = torch.cat([one.array(self.tape, shape).reshape(-1) for one, shape in pairs if one is not None])
+                rows.append(torch.cat([one.array(self.tape, shape).reshape(-1) for one, shape in pairs if one]))
                 found.append(made)
-                rows.append(row)
-        return found, torch.stack(rows) if rows else torch.zeros(0, self.derivatives[0].numel())
+        empty = torch.zeros(0, self.derivatives[0].numel(), dtype=torch.float64)
+        return found, torch.stack(rows) if rows else empty
 
     def fitting(self, arrays: Arrays) -> Iterator[Fault]:
         rows = self._rows()
@@ -141,9 +144,7 @@ class _Trial:
         wanted = (self.shadows.ours - self.shadows.known).reshape(-1) + (self.weights @ product(flat)).numpy()
         matters = [i for i, one in enumerate(flat) if not bool((one.abs() == 1).all())]
         every = range(matters[0], matters[-1] + 1) if matters else range(0)
-        alone, together, arranged = (
-            self._of_all_passages(table) for table in (arrays.alone, arrays.together, arrays.arranged)
-        )
+        alone, together, arranged = self._tables(arrays)
         for part in dict.fromkeys((*_parts(matters), every)):
             tables = (alone, together, arranged) if part == every else (alone, together) if not part else (alone,)
             for table in tables:
@@ -194,29 +195,29 @@ class _Trial:
         """The arrays that fit, each with a constant: 1, or the one that the operations multiply with."""
         assert self.weights is not None
         first, right = rows
-        made, numbers = table
         sizes = np.repeat(self.shadows.sizes[:, 0], self.shadows.ours.shape[1])
         weights = self.weights if rest is None else self.weights * rest
-        gained = (numbers @ weights[first].T).numpy()
+        gained = table.gained(weights[first]).numpy()
         for constant in dict.fromkeys((1.0, own, -1.0, -own)):
             near = np.all(np.abs(constant * gained - wanted[first]) <= LOOSE * sizes[first], axis=1)
-            for i in np.flatnonzero(near):
-                others = constant * (weights[right] @ numbers[i]).numpy()
+            for i in np.flatnonzero(near).tolist():
+                others = constant * (weights[right] @ table.row(i)).numpy()
                 if np.all(np.abs(others - wanted[right]) <= LOOSE * sizes[right]):
-                    yield made[i], constant
-        if isinstance(self.spot, Operand) and not right:
-            yield from self._multiples(made, gained, wanted[first], sizes[first])
+                    yield table.made(i), constant
+        if isinstance(self.spot, Operand) and isinstance(table, Listed) and not right:
+            yield from self._multiples(table, gained, wanted[first], sizes[first])
 
     def _multiples(
-        self, made: list[Made], gained: np.ndarray, wanted: np.ndarray, sizes: np.ndarray
+        self, table: Listed, gained: np.ndarray, wanted: np.ndarray, sizes: np.ndarray
     ) -> Iterator[tuple[Made, float]]:
         """Plain arrays of which a multiple fits: a sum where the reference divides, a mean where it does not."""
         factors = gained @ wanted / np.maximum(np.sum(gained**2, axis=1), 1e-300)
         near = np.all(np.abs(factors[:, None] * gained - wanted) <= LOOSE * sizes, axis=1)
-        for i in np.flatnonzero(near):
-            words = named(float(factors[i]), self.problem, 1e-5) if made[i].function is ALONE["{}"] else None
-            if words is not None and min(abs(factors[i] - one) for one in (0.0, 1.0, -1.0)) > 1e-5:
-                yield made[i], self._exactly(float(factors[i]), words)
+        for i in np.flatnonzero(near).tolist():
+            made, factor = table.made(i), float(factors[i])
+            words = named(factor, self.problem, 1e-5) if made.function is ALONE["{}"] else None
+            if words is not None and min(abs(factor - one) for one in (0.0, 1.0, -1.0)) > 1e-5:
+                yield made, self._exactly(factor, words)
 
     def _exactly(self, factor: float, words: str) -> float:
         """The constant that is meant by one that is known up to rounding: the nearest of the same words."""

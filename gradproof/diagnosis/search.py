@@ -181,7 +181,7 @@ class _Search:
             plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
             complete = plain or complete or [one for one in others if one.complete]
             singles += others
-        stages = (
+        stages: tuple[Callable[[], list[Explanation]], ...] = (
             lambda: self._outwards(singles, np.inf),
             self._far_fetched,
             self._other_factors_on_top,
