@@ -34,7 +34,7 @@ from gradproof.tolerances import largest, relative_tolerance
 
 Tensor = torch.Tensor
 _POINTWISE = ("leaky_relu", "elu", "softplus", "hardtanh")  # torch 2.6 does not say so of them
-PARTS = ("split", "unsafe_split", "split_with_sizes")
+PARTS = ("split", "unsafe_split", "split_with_sizes", "chunk")
 _HERE = str(Path(__file__).parent)
 _SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), _HERE)
 

@@ -201,14 +201,14 @@ def _windows_assigned(order: int) -> NodeHook:
         if grad is None:
             return found
         x = tape.values[node.inputs[0]]
-        size, stride, padding = _window(tape, node)
+        size, stride, padding, apart = _window(tape, node)
         padded = [length + 2 * pad for length, pad in zip(x.shape[2:], padding, strict=True)]
         out = x.new_zeros((*x.shape[:2], *padded))
         taps = list(itertools.product(*(range(one) for one in size)))
         for tap in taps[::order]:
             reached = tuple(
-                slice(i, i + step * (count - 1) + 1, step)
-                for i, step, count in zip(tap, stride, grad.shape[2:], strict=True)
+                slice(i * far, i * far + step * (count - 1) + 1, step)
+                for i, far, step, count in zip(tap, apart, stride, grad.shape[2:], strict=True)
             )
             out[(slice(None), slice(None), *reached)] = _through_tap(tape, node, grad, tap, size)
         inner = tuple(slice(pad, pad + length) for pad, length in zip(padding, x.shape[2:], strict=True))
@@ -218,18 +218,18 @@ def _windows_assigned(order: int) -> NodeHook:
     return hook
 
 
-def _window(tape: Tape, node: Node) -> tuple[list[int], list[int], list[int]]:
-    """Size, stride and padding of a convolution's or a pooling's window. Raises ValueError for dilation or groups."""
-    args = node.arguments
+def _window(tape: Tape, node: Node) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Size, stride, padding and dilation of a convolution's or a pooling's window. Raises ValueError for groups."""
+    args, dilation = node.arguments, [1]
     if node.name == "convolution":
         size = list(tape.values[node.inputs[1]].shape[2:])
         stride, padding, dilation, transposed, _, groups = args[3:9]
-        if transposed or groups != 1 or any(one != 1 for one in dilation):
+        if transposed or groups != 1:
             raise ValueError("not an ordinary convolution")
     else:
         size, stride, padding = args[1], args[2] if len(args) > 2 else args[1], args[3] if len(args) > 3 else [0]
     dims = len(size)
-    return list(size), _each(stride or size, dims), _each(padding, dims)
+    return list(size), _each(stride or size, dims), _each(padding, dims), _each(dilation, dims)
 
 
 def _each(value: list[int], dims: int) -> list[int]:

@@ -32,8 +32,9 @@ def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
     if any(one != 1 for one in dilation):
         for positions, whose in (((1,), "of the filters"), ((0,), "of the input"), ((0, 1), "of both factors")):
             message = f"the gradient {whose} is made with neighbouring entries: the dilation of {place} is left out"
-            hooks = {node.index: _undilated(positions) for node in place.nodes}
-            yield Fault("wrong-operand", message, place.site, 1.3, hooks)
+            for padded, more in ((True, ""), (False, ", and of its padding")):
+                hooks = {node.index: _undilated(positions, padded) for node in place.nodes}
+                yield Fault("wrong-operand", message + more, place.site, 1.3, hooks)
     if groups != 1 or any(one != 1 for one in dilation) or place.model.inputs[1] not in tape.differentiable:
         return
     if any(one != 1 for one in stride):
@@ -54,13 +55,15 @@ def _channels_as_they_are(turned: bool) -> NodeHook:
     return hook
 
 
-def _undilated(positions: Sequence[int]) -> NodeHook:
+def _undilated(positions: Sequence[int], padded: bool) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
         if grad is None:
             return found
         x, filters = (tape.values[value].detach().requires_grad_() for value in node.inputs[:2])
         stride, padding, dilation, *others = node.arguments[3:9]
+        if not padded:
+            padding = [one // apart for one, apart in zip(padding, dilation, strict=True)]
         with torch.enable_grad():
             y = torch.convolution(x, filters, None, stride, padding, [1] * len(dilation), *others)
             y = y[tuple(slice(length) for length in grad.shape)]

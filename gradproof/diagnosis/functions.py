@@ -7,14 +7,14 @@ from itertools import combinations
 
 import torch
 
-from gradproof.diagnosis.elementary import FUNCTIONS, MORE
+from gradproof.diagnosis.elementary import COMMON, FUNCTIONS, MORE
 from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault, Replacement, replaced, with_constant
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.survey import Survey
 from gradproof.diagnosis.windows import extreme
-from gradproof.tape import Node, Tape, Tensor, ValueHook, pulled_back
+from gradproof.tape import PARTS, Node, Tape, Tensor, ValueHook, pulled_back
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -59,10 +59,15 @@ def _one_more_function(tape: Tape, place: Place) -> Iterator[Fault]:
         if name != "identity":
             message = f"{name} is taken of {place}, which the reference takes as it is"
             yield replaced("different-function", message, place, 1.45, _then(function))
+        for part in range(len(place.model.outputs)) if place.name in PARTS and name in COMMON else ():
+            message = f"{name} is taken of part {part + 1} of {place}, which the reference takes as it is"
+            yield replaced("different-function", message, place, 1.45, _then(function, part))
 
 
-def _then(function: Callable[[Tensor], Tensor]) -> Replacement:
-    return lambda node, inputs, values: [function(one) for one in node.run(inputs)]
+def _then(function: Callable[[Tensor], Tensor], part: int | None = None) -> Replacement:
+    return lambda node, inputs, values: [
+        function(one) if part in (None, i) else one.clone() for i, one in enumerate(node.run(inputs))
+    ]
 
 
 def _of_data(tape: Tape, place: Place) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import combinations
 
 import torch
 
@@ -12,12 +13,13 @@ from gradproof.diagnosis.fault import Fault, Replacement, constants_of, neighbou
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import Node, Tape, Tensor, ValueHook
+from gradproof.tape import PARTS, Node, Tape, Tensor, ValueHook
 
 OTHERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div}
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 PRODUCTS = ("mm", "bmm", "mv", "convolution")
 SWAPPED = ("sub", "div")
+MOST_PARTS = 8  # of a split, of which each two are exchanged
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -44,6 +46,12 @@ def _of_place(survey: Survey, place: Place, known: Collection[int]) -> Iterator[
     yield from _divisor_left_out(survey, place)
     if place.name in ("mm", "bmm"):
         yield from _transposed(tape, place)
+    if place.name in PARTS:
+        shapes = [tape.values[value].shape for value in place.model.outputs]
+        for i, j in combinations(range(min(len(shapes), MOST_PARTS)), 2):
+            if shapes[i] == shapes[j]:
+                message = f"parts {i + 1} and {j + 1} of {place} are exchanged"
+                yield replaced("wrong-operand", message, place, 1.3, _exchanged(i, j))
     if place.name in ("transpose", "permute"):
         yield replaced("not-transposed", f"{place} is left out", place, 1.35, lambda node, x, _: [x[0].clone()])
     if place.name == "convolution":
@@ -167,6 +175,15 @@ def _every_pair(turned: int) -> Replacement:
 
 def _operator(function: Callable[[Tensor, Tensor], Tensor]) -> Replacement:
     return lambda node, inputs, values: [function(inputs[0], inputs[1])]
+
+
+def _exchanged(i: int, j: int) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        made = list(node.run(inputs))
+        made[i], made[j] = made[j].clone(), made[i].clone()
+        return made
+
+    return replacement
 
 
 def _only_input(keep: int) -> Replacement:

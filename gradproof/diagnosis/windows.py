@@ -28,6 +28,10 @@ def faults(survey: Survey) -> Iterator[Fault]:
     for place in survey.all_places:
         if place.name == "constant_pad_nd":
             yield replaced("different-function", f"{place} pads at the other end", place, 1.3, _padded_elsewhere)
+        elif place.name == "convolution" and any(any(node.arguments[4]) for node in place.nodes):
+            for start, where in ((True, "start"), (False, "end")):
+                message = f"{place} has all its padding at the {where}, where the reference has half of it at each"
+                yield replaced("different-function", message, place, 1.35, _padded_on_one_side(start))
 
 
 def window(node: Node, dims: int) -> tuple[list[int], list[int], list[int]]:
@@ -162,6 +166,17 @@ def _padded_elsewhere(node: Node, inputs: list[Tensor], values: Sequence[Tensor]
     pad = list(node.arguments[1])
     swapped = [pad[i ^ 1] for i in range(len(pad))]
     return [F.pad(inputs[0], swapped, value=float(node.arguments[2]) if len(node.arguments) > 2 else 0.0)]
+
+
+def _padded_on_one_side(start: bool) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        stride, padding, *others = node.arguments[3:9]
+        sides = [side for pad in reversed(padding) for side in ((2 * pad, 0) if start else (0, 2 * pad))]
+        bias = inputs[2] if len(inputs) > 2 else None
+        x = F.pad(inputs[0], sides)
+        return [torch.convolution(x, inputs[1], bias, stride, [0] * len(padding), *others)]
+
+    return replacement
 
 
 def extreme(name: str) -> Replacement:
