@@ -204,8 +204,10 @@ class _Trial:
                 others = constant * (weights[right] @ table.row(i)).numpy()
                 if np.all(np.abs(others - wanted[right]) <= LOOSE * sizes[right]):
                     yield table.made(i), constant
-        if isinstance(self.spot, Operand) and isinstance(table, Listed) and not right:
-            yield from self._multiples(table, gained, wanted[first], sizes[first])
+        if isinstance(table, Listed) and not right:
+            of_one = isinstance(self.spot, Operand)
+            few = table if of_one else Listed(table.every[:1], table.numbers[:1])  # of the number 1: any constant
+            yield from self._multiples(few, gained[: len(few.every)], wanted[first], sizes[first])
 
     def _multiples(
         self, table: Listed, gained: np.ndarray, wanted: np.ndarray, sizes: np.ndarray
@@ -215,7 +217,8 @@ class _Trial:
         near = np.all(np.abs(factors[:, None] * gained - wanted) <= LOOSE * sizes, axis=1)
         for i in np.flatnonzero(near).tolist():
             made, factor = table.made(i), float(factors[i])
-            words = named(factor, self.problem, 1e-5) if made.function is ALONE["{}"] else None
+            plain = made.function is ALONE["{}"] or not made.values
+            words = named(factor, self.problem, 1e-5) if plain else None
             if words is not None and min(abs(factor - one) for one in (0.0, 1.0, -1.0)) > 1e-5:
                 yield made, self._exactly(factor, words)
 
@@ -246,6 +249,9 @@ class _Trial:
         elif not made.values:
             message = f"the derivative of {whose} is left out {where}"
             code, rank = "missing-derivative", 1.45
+            if abs(constant) not in (1.0, abs(float(np.prod(self.spot.constants(self.tape))))):
+                message = f"{number(constant)} stands for the derivative of {whose} {where}"
+                code, rank = "wrong-operand", 1.65
         else:
             message = f"{made.words} stands for the derivative of {whose} {where}"
             inside = {value for node in nodes for value in (*node.inputs, *node.outputs)}

@@ -176,14 +176,14 @@ class _Search:
         if repeated:
             return complete + repeated
         complete += self._outwards(singles, REPEATED)
-        if not any(one.rank < PLAIN for one in complete):
+        if not any(one.rank < PLAIN and not one.transforms for one in complete):
             others = self._other_factors(self.nothing)
             plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
             complete = plain or complete or [one for one in others if one.complete]
             singles += others
         stages: tuple[Callable[[], list[Explanation]], ...] = (
+            lambda: self._far_fetched(singles),
             lambda: self._outwards(singles, np.inf),
-            self._far_fetched,
             self._other_factors_on_top,
             lambda: self._in_pairs(FEW_PAIRED),
             self._both_in_a_loop,
@@ -247,16 +247,17 @@ class _Search:
         shadows = self.shadows
         return shadows is not None and fault.rank > REPEATED and fault.local and shadows.of_none(fault)
 
-    def _far_fetched(self) -> list[Explanation]:
-        """The single rules that were left out at first: each takes a full run, and is unlikely."""
-        return self._alone([one for one in self._likely if self._takes_long(one)])
+    def _far_fetched(self, singles: list[Explanation]) -> list[Explanation]:
+        """The single rules that were left out at first: each takes a full run, and is unlikely. `singles` grows."""
+        faults = [one for one in self._likely if self._takes_long(one)]
+        found = list(self._on_top_of((), faults, self.order, self.shadows))
+        singles += found
+        return [one for one in found if one.complete and self.confirmed.holds(one)]
 
     def _another_forward_pass(self) -> list[Explanation]:
         """Of a candidate whose loss is right: that only its gradient is another function's."""
         likely = set(self._likely)
-        return self._alone([one for one in self.faults if one not in likely])
-
-    def _alone(self, faults: Sequence[Fault]) -> list[Explanation]:
+        faults = [one for one in self.faults if one not in likely]
         found = self._on_top_of((), faults, self.order, self.shadows)
         return [one for one in found if one.complete and self.confirmed.holds(one)]
 
