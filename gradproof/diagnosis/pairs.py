@@ -18,8 +18,10 @@ from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.shadows import LANES, LOOSE, Shadows
 from gradproof.lanes import UNRUNNABLE, Lanes
-from gradproof.tape import Backward, Tensor, Totals, joined
+from gradproof.tape import Backward, Tape, Tensor, Totals, ValueHook, joined
 
+LIKELY = 1.25  # the rank of rules in loops of which pairs with others are looked at
+ONE_LOOP_IN = 16  # of so many rules, one in a loop is looked at: each takes a backward pass
 SUMS = 3  # of a pair's numbers: one more than a constant and a sign take
 Place = tuple[int, int, int]  # what arrives at a value, (value, -1, -1), or what an operation sends to an input of it
 
@@ -117,6 +119,13 @@ class Pairs:
             if self.over():
                 break
             found += self._with(firsts[start : start + LANES], rules, by_place)
+        local = {rule.fault for rule in rules}
+        loops = [fault for fault in firsts if fault not in local and fault.rank <= LIKELY][: len(faults) // ONE_LOOP_IN]
+        deltas = {rule.fault: self.shadows.deltas(rule.fault) or {} for rule in rules} if loops else {}
+        for fault in loops:
+            if self.over():
+                break
+            found += self._in_front_of(fault, rules, deltas)
         unique = {frozenset((id(pair.one), id(pair.other))): pair for pair in found if pair.one is not pair.other}
         return sorted(unique.values(), key=lambda pair: pair.one.rank + pair.other.rank)
 
@@ -154,6 +163,67 @@ class Pairs:
     def _with_constant(self, one: Fault, cut: Fault, constant: float) -> Iterator[Pair]:
         if min(abs(constant), abs(constant - 1)) > 1e-5 and named(constant, self.problem, 1e-5) is not None:
             yield Pair(one, cut, fitted=True)
+
+    def _in_front_of(
+        self, loop: Fault, rules: list[_Rule], deltas: dict[Fault, dict[int, Tensor]]
+    ) -> Iterator[Pair]:
+        """The pairs of a rule that every step of a loop breaks with rules nearer to the loss."""
+        after = self.shadows.after((*self.shadows.faults, loop))
+        if after is None:
+            return
+        seen = [rule for rule in rules if not any(value in after.base.changed for value, _, _ in rule.counts)]
+        values = sorted({value for rule in seen for value in deltas[rule.fault]})
+        try:
+            counts = self._counts_behind(after.base, values)
+        except UNRUNNABLE:
+            return
+        own = self._summed(after.known) - self._summed(self.shadows.known)
+        effects = torch.zeros(len(seen), SUMS, dtype=torch.float64)
+        for value, weights in counts.items():
+            users = [i for i, rule in enumerate(seen) if value in deltas[rule.fault]]
+            if users:
+                each = torch.stack([deltas[seen[i].fault][value].reshape(-1) for i in users])
+                effects[users] += each @ weights.T
+        behind = effects.numpy()[:, :, None]
+        left = np.broadcast_to((self._wanted - own)[None, :, None], behind.shape)
+        for i, _ in np.argwhere(np.all(np.abs(behind - left) <= self._margin, axis=1)):
+            yield Pair(loop, seen[i].fault)
+        for i, _, factor in _multiples(behind, left, self._margin):
+            if seen[i].scaled:
+                yield from self._with_constant(loop, seen[i].fault, 1 - factor)
+
+    def _counts_behind(self, base: Backward, values: Sequence[int]) -> dict[int, Tensor]:
+        """How much more of what arrives at values counts in the sums, where a base's rules are broken: (SUMS, entries).
+
+        Its backward pass is run with zeros added there, and differentiated by them.
+        """
+        tape = base.tape
+        zeros = {value: torch.zeros_like(tape.values[value]).requires_grad_() for value in values}
+
+        def with_zeros(value: int) -> ValueHook:
+            usual = base.value_hooks.get(value)
+
+            def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+                total = joined(arriving) if usual is None else usual(tape, arriving, totals)
+                return zeros[value] if total is None else total + zeros[value]
+
+            return hook
+
+        hooks = {**base.value_hooks, **{value: with_zeros(value) for value in values}}
+        made = tape.backward(base.node_hooks, hooks).gradients
+        pairs = zip(self.shadows.names, self.shadows.directions, strict=True)
+        numbers = [(torch.from_numpy(one) * made[name]).sum() for name, along in pairs for one in along]
+        sums = torch.from_numpy(self._sums) @ torch.stack(numbers)
+        if not sums.requires_grad:
+            return {}
+        leaves = list(zeros.values())
+        each = [torch.autograd.grad(one, leaves, retain_graph=True, allow_unused=True) for one in sums]
+        rows = {value: [one[i] for one in each] for i, value in enumerate(zeros)}
+        return {
+            value: torch.stack([one.reshape(-1) for one in found if one is not None])
+            for value, found in rows.items()
+            if all(one is not None for one in found)
+        }
 
     def _is_cut(self, fault: Fault) -> bool:
         """Whether a fault is a route that is cut off, and that may have any factor instead."""

@@ -104,6 +104,10 @@ class Clock:
     cut: bool = False
     broken_off: str = ""  # the error that ended a part of the search
 
+    def past(self, share: float) -> bool:
+        """Whether this share of the time is spent."""
+        return time.perf_counter() - self.started > share * self.seconds
+
     def over(self) -> bool:
         spent = time.perf_counter() - self.started
         if spent > 2.0 and not self.told:
@@ -430,7 +434,7 @@ class _Search:
         repeated = [one for one in self._likely if one.local and one.rank <= LIKELIEST and self._repeats(one)]
         for i, first in enumerate(repeated):
             above = self.shadows.after((first,))
-            if self.clock.over():
+            if self.clock.over() or self.clock.past(0.75):
                 break
             if above is None:
                 continue

@@ -141,7 +141,7 @@ class Shadows:
         return self._numbers_of(fault)
 
     def _numbers_of(self, fault: Fault) -> np.ndarray | None:
-        deltas = self._deltas(fault)
+        deltas = self.deltas(fault)
         if deltas is None:
             return None
         found = self.known.copy()
@@ -150,7 +150,7 @@ class Shadows:
                 found += (self.moves[value] @ delta.reshape(-1)).numpy().reshape(found.shape)
         return found
 
-    def _deltas(self, fault: Fault) -> dict[int, Tensor] | None:
+    def deltas(self, fault: Fault) -> dict[int, Tensor] | None:
         """How what arrives at each value changes, where no part of the fault sees what another part has changed."""
         places = [*fault.nodes, *(self._index(value) for value in fault.values)]
         if not fault.local or max(places, default=0) >= self.lowest or self.leaves & fault.values.keys():
