@@ -126,8 +126,12 @@ class Pairs:
             if self.over():
                 break
             found += self._in_front_of(fault, rules, deltas)
-        unique = {frozenset((id(pair.one), id(pair.other))): pair for pair in found if pair.one is not pair.other}
-        return sorted(unique.values(), key=lambda pair: pair.one.rank + pair.other.rank)
+        unique = {
+            (pair.fitted, frozenset((id(pair.one), id(pair.other)))): pair
+            for pair in found
+            if pair.one is not pair.other
+        }
+        return sorted(unique.values(), key=lambda pair: (pair.one.rank + pair.other.rank, pair.fitted))
 
     def _with(
         self, firsts: Sequence[Fault], rules: list[_Rule], by_place: dict[Place, tuple[list[int], Tensor]]
