@@ -205,8 +205,8 @@ class _Trial:
                 if np.all(np.abs(others - wanted[right]) <= LOOSE * sizes[right]):
                     yield table.made(i), constant
         if isinstance(table, Listed) and not right:
-            of_one = isinstance(self.spot, Operand)
-            few = table if of_one else Listed(table.every[:1], table.numbers[:1])  # of the number 1: any constant
+            operand = isinstance(self.spot, Operand)
+            few = table if operand else Listed(table.every[:1], table.numbers[:1])  # of the number 1: any constant
             yield from self._multiples(few, gained[: len(few.every)], wanted[first], sizes[first])
 
     def _multiples(
@@ -251,7 +251,8 @@ class _Trial:
             code, rank = "missing-derivative", 1.45
             if abs(constant) not in (1.0, abs(float(np.prod(self.spot.constants(self.tape))))):
                 message = f"{number(constant)} stands for the derivative of {whose} {where}"
-                code, rank = "wrong-operand", 1.65
+                own = product([self.derivatives[i] for i in part])
+                code, rank = "wrong-scale" if bool((own == own[0]).all()) else "wrong-operand", 1.65
         else:
             message = f"{made.words} stands for the derivative of {whose} {where}"
             inside = {value for node in nodes for value in (*node.inputs, *node.outputs)}

@@ -189,8 +189,8 @@ class _Search:
             lambda: self._far_fetched(singles),
             lambda: self._outwards(singles, np.inf),
             self._other_factors_on_top,
-            lambda: self._in_pairs(FEW_PAIRED),
             self._both_in_a_loop,
+            lambda: self._in_pairs(FEW_PAIRED),
             lambda: self._in_pairs(MOST_PAIRED),
             self._in_threes,
             self._other_factors_behind,
@@ -434,7 +434,7 @@ class _Search:
         repeated = [one for one in self._likely if one.local and one.rank <= LIKELIEST and self._repeats(one)]
         for i, first in enumerate(repeated):
             above = self.shadows.after((first,))
-            if self.clock.over() or self.clock.past(0.75):
+            if self.clock.over() or self.clock.past(0.6):
                 break
             if above is None:
                 continue
