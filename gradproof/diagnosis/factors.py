@@ -291,6 +291,8 @@ class _Trial:
             code, message, rank = "wrong-operand", f"{where} is {made.words} times the right", rank + 0.1
         else:
             code, message, rank = "extra-derivative", f"{where} has a factor too many: {made.words}", rank + 0.1
+        if isinstance(self.spot, Operand):
+            code, rank = "wrong-operand", rank + 0.1
         yield from self._fault(code, message, rank, made, constant, range(0))
 
     def _fault(
