@@ -47,14 +47,14 @@ def pairs_of(case, survey, faults, below=()):
     return [(pair.one, pair.other, pair.fitted) for pair in found]
 
 
-@pytest.mark.parametrize("name", ["m02_residual", "m08_causal", "m29_rnn", "m56_conv"])
+@pytest.mark.parametrize("name", ["m02_residual", "m08_causal", "m56_conv"])
 def test_two_rules_are_found_among_many(judged, name):
     """Whichever of the two is nearer to the loss."""
     survey, faults, case, model = judged(name)
     rng, clean, tried = np.random.default_rng(0), case.truth.gradients, 0
     codes = ("missing-path", "missing-derivative", "wrong-sign", "not-transposed", "diagonal-jacobian")
     likely = [one for one in faults if one.rank <= 1.2 and one.code in codes]
-    while tried < 6:
+    while tried < 3:
         one, other = (likely[i] for i in rng.choice(len(likely), 2, replace=False))
         alone, both = [run(model, (fault,)) for fault in (one, other)], run(model, (one, other))
         if None in (*alone, both) or any(_same(both[0], found) for found in (alone[0][0], alone[1][0], clean)):
@@ -74,7 +74,7 @@ def test_a_rule_in_a_loop_and_one_nearer_to_the_loss(judged):
     shadows = cast(case, survey.tape)
     likely = [one for one in faults if one.rank <= 1.2 and one.code in ("missing-derivative", "missing-path")]
     loops = [one for one in likely if len(one.nodes) > 2 and shadows.of_none(one)][::5]
-    for loop in loops[:3]:
+    for loop in loops[:2]:
         after = [one for one in likely if one.nodes and min(one.nodes) > max(loop.nodes)][:3]
         for other in after:
             both = run(model, (loop, other))[0]
