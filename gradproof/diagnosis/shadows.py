@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -76,8 +75,8 @@ class Shadows:
             return None
         leaves = frozenset(values) - self.tape.producer.keys()
         lowest = min([*nodes, *(self._index(value) for value in values if value not in leaves)], default=np.inf)
-        told: dict[str, Any] = {"faults": tuple(faults), "_told": {}, "_unrunnable": set()}
-        return replace(self, base=base, lowest=lowest, leaves=leaves, **told)
+        faults = tuple(faults)
+        return replace(self, base=base, lowest=lowest, leaves=leaves, faults=faults, _told={}, _unrunnable=set())
 
     def run(self, faults: Sequence[Fault]) -> None:
         """Find out by one pass what those faults do that cannot be told locally."""
