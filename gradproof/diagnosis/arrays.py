@@ -13,7 +13,8 @@ import torch
 from gradproof.diagnosis.pool import fitted
 from gradproof.tape import Tape, Tensor
 
-MOST_ARRAYS = 100  # of which others are made by twos
+MOST_ARRAYS = 100  # of which others are made, also by twos
+MOST_NUMBERS = 2_000_000  # of what is arranged in other ways (16 MB)
 
 
 @dataclass(frozen=True)
@@ -237,8 +238,8 @@ class ByTwos:
 
 
 def of_one(sources: Sources) -> Listed:
-    """What is made of one array; first the number 1."""
-    plain, numbers = sources
+    """What is made of one array, of the first few; first the number 1."""
+    plain, numbers = sources[0][:MOST_ARRAYS], sources[1][:MOST_ARRAYS]
     made = [Made("1", (), lambda: torch.ones((), dtype=torch.float64))]
     rows = [torch.ones(1, numbers.shape[1], dtype=torch.float64)]
     for pattern, function in ALONE.items():
@@ -294,6 +295,11 @@ class Arrays:
         table = torch.stack(rows) if rows else torch.zeros(0, int(np.prod(self.shape, dtype=int)), dtype=torch.float64)
         return [made for made, _ in found], table
 
+    @property
+    def size(self) -> int:
+        """How many numbers its tables may hold."""
+        return (len(ALONE) + 1) * len(self.plain[0][:MOST_ARRAYS]) * self.plain[1].shape[1] + MOST_NUMBERS
+
     @cached_property
     def alone(self) -> Listed:
         """What is made of one array."""
@@ -317,6 +323,7 @@ class Arrays:
                         function = self._arranged(arrange, axis, shape)
                         code = _code(pattern, in_time=axis != self.batch_axis)
                         made.append(Made(pattern.format(one.words, axis), one.values, function, code=code))
+        made = made[: MOST_NUMBERS // max(entries, 1)]
         rows = [(one, one.array(self.tape, self.shape).reshape(-1)) for one in made]
         found, table = self._sources(rows)
         return Listed(found, table)

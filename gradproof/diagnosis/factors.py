@@ -22,7 +22,7 @@ from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.routes import Operand, Route, of_parameter, operands_of, product, routes_to, shown
-from gradproof.diagnosis.shadows import LOOSE, Shadows
+from gradproof.diagnosis.shadows import LARGEST, LOOSE, Shadows
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
 from gradproof.tape import NodeHook, Tape, Tensor, ValueHook
@@ -65,11 +65,19 @@ class Factors:
             try:
                 shape = tuple(spots[-1].derivatives(tape)[0].shape)
                 if int(np.prod(shape, dtype=int)) <= MOST_ENTRIES:
-                    arrays = self._arrays.setdefault(shape, Arrays(tape, shape, self.survey.problem.batch_axis))
                     problem = self.survey.problem
-                    yield from _Trial(place, spots, tape, shadows, order, problem, self._of_data).fitting(arrays)
+                    trial = _Trial(place, spots, tape, shadows, order, problem, self._of_data)
+                    yield from trial.fitting(self._arrays_of(shape))
             except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, KeyError):
                 continue  # an operation without a rule for these arrays
+
+    def _arrays_of(self, shape: tuple[int, ...]) -> Arrays:
+        """All arrays of a shape; those of others are kept as long as there is memory for them."""
+        if shape not in self._arrays:
+            if sum(one.size for one in self._arrays.values()) > LARGEST:
+                self._arrays.clear()
+            self._arrays[shape] = Arrays(self.survey.tape, shape, self.survey.problem.batch_axis)
+        return self._arrays[shape]
 
 
 @dataclass(frozen=True)

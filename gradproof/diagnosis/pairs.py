@@ -16,7 +16,7 @@ import torch
 from gradproof.case import Problem
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.shadows import LANES, LOOSE, Shadows
+from gradproof.diagnosis.shadows import LARGEST, LOOSE, Shadows
 from gradproof.lanes import UNRUNNABLE, Lanes
 from gradproof.tape import Backward, Tape, Tensor, Totals, ValueHook, joined
 
@@ -107,7 +107,7 @@ class Pairs:
 
     def found(self, faults: Sequence[Fault]) -> list[Pair]:
         """The pairs that fit, the likeliest first."""
-        rules = [rule for fault in faults if not self.over() and (rule := self._rule(fault)) is not None]
+        rules = list(self._rules(faults))
         users: dict[Place, list[int]] = {}
         for i, rule in enumerate(rules):
             for place in rule.counts:
@@ -115,10 +115,10 @@ class Pairs:
         by_place = {place: (own, torch.stack([rules[i].counts[place] for i in own])) for place, own in users.items()}
         firsts = [fault for fault in faults if fault.local]
         found: list[Pair] = []
-        for start in range(0, len(firsts), LANES):
+        for start in range(0, len(firsts), self.shadows.at_once):
             if self.over():
                 break
-            found += self._with(firsts[start : start + LANES], rules, by_place)
+            found += self._with(firsts[start : start + self.shadows.at_once], rules, by_place)
         local = {rule.fault for rule in rules}
         loops = [fault for fault in firsts if fault not in local and fault.rank <= LIKELY][: len(faults) // ONE_LOOP_IN]
         deltas = {rule.fault: self.shadows.deltas(rule.fault) or {} for rule in rules} if loops else {}
@@ -240,6 +240,17 @@ class Pairs:
                 whole = None
             self._cuts[fault] = whole is not None and np.allclose(whole, self.shadows.known, rtol=0, atol=1e-12)
         return self._cuts[fault]
+
+    def _rules(self, faults: Sequence[Fault]) -> Iterator[_Rule]:
+        """The rules that may be broken on top of others, as many as there is memory and time for."""
+        left = LARGEST
+        for fault in faults:
+            rule = None if self.over() else self._rule(fault)
+            left -= 0 if rule is None else sum(one.numel() for one in rule.counts.values())
+            if left < 0:
+                return
+            if rule is not None:
+                yield rule
 
     def _rule(self, fault: Fault) -> _Rule | None:
         """A rule's effect and counts; None where it is no matter of what arrives at one place at a time."""

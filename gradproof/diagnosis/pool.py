@@ -31,7 +31,8 @@ def fitted(array: Tensor, shape: tuple[int, ...]) -> Tensor | None:
     own = tuple(array.shape)
     if own == shape:
         return array
-    if [length for length in own if length > 1] == [length for length in shape if length > 1]:
+    squeezed = [[length for length in one if length != 1] for one in (own, shape)]
+    if squeezed[0] == squeezed[1]:
         return array.reshape(shape)
     if len(own) > len(shape) > 1 and own[-1] == shape[-1] and array.numel() == math.prod(shape):
         return array.reshape(shape)

@@ -82,10 +82,14 @@ class Shadows:
         """Find out by one pass what those faults do that cannot be told locally."""
         every = [one for fault in faults for one in (fault, *(fault.ends or ()))]
         untold = [fault for fault in every if fault.local and self.of_none(fault) and fault not in self._unrunnable]
+        for start in range(0, len(untold), self.at_once):
+            self._run(untold[start : start + self.at_once])
+
+    @cached_property
+    def at_once(self) -> int:
+        """How many rules are run at once: fewer where each has many numbers."""
         entries = sum(self.tape.values[value].numel() for value in self.tape.differentiable)
-        most = max(4, min(LANES, LARGEST // (4 * entries)))
-        for start in range(0, len(untold), most):
-            self._run(untold[start : start + most])
+        return max(4, min(LANES, LARGEST // (4 * entries)))
 
     def _run(self, faults: Sequence[Fault]) -> None:
         lanes = self.lanes(faults)
