@@ -35,9 +35,7 @@ TOLD = {
     "m01_logistic_elastic_net:lasso_on_the_intercept": ("wrong-part-penalised", "all of theta is penalised"),
     "m50_policy_gradient:tanh_slope_on_one_route_only": ("missing-derivative", "but only for what comes from line 12"),
     "m17_mixture_density:prior_for_responsibility": ("wrong-operand", "stands for the derivative of `logsumexp`"),
-    "m51_weibull_survival:time_for_its_logarithm": ("wrong-operand", "(time - the result of `add` (line 12))"),
     "m26_squeeze_excitation:V_from_the_ungated": ("wrong-operand", "10 times the result of `mean` (line 11)"),
-    "m58_sparse_experts:hidden_layer_of_the_last_expert": ("wrong-operand", "along axis 0 for all stands for"),
     "m42_skip_gram:table_exchanged": ("wrong-operand", "inner at the rows context stands for"),
     "m19_cosine_similarity:encoders_data_exchanged": ("wrong-operand", "the first entries of right stands for left"),
     "m70_hawkes_process:excitation_in_the_row": ("transposed", "is not taken back to where the entries came from"),
@@ -65,7 +63,6 @@ CONSISTENT = {
 # Two mistakes of which one sees what the other has changed, or that meet at one parameter; three.
 TOGETHER = {
     "m27_bilinear:not_averaged+gate_derivative_forgotten": ["missing-derivative", "wrong-term-weight"],
-    "m26_squeeze_excitation:squeeze_not_divided+maps_derivative_forgotten": ["missing-derivative", "wrong-scale"],
     "m10_embedding_mean:tanh_derivative_forgotten+W_not_transposed+length_forgotten": [
         "missing-derivative",
         "not-transposed",
