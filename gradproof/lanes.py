@@ -227,7 +227,8 @@ def _axes(dims: Any, count: int) -> list[int]:
     return [dim % count - count for dim in dims]
 
 
-def _spread(x: Tensor, g: Tensor, args: Sequence[Any]) -> Tensor:
+def spread_back(x: Tensor, g: Tensor, args: Sequence[Any]) -> Tensor:
+    """What arrives at the result of a reduction of `x`, (lanes, *shape), for each entry that it was made of."""
     if not (len(args) > 2 and args[2]):
         for dim in sorted(dim % x.dim() for dim in _axes(args[1] if len(args) > 1 else None, x.dim())):
             g = g.unsqueeze(dim + 1)
@@ -235,11 +236,11 @@ def _spread(x: Tensor, g: Tensor, args: Sequence[Any]) -> Tensor:
 
 
 def _sum(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> list[Tensor | None]:
-    return [_spread(x[0], g, args)]
+    return [spread_back(x[0], g, args)]
 
 
 def _mean(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> list[Tensor | None]:
-    return [_spread(x[0], g, args) / (x[0].numel() // max(y.numel(), 1))]
+    return [spread_back(x[0], g, args) / (x[0].numel() // max(y.numel(), 1))]
 
 
 def _expand(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> list[Tensor | None]:

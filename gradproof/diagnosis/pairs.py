@@ -16,14 +16,14 @@ import torch
 from gradproof.case import Problem
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.shadows import LARGEST, LOOSE, Shadows
+from gradproof.diagnosis.shadows import LARGEST, LOOSE, Shadows, difference
 from gradproof.lanes import UNRUNNABLE, Lanes
 from gradproof.tape import Backward, Tape, Tensor, Totals, ValueHook, joined
 
 LIKELY = 1.25  # the rank of rules in loops of which pairs with others are looked at
 ONE_LOOP_IN = 16  # of so many rules, one in a loop is looked at: each takes a backward pass
 SUMS = 3  # of a pair's numbers: one more than a constant and a sign take
-Place = tuple[int, int, int]  # what arrives at a value, (value, -1, -1), or what an operation sends to an input of it
+Leaf = tuple[int, int, int]  # what arrives at a value, (value, -1, -1), or what an operation sends to an input of it
 
 
 @dataclass
@@ -33,9 +33,9 @@ class _Probe(Totals):
     base: Backward
 
     def __post_init__(self) -> None:
-        self.leaves: dict[Place, Tensor] = {}
+        self.leaves: dict[Leaf, Tensor] = {}
 
-    def _leaf(self, place: Place, tensor: Tensor) -> Tensor:
+    def _leaf(self, place: Leaf, tensor: Tensor) -> Tensor:
         if place not in self.leaves:
             self.leaves[place] = tensor.detach().clone().requires_grad_()
         return self.leaves[place]
@@ -73,7 +73,7 @@ class _Rule:
 
     fault: Fault
     effect: np.ndarray  # (SUMS,)
-    counts: dict[Place, Tensor]  # (SUMS, entries) for each
+    counts: dict[Leaf, Tensor]  # (SUMS, entries) for each
     scaled: bool  # whether it is a route cut off that may have any factor instead
 
 
@@ -108,7 +108,7 @@ class Pairs:
     def found(self, faults: Sequence[Fault]) -> list[Pair]:
         """The pairs that fit, the likeliest first."""
         rules = list(self._rules(faults))
-        users: dict[Place, list[int]] = {}
+        users: dict[Leaf, list[int]] = {}
         for i, rule in enumerate(rules):
             for place in rule.counts:
                 users.setdefault(place, []).append(i)
@@ -134,7 +134,7 @@ class Pairs:
         return sorted(unique.values(), key=lambda pair: (pair.one.rank + pair.other.rank, pair.fitted))
 
     def _with(
-        self, firsts: Sequence[Fault], rules: list[_Rule], by_place: dict[Place, tuple[list[int], Tensor]]
+        self, firsts: Sequence[Fault], rules: list[_Rule], by_place: dict[Leaf, tuple[list[int], Tensor]]
     ) -> Iterator[Pair]:
         """The pairs of some rules with all others."""
         lanes = self.shadows.lanes(firsts)
@@ -265,7 +265,7 @@ class Pairs:
         except UNRUNNABLE:
             return None
 
-    def _counts(self, fault: Fault) -> dict[Place, Tensor]:
+    def _counts(self, fault: Fault) -> dict[Leaf, Tensor]:
         tape, probe = self.shadows.tape, _Probe(self.shadows.base)
         changes: list[tuple[int, Tensor]] = []
         for index, hook in fault.nodes.items():
@@ -274,11 +274,11 @@ class Pairs:
             pairs = zip(node.inputs, hook(tape, node, grads, probe), tape.vjp(node, grads), strict=True)
             for value, new, old in pairs:
                 if value in self.shadows.moves and new is not old:
-                    changes.append((value, _less(new, old)))
+                    changes.append((value, difference(new, old)))
         for value, join in fault.values.items():
             arriving = probe.arriving(value)
             if value in self.shadows.moves:
-                changes.append((value, _less(join(tape, arriving, probe), joined(arriving))))
+                changes.append((value, difference(join(tape, arriving, probe), joined(arriving))))
         sums = [torch.zeros((), dtype=torch.float64) for _ in range(SUMS)]
         for value, change in changes:
             for k, row in enumerate(self._moves_of(value)):
@@ -304,13 +304,7 @@ class Pairs:
         return self._moves[value]
 
 
-def _less(new: Tensor | None, old: Tensor | None) -> Tensor:
-    if new is None and old is None:
-        raise ValueError("nothing arrives there")
-    return new if old is None else -old if new is None else new - old  # type: ignore[return-value]
-
-
-def _change(lanes: Lanes, base: Backward, place: Place) -> Tensor | None:
+def _change(lanes: Lanes, base: Backward, place: Leaf) -> Tensor | None:
     """How what arrives at a place differs, in each lane, from the base; None where it does not."""
     value, index, which = place
     if index == -1 and which == -1:

@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
 
 import torch
 
@@ -20,6 +19,7 @@ from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.shadows import Shadows
+from gradproof.lanes import spread_back
 from gradproof.local_rules import unbroadcast
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
@@ -214,7 +214,7 @@ def shown(node: Node) -> str:
 def _spread(tape: Tape, node: Node, grad: Tensor) -> Tensor:
     """The gradient in the place of what an operation takes, before it is multiplied."""
     if node.name in REDUCING:
-        return spread_like(tape.values[node.inputs[0]], grad, node.arguments)
+        return spread_back(tape.values[node.inputs[0]], grad.unsqueeze(0), node.arguments)[0]
     if node.name not in SPREADING:
         return grad
     made = tape.vjp(node, [grad])[0]
@@ -223,16 +223,6 @@ def _spread(tape: Tape, node: Node, grad: Tensor) -> Tensor:
     if node.name == "mean":
         made = made * (tape.values[node.inputs[0]].numel() / tape.values[node.outputs[0]].numel())
     return made
-
-
-def spread_like(x: Tensor, grad: Tensor, arguments: Sequence[Any]) -> Tensor:
-    """What arrives at a reduction's result, for each entry that it was made of."""
-    dims = arguments[1] if len(arguments) > 1 else None
-    dims = [dims] if isinstance(dims, int) else list(dims or range(x.dim()))
-    if not (len(arguments) > 2 and arguments[2]):
-        for dim in sorted(dim % x.dim() for dim in dims):
-            grad = grad.unsqueeze(dim)
-    return grad.expand(x.shape)
 
 
 def _derivative(tape: Tape, node: Node, position: int) -> Tensor:

@@ -133,7 +133,7 @@ class Shadows:
             raise ValueError("it cannot be run here")
         if fault not in self._told:
             try:
-                self._told[fault] = self._numbers_of(fault)
+                self._told[fault] = self.locally(fault)
             except UNRUNNABLE:
                 self._unrunnable.add(fault)
                 raise
@@ -141,9 +141,6 @@ class Shadows:
 
     def locally(self, fault: Fault) -> np.ndarray | None:
         """The numbers with one more rule broken, told by its local change; None where its places see each other."""
-        return self._numbers_of(fault)
-
-    def _numbers_of(self, fault: Fault) -> np.ndarray | None:
         deltas = self.deltas(fault)
         if deltas is None:
             return None
@@ -161,7 +158,7 @@ class Shadows:
         changes = [self._at_operation(self.tape.nodes[index], hook) for index, hook in fault.nodes.items()]
         for value, join in fault.values.items():
             new, old = join(self.tape, self.base.arriving(value), self.base.seen), self.base.totals.get(value)
-            changes.append({value: _difference(new, old)} if new is not None or old is not None else {})
+            changes.append({value: difference(new, old)} if new is not None or old is not None else {})
         if len(places) > 1 and not self._separate(fault, {value for one in changes for value in one}):
             return None
         deltas: dict[int, Tensor] = {}
@@ -212,7 +209,7 @@ class Shadows:
         clean = self.base.local.get(node.index, [None] * len(node.inputs))
         for value, new, old in zip(node.inputs, broken, clean, strict=True):
             if value in self.tape.differentiable and new is not old:
-                change = _difference(new, old)
+                change = difference(new, old)
                 deltas[value] = deltas[value] + change if value in deltas else change
         return deltas
 
@@ -283,9 +280,11 @@ def _numbers(directions: list[list[np.ndarray]], gradients: list[np.ndarray]) ->
     return np.asarray([[float(np.vdot(one, gradient)) for one in along] for along, gradient in pairs])
 
 
-def _difference(new: Tensor | None, old: Tensor | None) -> Tensor:
+def difference(new: Tensor | None, old: Tensor | None) -> Tensor:
+    """How much more arrives. Raises ValueError where nothing does, before or after."""
     if old is None:
-        assert new is not None
+        if new is None:
+            raise ValueError("nothing arrives there")
         return new
     return -old if new is None else new - old
 
