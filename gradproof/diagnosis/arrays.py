@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from gradproof.diagnosis.places import result_of_node
 from gradproof.diagnosis.pool import fitted
 from gradproof.tape import Tape, Tensor
 
@@ -387,9 +388,7 @@ def _code(pattern: str, in_time: bool) -> str:
 def shown_value(tape: Tape, value: int) -> str:
     """A value that was computed, in words."""
     maker = tape.producer.get(value)
-    if maker is None:
-        return "a constant"
-    return f"the result of `{tape.nodes[maker].name}` (line {tape.nodes[maker].site.line})"
+    return "a constant" if maker is None else result_of_node(tape.nodes[maker])
 
 
 def _key(array: Tensor) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.loops import carried, loops, pass_starts
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import VIEWS, Place, result_of_node
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
@@ -214,5 +214,5 @@ def origin(tape: Tape, node: Node, position: int) -> str:
             return "a constant"
         made_by = tape.nodes[producer]
         if made_by.name not in VIEWS:
-            return f"the result of `{made_by.name}` (line {made_by.site.line})"
+            return result_of_node(made_by)
         value = made_by.inputs[0]

@@ -76,6 +76,11 @@ class Place:
                 yield f", only number {k + 1} {times}", self.nodes[k : k + 1]
 
 
+def result_of_node(node: Node) -> str:
+    """What an operation made, in words."""
+    return f"the result of `{node.name}` (line {node.site.line})"
+
+
 def ordinal(index: int) -> str:
     """first, second ... for 0, 1 ..."""
     return _ORDINALS[index] if index < len(_ORDINALS) else f"{index + 1}th"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradproof.diagnosis.contributions import parameter_of
-from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal
+from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal, result_of_node
 from gradproof.tape import Tape, Tensor
 
 
@@ -57,7 +57,7 @@ class Pool:
             known = self.rows.setdefault(len(place.nodes), {})
             outputs = tuple(node.outputs[0] for node in place.nodes)
             if place.name not in VIEWS:
-                known.setdefault(outputs, f"the result of `{place.name}` (line {place.site.line})")
+                known.setdefault(outputs, result_of_node(place.model))
         for place in places:
             known = self.rows[len(place.nodes)]
             for position in range(min(len(node.inputs) for node in place.nodes)):

@@ -10,7 +10,7 @@ import torch
 from gradproof.diagnosis.edges import origin, scale_route
 from gradproof.diagnosis.elementwise import in_region
 from gradproof.diagnosis.fault import Fault, value_hooks
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import VIEWS, Place, result_of_node
 from gradproof.diagnosis.regions import Region, row_regions
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook, joined
@@ -64,7 +64,7 @@ def _not_summed(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
     if not all(chains) or any(chain[-1].inputs[0] not in tape.differentiable for chain in chains):
         return
     reduction = next(node for node in chains[-1] if node.name in _REDUCTIONS)
-    message = f"on the way back through {place} to the result of `{reduction.name}` (line {reduction.site.line}), the"
+    message = f"on the way back through {place} to {result_of_node(reduction)}, the"
     message += " sum is left out: each entry is taken to act on itself alone"
     pairs = zip(place.nodes, chains, strict=True)
     values = value_hooks((chain[-1].inputs[0], _each_for_itself(node, position, chain)) for node, chain in pairs)

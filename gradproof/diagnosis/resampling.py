@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from gradproof.diagnosis.fault import Fault, replaced
+from gradproof.diagnosis.fault import Fault, Replacement, replaced
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
@@ -117,8 +117,8 @@ def _back(resample: Resample, constant: float) -> NodeHook:
     return hook
 
 
-def _forward(resample: Resample, constant: float) -> Callable[..., list[Tensor]]:
-    def replacement(node: Node, inputs: list[Tensor], values: list[Tensor]) -> list[Tensor]:
+def _forward(resample: Resample, constant: float) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
         made = constant * resample(inputs[0], tuple(values[node.outputs[0]].shape))
         return [made, *(values[one] for one in node.outputs[1:])]
 
