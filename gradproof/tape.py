@@ -80,23 +80,37 @@ class Node:
 
     def run(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Do the operation on other tensors. Returns its tensor outputs."""
-        flat = list(self.flat)
-        for position, tensor in zip(self.positions, tensors, strict=True):
-            flat[position] = tensor
-        if self.plain:
-            value = self.func(*flat)
-        else:
+        args, kwargs = self._given(tensors)
+        return _tensors(self.func(*args, **kwargs))
+
+    def _given(self, tensors: Sequence[Tensor]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The arguments with other tensors in their places."""
+        arguments, keywords = self._arguments
+        if self._places is None:  # in lists, or given by keyword
+            flat = list(self.flat)
+            for position, tensor in zip(self.positions, tensors, strict=True):
+                flat[position] = tensor
             args, kwargs = tree_unflatten(flat, self.spec)
-            value = self.func(*args, **kwargs)
-        if isinstance(value, Tensor):
-            return (value,)
-        return tuple(one for one in tree_flatten(value)[0] if isinstance(one, Tensor))
+            return args, kwargs
+        args = list(arguments)
+        for place, tensor in zip(self._places, tensors, strict=True):
+            args[place] = tensor
+        return args, keywords
 
     @functools.cached_property
-    def plain(self) -> bool:
-        """Whether the flattened arguments are the arguments: no lists and no keywords among them."""
+    def _arguments(self) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The arguments as they were given, with None where a tensor stands."""
         args, kwargs = tree_unflatten(self.flat, self.spec)
-        return not kwargs and len(args) == len(self.flat) and not any(isinstance(one, (list, tuple)) for one in args)
+        return args, kwargs
+
+    @functools.cached_property
+    def _places(self) -> list[int] | None:
+        """Where the tensors stand among the arguments; None where one stands in a list, or has a keyword."""
+        marked = list(self.flat)
+        for position in self.positions:
+            marked[position] = _TENSOR
+        found = [i for i, one in enumerate(tree_unflatten(marked, self.spec)[0]) if one is _TENSOR]
+        return found if len(found) == len(self.positions) else None
 
     def fields(self) -> dict[str, Any]:
         """The fields of a node, without what is derived from them."""
@@ -105,13 +119,12 @@ class Node:
     @functools.cached_property
     def arguments(self) -> list[Any]:
         """All positional arguments, with None where a tensor stands."""
-        args, _ = tree_unflatten(self.flat, self.spec)
-        return list(args)
+        return list(self._arguments[0])
 
     @functools.cached_property
     def keywords(self) -> bool:
         """Whether some argument was given by keyword."""
-        return bool(tree_unflatten(self.flat, self.spec)[1])
+        return bool(self._arguments[1])
 
     @functools.cached_property
     def pointwise(self) -> bool:
@@ -121,13 +134,22 @@ class Node:
     @functools.cached_property
     def rule(self) -> Rule | None:
         """The local rule, where it is written out."""
-        args, kwargs = tree_unflatten(self.flat, self.spec)
-        return rule(self.func, args, kwargs)
+        return rule(self.func, *self._arguments)
 
     @functools.cached_property
     def constants(self) -> list[Any]:
         """The arguments that are no tensors, in order."""
         return [one for i, one in enumerate(self.flat) if i not in self.positions]
+
+
+_TENSOR = object()  # stands for a tensor
+
+
+def _tensors(result: Any) -> tuple[Tensor, ...]:
+    """The tensors among what an operation gives back."""
+    if isinstance(result, Tensor):
+        return (result,)
+    return tuple(one for one in tree_flatten(result)[0] if isinstance(one, Tensor))
 
 
 Gradients = list["Tensor | None"]
@@ -493,7 +515,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if functional is not func:
             self.values[inputs[0]] = flat[positions[0]].clone()  # what it was before it is overwritten
         result = func(*args, **kwargs)
-        outputs = [one for one in tree_flatten(result)[0] if isinstance(one, Tensor)]
+        outputs = _tensors(result)
         if not positions or not outputs:
             return result
         alias = functional.overloadpacket.__name__ in self.aliases
@@ -513,7 +535,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 _ALIASES = ("alias", "lift_fresh")
 
 
-def _is_the_same_view(func: Any, given: Tensor, outputs: list[Tensor]) -> bool:
+def _is_the_same_view(func: Any, given: Tensor, outputs: Sequence[Tensor]) -> bool:
     """Whether an operation only looks at a tensor again, in the shape that it has: a product of three axes does."""
     name, same = func.overloadpacket.__name__, outputs[0].shape == given.shape
     return same and name in ("view", "_unsafe_view", "expand", "reshape", "unsqueeze", "squeeze")

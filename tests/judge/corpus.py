@@ -120,12 +120,13 @@ class Model:
     def source(self) -> str:
         """The candidate and its helpers: every function of the file that is not torch's or the problem's."""
         text = Path(str(self.module.__file__)).read_text(encoding="utf-8")
+        lines = text.split("\n")
         functions = [
-            ast.get_source_segment(text, node)
+            "\n".join(lines[node.lineno - 1 : node.end_lineno])
             for node in ast.parse(text).body
             if isinstance(node, ast.FunctionDef) and node.name not in NOT_THE_CANDIDATES
         ]
-        return "\n\n\n".join(one for one in functions if one is not None) + "\n"
+        return "\n\n\n".join(functions) + "\n"
 
     def built(self, source: str, name: str) -> Callable[..., Any]:
         """The function `candidate` of a source text, whose lines a traceback can show."""
