@@ -81,9 +81,10 @@ def _label(name: str, what: str) -> str:
 def _as_array(name: str, value: Any, right: Array, label: str, code: str) -> tuple[Array | None, list[Finding]]:
     if isinstance(value, np.ndarray) and not np.ma.is_masked(value):
         return np.asarray(value), []
-    scalar = isinstance(value, (np.generic, float, int)) and not isinstance(value, (bool, np.bool_))
-    if scalar and right.ndim == 0:
-        return np.asarray(value, dtype=None if isinstance(value, np.generic) else right.dtype), []
+    if isinstance(value, np.number):  # what NumPy makes of an array whose axes were all summed away
+        return np.asarray(value), []
+    if isinstance(value, (float, int)) and not isinstance(value, bool) and right.ndim == 0:
+        return np.asarray(value, dtype=right.dtype), []
     message = f"{label} is {described(value)}, not a NumPy array"
     if isinstance(value, np.ma.MaskedArray):
         masked = int(np.ma.getmaskarray(value).sum())
@@ -138,7 +139,9 @@ def _wrong_shape(name: str, array: Array, right: Array, text: str, code: str) ->
     elif array.ndim > right.ndim:
         message += f": {array.ndim - right.ndim} {'axes' if array.ndim - right.ndim > 1 else 'axis'} too many"
     elif array.ndim < right.ndim:
-        message += ": an axis too few (was it summed away, or lost by indexing?)"
+        few = right.ndim - array.ndim
+        lost = "was it summed away, or lost by indexing?" if few == 1 else "were they summed away, or lost by indexing?"
+        message += f": {'an axis' if few == 1 else f'{few} axes'} too few ({lost})"
     return Finding("wrong-shape", (name,), message, mend=f"{code} = {code}{how}" if mended else "")
 
 

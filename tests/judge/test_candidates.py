@@ -386,7 +386,7 @@ AMISS = {
         True,
     ),
     "a float": (lambda dW: 0.5, "wrong-type", "is a float, not a NumPy array", False),
-    "a number of NumPy's": (np.sum, "wrong-type", "is a numpy.float64, not a NumPy array", False),
+    "a number of NumPy's": (np.sum, "wrong-shape", "W1 has (3, 4): 2 axes too few (were they summed", False),
     "a generator": (iter, "wrong-type", "not a NumPy array", False),
     "a string": (str, "wrong-type", "is a str, not a NumPy array", False),
     "a function": (lambda dW: print, "wrong-type", "not a NumPy array", False),
