@@ -119,6 +119,7 @@ def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
     message = f"where an index occurs more than once, only the last of its contributions to {target} is kept"
     hooks = {node.index: _assigned for node in place.nodes}
     yield Fault("overwritten", message, place.site, 1.0, hooks)
+    yield from _within_each(tape, place, target)
     table = place.model.inputs[0]
     if len(place.nodes) > 1 and all(node.inputs[0] == table for node in place.nodes):
         for order, words in ((1, "the first"), (-1, "the last")):
@@ -127,6 +128,37 @@ def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
             values = {table: _assigned_at_all_steps(place.nodes[::-order])}
             yield Fault("overwritten", message, place.site, 1.1, values=values)
     yield from _other_indices(tape, place, target)
+
+
+def _within_each(tape: Tape, place: Place, target: str) -> Iterator[Fault]:
+    """A look-up by an array of indices, gone back through in a loop over one of its axes."""
+    shapes = {tuple(tape.values[value].shape) for value in place.model.inputs[1:]}
+    if place.name not in ("embedding", "index") or len(shapes) != 1:
+        return
+    shape = shapes.pop()
+    for axis, length in enumerate(shape):
+        if len(shape) > 1 and length > 1:
+            message = f"where an index occurs more than once in one of the {length} slices along axis {axis} of the"
+            message += f" indices, only the last of its contributions to {target} from that slice is kept"
+            hooks = {node.index: _assigned_in_slices(axis) for node in place.nodes}
+            yield Fault("overwritten", message, place.site, 1.1, hooks)
+
+
+def _assigned_in_slices(axis: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is not None:
+            indices = [tape.values[value].numpy() for value in node.inputs[1:]]
+            total = np.zeros(tuple(tape.values[node.inputs[0]].shape), grad.numpy().dtype)
+            for k in range(indices[0].shape[axis]):
+                out = np.zeros_like(total)
+                rows = [one.take(k, axis) for one in indices]
+                _ASSIGN[node.name](out, rows, node.constants, grad.select(axis, k).numpy())
+                total += out
+            found[0] = torch.from_numpy(total)
+        return found
+
+    return hook
 
 
 def _assigned_at_all_steps(nodes: Sequence[Node]) -> ValueHook:

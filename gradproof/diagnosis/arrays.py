@@ -44,6 +44,18 @@ class _Whole:
 
 
 @dataclass(frozen=True)
+class _StepLate:
+    """What is made of the arrays of all steps, stacked along an axis: one put before them, the last left out."""
+
+    shape: tuple[int, ...]
+    axis: int
+
+    def __call__(self, whole: Tensor, first: Tensor) -> Tensor:
+        earlier = whole.narrow(self.axis, 0, whole.shape[self.axis] - 1)
+        return torch.cat([first.unsqueeze(self.axis), earlier], self.axis).reshape(self.shape).to(torch.float64)
+
+
+@dataclass(frozen=True)
 class Made:
     """An array made of values of the reference.
 
@@ -58,7 +70,7 @@ class Made:
 
     def array(self, tape: Tape, shape: Sequence[int]) -> Tensor:
         """Its numbers. Raises ValueError where a value cannot be spread to the shape."""
-        if isinstance(self.function, _Whole):
+        if isinstance(self.function, (_Whole, _StepLate)):
             return self.function(*(tape.values[value] for value in self.values))
         return self.function(*(spread(tape.values[value], shape) for value in self.values)).expand(tuple(shape))
 
@@ -280,7 +292,7 @@ class Arrays:
                     array = spread(tensor, self.shape).reshape(-1)
                 except ValueError:
                     continue
-                if bool(torch.isfinite(array).all()):
+                if bool(torch.isfinite(array).all()) and bool(array.any()):
                     found.setdefault(_key(array), (Made(self._words(value), (value,), ALONE["{}"]), array))
         return self._sources(list(found.values()))
 
@@ -315,7 +327,7 @@ class Arrays:
     def arranged(self) -> Listed:
         """The values with their entries in other places, rows of one looked up in another, parts of larger ones."""
         entries = int(np.prod(self.shape, dtype=int))
-        made = [*self._looked_up(), *self._parts_of_larger(), *self._reduced()]
+        made = [*self._looked_up(), *self._parts_of_larger(), *self._reduced(), *self._one_step_back()]
         own = [one for one in self.plain[0] if self.tape.values[one.values[0]].numel() == entries]
         for one in own[:MOST_ARRANGED]:
             for shape in self._shapes_of(one.values[0]):
@@ -376,6 +388,28 @@ class Arrays:
                     for words, reduce in REDUCED.items():
                         told = f"{words} of {self._words(value)} along axis {axis}"
                         yield Made(told, (value,), _Whole(self.shape, reduced=partial(reduce, axis=axis)))
+
+
+    def _one_step_back(self) -> Iterator[Made]:
+        """The arrays of all steps that are put together, each a step late: before the first stands what led to it."""
+        entries = int(np.prod(self.shape, dtype=int))
+        for node in self.tape.nodes:
+            whole = self.tape.values[node.outputs[0]]
+            shapes = {tuple(self.tape.values[value].shape) for value in node.inputs}
+            if node.name != "stack" or whole.numel() != entries or len(node.inputs) < 2 or len(shapes) > 1:
+                continue
+            axis = int(node.constants[0]) if node.constants else 0
+            for value in self._before(node.inputs[0])[:MOST_ARRANGED]:
+                words = f"what `stack` (line {node.site.line}) joins, each a step late, {self._words(value)} the first,"
+                code = "shifted-in-time" if axis != self.batch_axis else "wrong-operand"
+                yield Made(words, (node.outputs[0], value), _StepLate(self.shape, axis), code=code)
+
+    def _before(self, value: int) -> list[int]:
+        """The values of a value's shape that it is made of."""
+        shape, above = self.tape.values[value].shape, self.tape.ancestors.get(value, 0)
+        every = (one for one, tensor in enumerate(self.tape.values) if tensor.shape == shape and one != value)
+        makers = ((one, self.tape.producer.get(one)) for one in every if self.tape.values[one].is_floating_point())
+        return [one for one, maker in makers if one in self._names or (maker is not None and above >> maker & 1)]
 
 
 def _code(pattern: str, in_time: bool) -> str:

@@ -26,7 +26,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield _single_term(tape, name)
     scalars, starts = _scalar_factors(tape, places), pass_starts(loops(tape, places))
     for place in places:
-        if len(tape.consumers.get(place.model.outputs[0], ())) > 1 and not place.everywhere:
+        if _branches(tape, place.model.outputs[0]) and not place.everywhere:
             yield _nothing_arrives(place)
         counts = {len(node.inputs) for node in place.nodes}
         last = [-1] if len(counts) > 1 else []  # what is newest in a list that grows
@@ -34,6 +34,12 @@ def faults(survey: Survey) -> Iterator[Fault]:
             if _is_junction(tape, place.model, position):
                 yield from _of_route(tape, place, position, carried(tape, starts, place.model, position))
                 yield from _by_scalars(tape, place, position, scalars)
+
+
+def _branches(tape: Tape, value: int) -> bool:
+    """Whether a value is used several times, or taken apart."""
+    users = tape.consumers.get(value, ())
+    return len(users) > 1 or any(len(tape.nodes[index].outputs) > 1 for index in users)
 
 
 def _nothing_arrives(place: Place) -> Fault:

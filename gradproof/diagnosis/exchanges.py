@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+import torch
+
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
@@ -72,17 +74,65 @@ def _exchanged(i: int, j: int) -> NodeHook:
 
 def _of_joined(tape: Tape, place: Place) -> Iterator[Fault]:
     count = min(len(node.inputs) for node in place.nodes)
-    for i, j in combinations(range(min(count, MOST)), 2):
-        if tape.values[place.model.inputs[i]].shape == tape.values[place.model.inputs[j]].shape:
+    node, every = place.model, range(min(count, MOST))
+    for i, j in combinations(every, 2):
+        if tape.values[node.inputs[i]].shape == tape.values[node.inputs[j]].shape:
             message = f"the gradients of the arrays {i + 1} and {j + 1} that {place} joins are exchanged"
             hooks = {node.index: _sent_crosswise(i, j) for node in place.nodes}
             yield Fault("wrong-operand", message, place.site, 1.4, hooks)
+        elif place.name == "cat":
+            message = f"what flows back through {place} is cut up as if the arrays {i + 1} and {j + 1} that it joins"
+            message += " stood in each other's place"
+            yield Fault("wrong-operand", message, place.site, 1.4, {one.index: _cut_up(i, j) for one in place.nodes})
+    for i in every if place.name == "cat" else ():
+        source = origin(tape, node, i)
+        for last, words in ((False, "first"), (True, "last")):
+            if i != (len(node.inputs) - 1 if last else 0):
+                message = f"{source} is sent the {words} entries of what flows back through {place}, not its own"
+                hooks = {one.index: _end_for_own(i, last) for one in place.nodes}
+                yield Fault("wrong-operand", message, place.site, 1.42, hooks)
 
 
 def _sent_crosswise(i: int, j: int) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found = list(tape.vjp(node, grads))
         found[i], found[j] = found[j], found[i]
+        return found
+
+    return hook
+
+
+def _axis_of_joined(tape: Tape, node: Node) -> tuple[int, list[int]]:
+    """The axis along which arrays are joined, and their lengths along it."""
+    axis = next((int(one) for one in node.constants if isinstance(one, int)), 0)
+    return axis, [tape.values[value].shape[axis] for value in node.inputs]
+
+
+def _cut_up(i: int, j: int) -> NodeHook:
+    """Each array is sent the entries that would be its own if two of them were joined in the other order."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        if grads[0] is None:
+            return found
+        axis, lengths = _axis_of_joined(tape, node)
+        order = list(range(len(lengths)))
+        order[i], order[j] = j, i
+        parts = torch.split(grads[0], [lengths[one] for one in order], axis)
+        for one, part in zip(order, parts, strict=True):
+            found[one] = None if found[one] is None else part
+        return found
+
+    return hook
+
+
+def _end_for_own(i: int, last: bool) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        if grads[0] is not None and found[i] is not None:
+            axis, lengths = _axis_of_joined(tape, node)
+            start = sum(lengths) - lengths[i] if last else 0
+            found[i] = grads[0].narrow(axis, start, lengths[i])
         return found
 
     return hook

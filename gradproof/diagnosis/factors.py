@@ -295,6 +295,8 @@ class _Trial:
             return
         if made.inverse:
             code, message = "missing-derivative", f"{where} lacks the factor {made.inverse}"
+        elif self._divides_by(made):
+            code, message = "missing-derivative", f"{where} lacks the factor 1 / {made.words}"
         elif "/" in made.words:
             code, message, rank = "wrong-operand", f"{where} is {made.words} times the right", rank + 0.1
         else:
@@ -302,6 +304,18 @@ class _Trial:
         if isinstance(self.spot, Operand):
             code, rank = "wrong-operand", rank + 0.1
         yield from self._fault(code, message, rank, made, constant, range(0))
+
+    def _divides_by(self, made: Made) -> bool:
+        """Whether the operations divide by what an array goes into: one factor more of it is a division less."""
+        if isinstance(self.spot, Operand) or made.function is not ALONE["{}"] or len(made.values) != 1:
+            return False
+        nodes = [self.tape.nodes[index] for index in self.spot.pointwise(self.tape)]
+        divisors = [node.inputs[1] for node in nodes if node.name == "div" and len(node.inputs) == 2]
+        maker = self.tape.producer.get(made.values[0])
+        return any(
+            one == made.values[0] or (maker is not None and self.tape.depends(one, self.tape.nodes[maker]))
+            for one in divisors
+        )
 
     def _fault(
         self, code: str, message: str, rank: float, made: Made, constant: float, part: range

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gradproof import oracles
 from gradproof.case import Problem, recorded
 from gradproof.diagnosis.places import Place
 from gradproof.oracles import Arrays
@@ -126,11 +127,24 @@ class Model:
             self._others[key] = self._record(changing[0].inputs(self.problem))
         return self._others[key] if len(changing) == 1 else None
 
-    def at(self, params: Arrays, samples: list[int] | None = None) -> Tape | None:
-        """The tape at other parameters, and with only some of the samples."""
-        arrays = {name: np.asarray(value) for name, value in params.items()}  # sums of arrays without axes are none
-        problem = replace(self.problem, params=arrays)
-        return self._record(problem if samples is None else problem.take(samples))
+    def at(self, params: Arrays) -> Tape | None:
+        """The tape at other parameters."""
+        return self._record(replace(self.problem, params=_with_axes(params)))
+
+    def gradients(self, params: Arrays, samples: list[int] | None = None) -> Arrays | None:
+        """Autograd's gradients at other parameters, and with only some of the samples; None where it has none."""
+        problem = replace(self.problem, params=_with_axes(params))
+        found = self.answer(problem if samples is None else problem.take(samples))
+        return None if found is None else found.gradients
+
+    def answer(self, problem: Problem) -> oracles.Truth | None:
+        """Autograd's answer on another problem; None where the reference does not take it."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of means of nothing, and of shapes that broadcast
+                return oracles.autograd(self.reference, problem.params, problem.data)
+        except Exception:
+            return None
 
     def _record(self, problem: Problem | None) -> Tape | None:
         if problem is None:
@@ -141,6 +155,11 @@ class Model:
                 return recorded(self.reference, problem, how=self.tape.how)
         except Exception:
             return None  # the reference does not take such inputs
+
+
+def _with_axes(params: Arrays) -> Arrays:
+    """Parameters as arrays: a sum of arrays without axes is none."""
+    return {name: np.asarray(value) for name, value in params.items()}
 
 
 def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:

@@ -1,13 +1,18 @@
-"""The reference on other inputs: one sample of the batch, all but one, an array that is one axis short."""
+"""The reference on other inputs: one sample of the batch, each by itself, an array that is one axis short."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from gradproof.case import Problem
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.survey import Survey
+from gradproof.oracles import Arrays
+
+MOST_ALONE = 64  # samples that are run one by one
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -19,8 +24,30 @@ def faults(survey: Survey) -> Iterator[Fault]:
             chosen = [index % count]
             message = f"the gradient is that of the {which} sample alone, not of all {count}"
             yield _of_samples("one-sample-only", message, chosen, problem, 1.0)
+    if count is not None and 1 < count <= MOST_ALONE:
+        yield _each_alone("averaged", count, 1 / count)
+        yield _each_alone("added up", count, 1.0)
     for position, name in enumerate(problem.named_data):
         yield from _broadcast(position, name, problem)
+
+
+def _each_alone(how: str, count: int, weight: float) -> Fault:
+    """Not the same where the samples share a denominator: the number of unmasked steps, the sum of weights."""
+    message = f"the loss of each of the {count} samples is worked out by itself, and these are {how}; the reference"
+    message += " divides by what they have in common"
+
+    def custom(model: Model) -> tuple[Arrays, float] | None:
+        totals = {name: np.zeros_like(value) for name, value in model.problem.params.items()}
+        loss = 0.0
+        for index in range(count):
+            found = model.answer(model.problem.take([index]))
+            if found is None:
+                return None
+            totals = {name: value + weight * found.gradients[name] for name, value in totals.items()}
+            loss += weight * found.loss
+        return totals, loss
+
+    return Fault("wrong-reduction", message, None, 1.6, custom=custom)
 
 
 def _of_samples(code: str, message: str, chosen: list[int], problem: Problem, rank: float) -> Fault:

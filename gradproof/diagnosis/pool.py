@@ -69,17 +69,17 @@ class Pool:
 
         Also its own row and others one passage earlier and later, and square ones transposed.
         """
-        like = self.tape.values[own[-1]]
+        shapes = [self.tape.values[value].shape for value in own]  # those of layers in a loop differ
+        turned = [shape[:-2] + shape[-2:][::-1] for shape in shapes]
         count = len(place.nodes)
         for name, number in self.constants.items():
-            if self._fits(number, like.shape) and any(number != one for one in own):
+            if self._fit((number,) * count, shapes) and any(number != one for one in own):
                 yield Row(name, (number,) * count)
         for row, words in self.rows.get(count // place.copies, {}).items():
             values = row * place.copies
-            if values != tuple(own) and all(self._fits(one, like.shape) for one in values):
+            if values != tuple(own) and self._fit(values, shapes):
                 yield Row(words, values, self._shift(values, tuple(own)))
-            turned = like.shape[:-2] + like.shape[-2:][::-1]
-            if like.dim() >= 2 and all(self._fits(one, turned) for one in values):
+            if len(shapes[-1]) >= 2 and self._fit(values, turned):
                 yield Row(f"the transpose of {words}", values, transposed=True)
 
     def _shift(self, values: tuple[int, ...], own: tuple[int, ...]) -> int:
@@ -130,6 +130,9 @@ class Pool:
                     if value not in seen and self._fits(value, like):
                         seen.add(value)
                         yield Row(f"{words}, at the {ordinal(k)} of the {count} times that it runs", (value,))
+
+    def _fit(self, values: Sequence[int], shapes: Sequence[Sequence[int]]) -> bool:
+        return all(self._fits(value, shape) for value, shape in zip(values, shapes, strict=True))
 
     def _fits(self, value: int, shape: Sequence[int]) -> bool:
         one = self.tape.values[value]

@@ -22,6 +22,7 @@ from gradproof.diagnosis import (
     edges,
     elementwise,
     exchanges,
+    fitted_constants,
     functions,
     inputs,
     layout,
@@ -187,6 +188,7 @@ class _Search:
             singles += others
         stages: tuple[Callable[[], list[Explanation]], ...] = (
             lambda: self._far_fetched(singles),
+            self._fitted_constants,
             lambda: self._outwards(singles, np.inf),
             self._other_factors_on_top,
             self._both_in_a_loop,
@@ -242,9 +244,14 @@ class _Search:
             except Exception as error:
                 self.clock.broken_off = f"{type(error).__name__}: {error}"
         loss_is_right = self.case.loss_is_right
-        if not loss_is_right and belongs_to_own_loss(self.case):
+        if not loss_is_right and self._belongs:
             faults = [one for one in faults if _may_belong_to_another_loss(self.model.tape, one)]
         return sorted(faults, key=lambda one: one.rank + (0.0 if loss_is_right == one.local else 5.0))
+
+    @cached_property
+    def _belongs(self) -> bool:
+        """Whether the gradient is the derivative of the candidate's own loss."""
+        return bool(belongs_to_own_loss(self.case))
 
     def _takes_long(self, fault: Fault) -> bool:
         """Whether a rule is none of the likeliest, and what it does is told by a full run only."""
@@ -256,6 +263,13 @@ class _Search:
         faults = [one for one in self._likely if self._takes_long(one)]
         found = list(self._on_top_of((), faults, self.order, self.shadows))
         singles += found
+        return [one for one in found if one.complete and self.confirmed.holds(one)]
+
+    def _fitted_constants(self) -> list[Explanation]:
+        """Of a candidate whose gradient belongs to its own wrong loss: another constant, whatever it is."""
+        if self.case.loss is None or self.case.loss_is_right or not self._belongs:
+            return []
+        found = self._on_top_of((), list(fitted_constants.faults(self.survey, self.case)), self.order, None)
         return [one for one in found if one.complete and self.confirmed.holds(one)]
 
     def _another_forward_pass(self) -> list[Explanation]:
@@ -459,9 +473,7 @@ def _may_fit(fault: Fault, shadows: Shadows | None) -> bool:
     return fault.ends is not None and (shadows is None or shadows.fits_a_constant(*fault.ends))
 
 
-def _fit(
-    case: Case, model: Model, fault: Fault, before: tuple[Fault, ...], order: Sequence[str]
-) -> Explanation | None:
+def _fit(case: Case, model: Model, fault: Fault, before: tuple[Fault, ...], order: Sequence[str]) -> Explanation | None:
     """The fault with the constant that the nearest wrong parameter asks for."""
     assert fault.scaled is not None
     assert fault.ends is not None

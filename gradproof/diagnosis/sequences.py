@@ -45,10 +45,8 @@ def _moved_first(name: str, rate: float, fitting: bool) -> Fault:
     def custom(model: Model) -> Outcome | None:
         clean = model.tape.clean.arrays()
         moved = {**model.problem.params, name: model.problem.params[name] - rate * clean[name]}
-        later = model.at(moved)
-        if later is None:
-            return None
-        return {**later.clean.arrays(), name: clean[name]}, model.tape.loss()
+        later = model.gradients(moved)
+        return None if later is None else ({**later, name: clean[name]}, model.tape.loss())
 
     scaled = (lambda other: _moved_first(name, other, False)) if fitting else None
     return Fault("wrong-operand", message, None, 1.6, custom=custom, scaled=scaled)
@@ -56,11 +54,7 @@ def _moved_first(name: str, rate: float, fitting: bool) -> Fault:
 
 def _sample_by_sample(rate: float, scale: float) -> Callable[[Model], Outcome | None]:
     def custom(model: Model) -> Outcome | None:
-        def gradient(params: Arrays, index: int) -> Arrays | None:
-            tape = model.at(params, [index])
-            return None if tape is None else tape.clean.arrays()
-
-        return _stepped(model, rate, scale, gradient)
+        return _stepped(model, rate, scale, lambda params, index: model.gradients(params, [index]))
 
     return custom
 

@@ -109,7 +109,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     """For each operation whose rule is written out, and each operation in that rule: what may go wrong there."""
     tape, places = survey.tape, survey.places
     for place in places:
-        yield from _other_constants(place)
+        yield from _other_constants(tape, place)
         program = recorded(tape, place.model)
         if program is not None and place.name not in (*SYMBOLS, "convolution"):
             yield from _other_factors(survey, place, program)
@@ -133,16 +133,35 @@ def faults(survey: Survey) -> Iterator[Fault]:
                         yield from of_some_uses(survey, place, dict(fault.nodes), fault)
 
 
-def _other_constants(place: Place) -> Iterator[Fault]:
+def _other_constants(tape: Tape, place: Place) -> Iterator[Fault]:
     """The derivative of the same function with another constant: the slope of a leaky ReLU, a power."""
     for which, value in constants_of(place):
         for other in neighbours(value):
-            message = f"the derivative of {place} is taken with {number(other)} where its constant is {number(value)}"
-            hooks = {node.index: _with_other_constant(which, other) for node in place.nodes}
-            code = "wrong-scale" if place.name in ("mul", "div") else "different-function"
-            yield Fault(code, message, place.site, 1.35, hooks)
+            yield _with_constant(place, which, value, other)
+        if place.name not in SYMBOLS and _is_affine(tape, place.model, which):
+            yield _with_constant(place, which, value, 0.0, fitting=True)
         if len({node.constants[which] for node in place.nodes}) > 1:
             yield from _constants_of_the_neighbour(place, which)
+
+
+def _with_constant(place: Place, which: int, value: float, other: float, fitting: bool = False) -> Fault:
+    message = f"the derivative of {place} is taken with {number(other)} where its constant is {number(value)}"
+    hooks = {node.index: _with_other_constant(which, other) for node in place.nodes}
+    code = "wrong-scale" if place.name in ("mul", "div") else "different-function"
+    scaled = (lambda constant: _with_constant(place, which, value, constant)) if fitting else None
+    return Fault(code, message, place.site, 1.35, hooks, scaled=scaled)
+
+
+def _is_affine(tape: Tape, node: Node, which: int) -> bool:
+    """Whether a derivative is a multiple of a constant, and what does not depend on it: so it is with slopes."""
+    ones = [torch.ones_like(tape.values[value]) for value in node.outputs]
+    try:
+        low, middle, high = (tape.vjp(other_constant(node, which, one), ones, at={})[0] for one in (0.0, 0.5, 1.0))
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    if low is None or middle is None or high is None or bool((low == high).all()):
+        return False
+    return bool(torch.allclose(low + high, 2 * middle, rtol=1e-12, atol=0.0))
 
 
 def _constants_of_the_neighbour(place: Place, which: int) -> Iterator[Fault]:

@@ -1,0 +1,61 @@
+"""A constant of the forward pass, worked out from the loss: the one that gives the candidate's.
+
+A slope, a temperature, a keeping probability may be any number. Where only one constant is another, the loss tells it:
+the reference's loss, as a function of that constant, has to be the candidate's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from gradproof.case import Case
+from gradproof.diagnosis.fault import Fault, constants_of, replaced, with_constant
+from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.report import number
+
+STEPS = 25  # of the search for a root
+CLOSE = 1e-9  # how near a constant has to be to a short decimal for that to be meant
+
+
+def faults(survey: Survey, case: Case) -> Iterator[Fault]:
+    """For each constant that another number could stand for: the number that gives the candidate's loss."""
+    for place in survey.all_places:
+        for which, value in constants_of(place):
+            other = _solved(survey, case, place, which, value)
+            if other is not None and abs(other - value) > CLOSE * max(abs(value), abs(other)):
+                message = f"the constant of {place} is {number(other)} instead of {number(value)}"
+                yield replaced("different-function", message, place, 1.45, with_constant(which, other))
+
+
+def _solved(survey: Survey, case: Case, place: Place, which: int, value: float) -> float | None:
+    """The constant that gives the candidate's loss, by the secant method; None where none is found."""
+    assert case.loss is not None
+    wanted = case.loss
+
+    def missing(constant: float) -> float:
+        replacement = with_constant(which, constant)
+        other = survey.tape.replay({node.index: replacement for node in place.nodes})
+        return np.nan if other is None else other.loss() - wanted
+
+    found = _root(missing, value, 1e-14 * abs(wanted))
+    if found is None:
+        return None
+    short = float(f"{found:.8g}")
+    return short if abs(short - found) <= CLOSE * abs(found) else found
+
+
+def _root(function: Callable[[float], float], start: float, close: float) -> float | None:
+    """A root near a start; None where the search leads nowhere."""
+    one, other = start, 1.1 * start if start else 0.1
+    low, high = function(one), function(other)
+    for _ in range(STEPS):
+        if not (np.isfinite(low) and np.isfinite(high)) or low == high:
+            return None
+        one, other = other, other - high * (other - one) / (high - low)
+        low, high = high, function(other)
+        if abs(high) <= close or abs(other - one) <= 1e-15 * abs(other):
+            return other
+    return None
