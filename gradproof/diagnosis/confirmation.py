@@ -55,13 +55,14 @@ def fresh_case(case: Case) -> Case | None:
     params = {name: _redrawn(value, rng) for name, value in case.problem.params.items()}
     data = tuple(_redrawn_data(one, rng) for one in case.problem.data)
     for other in (replace(case.problem, params=params, data=data), replace(case.problem, params=params)):
-        found = _answered(case, other)
+        found = answered(case, other)
         if found is not None:
             return found
     return None
 
 
-def _answered(case: Case, problem: Problem) -> Case | None:
+def answered(case: Case, problem: Problem) -> Case | None:
+    """The comparison on another problem; None where one of the two sides does not take it."""
     answer = case.ask(problem)
     if answer is None or case.reference is None:
         return None

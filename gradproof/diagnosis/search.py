@@ -35,6 +35,7 @@ from gradproof.diagnosis import (
     samples,
     scalings,
     sequences,
+    shorter,
     slips,
     summands,
     weight_decay,
@@ -63,6 +64,7 @@ FIRST, MOST = 16, 256  # rules that are looked at together: few where one of the
 PLAIN = 22.1  # the rank of an explanation by two rules up to which no other array is looked for
 FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
 MOST_FITTING = 40  # other arrays that are tried in full
+FEWER_SHARE = 0.25  # of the time, for the same over fewer steps
 BEAM = 6  # partial explanations that are followed up
 
 Family = Callable[[Survey], Iterator[Fault]]
@@ -103,20 +105,34 @@ class Clock:
     started: float = field(default_factory=time.perf_counter)
     told: bool = False
     cut: bool = False
+    share: float = 1.0  # of the time, that the part of the search at hand may take
     broken_off: str = ""  # the error that ended a part of the search
+
+    def spent(self) -> float:
+        return time.perf_counter() - self.started
 
     def past(self, share: float) -> bool:
         """Whether this share of the time is spent."""
-        return time.perf_counter() - self.started > share * self.seconds
+        return self.spent() > share * self.seconds
 
     def over(self) -> bool:
-        spent = time.perf_counter() - self.started
+        spent = self.spent()
         if spent > 2.0 and not self.told:
             self.told = True
             line = f"gradproof: searching for the mistake (up to {self.seconds:g} s) ..."
             print(line, file=sys.__stderr__, flush=True)
         self.cut = self.cut or spent > self.seconds
-        return self.cut
+        return self.cut or spent > self.share * self.seconds
+
+    @contextlib.contextmanager
+    def part(self, share: float) -> Iterator[None]:
+        """Within it, the time is over once this share of it more is spent."""
+        before = self.share
+        self.share = min(before, self.spent() / self.seconds + share)
+        try:
+            yield
+        finally:
+            self.share = before
 
 
 @dataclass(frozen=True)
@@ -169,12 +185,20 @@ class _Search:
     clock: Clock
     confirmed: Confirmation
     nothing: Explanation
+    whole: bool = True  # whether it may look at fewer steps
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        singles = list(self._on_top_of((), self._likely, self.order, self.shadows, hasty=True))
+        near = [fault for fault in self._likely if fault.rank <= REPEATED]
+        singles = self._singles(near)
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
+        over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
+        if over_fewer:
+            return over_fewer
+        limit = min((one.faults[0].rank + TIE for one in complete if len(one.faults) == 1), default=np.inf)
+        singles += self._singles([fault for fault in self._likely if REPEATED < fault.rank <= limit])
+        complete += [one for one in singles if one.complete and self.confirmed.holds(one) and one not in complete]
         if complete and min(one.cost for one in complete) < 2:
             return complete
         repeated = self._again_and_again(singles)
@@ -205,6 +229,9 @@ class _Search:
                 break
             complete = stage()
         return complete
+
+    def _singles(self, faults: Sequence[Fault]) -> list[Explanation]:
+        return list(self._on_top_of((), faults, self.order, self.shadows, hasty=True))
 
     @cached_property
     def _likely(self) -> list[Fault]:
@@ -257,6 +284,39 @@ class _Search:
         """Whether a rule is none of the likeliest, and what it does is told by a full run only."""
         shadows = self.shadows
         return shadows is not None and fault.rank > REPEATED and fault.local and shadows.of_none(fault)
+
+    def _over_fewer_steps(self) -> list[Explanation]:
+        """What the same comparison over fewer steps comes to; and one rule more, which acts between the steps."""
+        for case in shorter.cases(self.case) if self.whole else ():
+            states = self._as_over_fewer(case)
+            complete = [one for one in states if one.complete and self.confirmed.holds(one)]
+            for state in states if not complete else ():
+                above = None if self.shadows is None else self.shadows.after(state.faults)
+                if self.clock.over() or above is None:
+                    break
+                left = [name for name in self.order if name not in state.matched]
+                found = self._on_top_of(state.faults, self._likely, left, above, hasty=True)
+                complete += [one for one in found if one.complete and self.confirmed.holds(one)]
+            if complete:
+                return complete
+        return []
+
+    def _as_over_fewer(self, case: Case) -> list[Explanation]:
+        """What explains the comparison over fewer steps, with the same rules broken in the whole of it."""
+        assert case.tape is not None
+        assert case.reference is not None
+        nothing = evaluate(case, None, ())
+        assert nothing is not None
+        model = Model(case.reference, case.problem, case.tape)
+        inner = _Search(case, model, self.clock, Confirmation(case), nothing, whole=False)
+        with self.clock.part(FEWER_SHARE):
+            found = sorted(inner.found(), key=lambda one: one.rank)
+        states = []
+        for one in found[:BEAM]:
+            for faults in shorter.counterparts(one.faults, self._likely):
+                made = evaluate(self.case, self.model, faults)
+                states += [made] if made is not None else []
+        return sorted(states, key=lambda one: (not one.complete, -len(one.matched), one.rank))[:BEAM]
 
     def _far_fetched(self, singles: list[Explanation]) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely. `singles` grows."""
