@@ -32,7 +32,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
         last = [-1] if len(counts) > 1 else []  # what is newest in a list that grows
         for position in [*range(min(counts)), *last]:
             if _is_junction(tape, place.model, position):
-                yield from _of_route(tape, place, position, carried(tape, starts, place.model, position))
+                in_time = survey.pool.in_time(len(place.nodes)) and carried(tape, starts, place.model, position)
+                yield from _of_route(tape, place, position, in_time)
                 yield from _by_scalars(tape, place, position, scalars)
 
 
@@ -176,7 +177,7 @@ def _scaled_route(
 def _rank(words: str) -> float:
     if not words:
         return 1.0
-    return 1.1 if words.startswith(", each") else 1.3
+    return 1.0 if words.startswith(", each") else 1.3
 
 
 def scale_route(position: int, constant: float) -> NodeHook:

@@ -30,7 +30,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
             for words, chosen in _subsets(place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.2 if "but" in words else 1.3
                 own = place.name if single and not place.model.constants else ""
-                rules = _rules(name, own, others=len(chosen) == len(regions))
+                rules = _rules(name, own, others=len(chosen) == len(regions), spelled_out=not single)
                 for code, message, rule, more in rules:
                     values = value_hooks((region.start, in_region(region, rule)) for region in chosen)
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
@@ -104,7 +104,7 @@ def in_region(region: Region, rule: RegionRule) -> ValueHook:
     return hook
 
 
-def _rules(name: str, operation: str, others: bool) -> Iterator[tuple[str, str, RegionRule, float]]:
+def _rules(name: str, operation: str, others: bool, spelled_out: bool) -> Iterator[tuple[str, str, RegionRule, float]]:
     yield "missing-derivative", f"the derivative of {name} is left out of the chain rule", _skip, 0.0
     yield "extra-derivative", f"the derivative of {name} is applied twice", _twice, 0.0
     at_output = f"the derivative of {name} is taken at its output instead of its input"
@@ -115,7 +115,8 @@ def _rules(name: str, operation: str, others: bool) -> Iterator[tuple[str, str, 
     for other, function in FUNCTIONS.items() if others else ():
         if other not in (operation, "identity"):
             message = f"the derivative of {name} is that of another function, `{other}`"
-            yield "different-function", message, _other_derivative(function), 0.15 if other in COMMON else 0.25
+            rank = 0.25 if other not in COMMON else 0.02 if spelled_out else 0.15  # sooner than a branch left out
+            yield "different-function", message, _other_derivative(function), rank
     for other in ("sigmoid", "tanh") if others and operation not in BY_OUTPUT else ():
         message = f"the derivative of {name} is that of another function, `{other}` as it is in terms of its output"
         yield "different-function", message, _formula_of_input(BY_OUTPUT[other]), 0.16
