@@ -171,6 +171,7 @@ def _scaled_route(
         code = "wrong-scale"
         message = f"what flows back through {place} to {source} is {number(constant)} times the right{words}"
     rank = _rank(words) - 0.01 * (constant == 0.0)  # told before a derivative whose loss comes to the same
+    rank += 0.03 * (of_parameter and words.startswith(", each"))  # after the contribution of one step, if that is zero
     return Fault(code, message, place.site, rank, hooks, scaled=scaled if constant == 0.0 else None)
 
 

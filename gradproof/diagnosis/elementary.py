@@ -44,6 +44,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 # Those whose derivatives are known by heart, and so come to mind in place of another's.
 COMMON = ("sigmoid", "tanh", "relu", "leaky_relu, slope 0.01", "softplus", "exp", "sin", "cos", "abs", "square")
+# Those of straight pieces: where a function is written out as branches, one of these is no coincidence.
+KINKED = ("relu", "leaky_relu, slope 0.01", "abs")
 # What may be taken of a result besides: everything that may stand in a function's place, and two more.
 MORE: dict[str, Callable[[Tensor], Tensor]] = {"one minus": lambda z: 1 - z, "minus": torch.neg}
 

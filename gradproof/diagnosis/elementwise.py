@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, derivative
+from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, KINKED, derivative
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
@@ -115,7 +115,7 @@ def _rules(name: str, operation: str, others: bool, spelled_out: bool) -> Iterat
     for other, function in FUNCTIONS.items() if others else ():
         if other not in (operation, "identity"):
             message = f"the derivative of {name} is that of another function, `{other}`"
-            rank = 0.25 if other not in COMMON else 0.02 if spelled_out else 0.15  # sooner than a branch left out
+            rank = 0.02 if spelled_out and other in KINKED else 0.15 if other in COMMON else 0.25
             yield "different-function", message, _other_derivative(function), rank
     for other in ("sigmoid", "tanh") if others and operation not in BY_OUTPUT else ():
         message = f"the derivative of {name} is that of another function, `{other}` as it is in terms of its output"

@@ -194,7 +194,7 @@ class _Search:
         singles = self._singles(near)
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
         over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
-        if over_fewer:
+        if any(one.cost < 2 for one in over_fewer):
             return over_fewer
         limit = min((one.faults[0].rank + TIE for one in complete if len(one.faults) == 1), default=np.inf)
         singles += self._singles([fault for fault in self._likely if REPEATED < fault.rank <= limit])
@@ -212,6 +212,7 @@ class _Search:
             singles += others
         stages: tuple[Callable[[], list[Explanation]], ...] = (
             lambda: self._far_fetched(singles),
+            lambda: over_fewer,
             self._fitted_constants,
             lambda: self._outwards(singles, np.inf),
             self._other_factors_on_top,
@@ -228,7 +229,7 @@ class _Search:
             if complete or self.clock.over():
                 break
             complete = stage()
-        return complete
+        return complete or over_fewer
 
     def _singles(self, faults: Sequence[Fault]) -> list[Explanation]:
         return list(self._on_top_of((), faults, self.order, self.shadows, hasty=True))
