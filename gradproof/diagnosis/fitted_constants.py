@@ -24,14 +24,13 @@ def faults(survey: Survey, case: Case) -> Iterator[Fault]:
     """For each constant that another number could stand for: the number that gives the candidate's loss."""
     for place in survey.all_places:
         for which, value in constants_of(place):
-            other = _solved(survey, case, place, which, value)
-            if other is not None and abs(other - value) > CLOSE * max(abs(value), abs(other)):
+            for other in _solutions(survey, case, place, which, value):
                 message = f"the constant of {place} is {number(other)} instead of {number(value)}"
                 yield replaced("different-function", message, place, 1.45, with_constant(which, other))
 
 
-def _solved(survey: Survey, case: Case, place: Place, which: int, value: float) -> float | None:
-    """The constant that gives the candidate's loss, by the secant method; None where none is found."""
+def _solutions(survey: Survey, case: Case, place: Place, which: int, value: float) -> list[float]:
+    """The constants that give the candidate's loss, as far as the secant method leads to them from near and far."""
     assert case.loss is not None
     wanted = case.loss
 
@@ -40,11 +39,15 @@ def _solved(survey: Survey, case: Case, place: Place, which: int, value: float) 
         other = survey.tape.replay({node.index: replacement for node in place.nodes})
         return np.nan if other is None else other.loss() - wanted
 
-    found = _root(missing, value, 1e-14 * abs(wanted))
-    if found is None:
-        return None
-    short = float(f"{found:.8g}")
-    return short if abs(short - found) <= CLOSE * abs(found) else found
+    found: list[float] = []
+    for start in dict.fromkeys((value, value / 4, 4 * value, 0.0)):
+        root = _root(missing, start, 1e-13 * abs(wanted))
+        if root is not None:
+            short = float(f"{root:.8g}")
+            root = short if abs(short - root) <= CLOSE * abs(root) else root
+            if not any(abs(root - one) <= CLOSE * abs(one) for one in [value, *found]):
+                found.append(root)
+    return found
 
 
 def _root(function: Callable[[float], float], start: float, close: float) -> float | None:
@@ -53,9 +56,9 @@ def _root(function: Callable[[float], float], start: float, close: float) -> flo
     low, high = function(one), function(other)
     for _ in range(STEPS):
         if not (np.isfinite(low) and np.isfinite(high)) or low == high:
-            return None
+            break
         one, other = other, other - high * (other - one) / (high - low)
         low, high = high, function(other)
-        if abs(high) <= close or abs(other - one) <= 1e-15 * abs(other):
-            return other
-    return None
+        if high == 0.0:
+            break
+    return other if abs(high) <= close else None

@@ -1,0 +1,174 @@
+"""Loops: over the layers of a network, each of another size, and over time, where mistakes act on each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gradproof import compare_gradients
+
+
+def layers_problem():
+    rng = np.random.default_rng(0)
+    sizes = (4, 6, 5, 3)
+    params = {}
+    for i, (rows, columns) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+        params |= {f"W{i}": rng.normal(size=(rows, columns)) * 0.7, f"b{i}": rng.normal(size=columns)}
+    return params, (rng.normal(size=(7, 4)), rng.normal(size=(7, 3)))
+
+
+def layers(params, x, y, slope=0.3):
+    h = x
+    for i in (1, 2, 3):
+        h = F.leaky_relu(torch.tanh(h @ params[f"W{i}"] + params[f"b{i}"]), slope)
+    return F.mse_loss(h, y)
+
+
+def layers_by_hand(params, x, y, slope=0.3, slope_back=0.3):
+    given, h = [], x
+    for i in (1, 2, 3):
+        z = h @ params[f"W{i}"] + params[f"b{i}"]
+        a = np.tanh(z)
+        given.append((h, a))
+        h = np.where(a > 0, a, slope * a)
+    loss, dh, grads = np.mean((h - y) ** 2), 2 * (h - y) / y.size, {}
+    for i in (3, 2, 1):
+        h, a = given[i - 1]
+        dz = dh * np.where(a > 0, 1, slope_back) * (1 - a**2)
+        grads[f"W{i}"], grads[f"b{i}"] = h.T @ dz, dz.sum(axis=0)
+        dh = dz @ params[f"W{i}"].T
+    return loss, grads
+
+
+def only_finding(candidate, reference, params, data):
+    (finding,) = compare_gradients(candidate, reference, params, *data).findings
+    return finding
+
+
+def told_of_layers(**mistake):
+    params, data = layers_problem()
+    return only_finding(lambda p, *d: layers_by_hand(p, *d, **mistake), layers, params, data)
+
+
+def test_another_array_in_every_layer_of_its_own_size():
+    rng = np.random.default_rng(1)
+    masks = [rng.normal(size=(7, size)) for size in (6, 5, 3)]
+
+    def gated(params, x, y, *masks):
+        h = x
+        for i, mask in enumerate(masks, 1):
+            h = F.softplus(h @ params[f"W{i}"] + params[f"b{i}"]) * mask
+        return F.mse_loss(h, y)
+
+    def by_hand(params, x, y, *masks):
+        given, h = [], x
+        for i, mask in enumerate(masks, 1):
+            given.append(h)
+            h = np.logaddexp(0, h @ params[f"W{i}"] + params[f"b{i}"]) * mask
+        given.append(h)
+        loss, dh, grads = np.mean((h - y) ** 2), 2 * (h - y) / y.size, {}
+        for i, mask in reversed(list(enumerate(masks, 1))):
+            dz = dh * mask / (1 + np.exp(-mask))  # the slope at the mask
+            grads[f"W{i}"], grads[f"b{i}"] = given[i - 1].T @ dz, dz.sum(axis=0)
+            dh = dz @ params[f"W{i}"].T
+        return loss, grads
+
+    params, data = layers_problem()
+    finding = only_finding(by_hand, gated, params, (*data, *masks))
+    assert finding.code == "wrong-operand"
+    assert "is taken at another array" in finding.message
+
+
+@pytest.mark.parametrize("slope", [0.07, 0.55])
+def test_any_slope_on_the_way_back_is_found(slope):
+    finding = told_of_layers(slope_back=slope)
+    assert finding.code == "different-function"
+    assert f"is taken with {slope} where its constant is 0.3" in finding.message
+
+
+def test_any_constant_is_found_where_the_loss_tells_it():
+    finding = told_of_layers(slope=0.123, slope_back=0.123)
+    assert finding.code == "different-function"
+    assert "is 0.123 instead of 0.3" in finding.message
+
+
+def text_problem():
+    rng = np.random.default_rng(0)
+    params = {
+        "E": rng.normal(size=(5, 3)),
+        "W": rng.normal(size=(7, 4)) * 0.6,
+        "b": rng.normal(size=4) * 0.5,
+        "V": rng.normal(size=(4, 2)),
+    }
+    words = rng.integers(0, 5, size=(6, 5))
+    words[1, 0] = words[0, 0]  # twice at one step
+    lengths = np.array([5, 3, 4, 2, 5, 3])
+    return params, (words, lengths, rng.normal(size=(6, 4)), rng.normal(size=(6, 5, 2)))
+
+
+def text(params, words, lengths, h0, y):
+    """A recurrent network on [h, x], squared errors over the words that count."""
+    x, h, losses = F.embedding(words, params["E"]), h0, []
+    for t in range(words.shape[1]):
+        h = torch.tanh(torch.cat([h, x[:, t]], 1) @ params["W"] + params["b"])
+        error = torch.sigmoid(h @ params["V"]) - y[:, t]
+        losses.append((error**2).sum(1) * (t < lengths))
+    return torch.stack(losses).sum() / torch.clamp(lengths, max=words.shape[1]).sum()
+
+
+def text_by_hand(params, words, lengths, h0, y, mistakes=()):
+    n, T = words.shape
+    H, x, h = h0.shape[1], params["E"][words], [h0]
+    mask = np.arange(T) < lengths[:, None]
+    weight = mask / mask.sum()
+    if "each alone" in mistakes:
+        weight = mask / mask.sum(axis=1, keepdims=True) / n
+    for t in range(T):
+        h.append(np.tanh(np.hstack([h[t], x[:, t]]) @ params["W"] + params["b"]))
+    out = 1 / (1 + np.exp(-(np.stack(h[1:], axis=1) @ params["V"])))
+    loss = np.sum(weight[..., None] * (out - y) ** 2)
+    grads = {name: np.zeros_like(value) for name, value in params.items()}
+    dh_next = np.zeros_like(h0)
+    for t in reversed(range(T)):
+        do = 2 * weight[:, t, None] * (out[:, t] - y[:, t])
+        do = do if "sigmoid'" in mistakes else do * out[:, t] * (1 - out[:, t])
+        grads["V"] += h[t + 1].T @ do
+        dh = do @ params["V"].T + ("carry" not in mistakes) * dh_next
+        dz = dh * (1 - h[t + 1] ** 2)
+        dz = dz if "tanh'" not in mistakes else dh
+        grads["W"] += np.hstack([h[t], x[:, t]]).T @ dz
+        grads["b"] += dz.sum(axis=0)
+        dj = dz @ params["W"].T
+        dh_next, dx = dj[:, :H], dj[:, H:]
+        if "cut" in mistakes:
+            dx, dh_next = dj[:, : dx.shape[1]], dj[:, dx.shape[1] :]
+        if "overwritten" in mistakes:
+            grads["E"][words[:, t]] += dx
+        else:
+            np.add.at(grads["E"], words[:, t], dx)
+    return loss, grads
+
+
+def test_text_by_hand_is_right():
+    params, data = text_problem()
+    assert compare_gradients(text_by_hand, text, params, *data).ok
+
+
+@pytest.mark.parametrize(
+    ("mistakes", "codes", "words"),
+    [
+        (("cut",), {"wrong-operand"}, "stood in each other's place"),
+        (("overwritten",), {"overwritten"}, "slices along axis 1 of the indices"),
+        (("each alone",), {"wrong-reduction"}, "worked out by itself, and these are averaged"),
+        (("cut", "tanh'"), {"wrong-operand", "missing-derivative"}, ""),
+        (("carry", "tanh'"), {"truncated-in-time", "missing-derivative"}, ""),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_is_told_of_a_loop_over_time(mistakes, codes, words):
+    params, data = text_problem()
+    report = compare_gradients(lambda p, *d: text_by_hand(p, *d, mistakes), text, params, *data)
+    assert {finding.code for finding in report.findings} == codes
+    assert words in report.findings[0].message
