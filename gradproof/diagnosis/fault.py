@@ -36,6 +36,7 @@ class Fault:
     forward: Mapping[int, Replacement] = field(default_factory=dict)
     rewired: Mapping[int, Mapping[int, int]] = field(default_factory=dict)  # other values for some inputs, by position
     inputs: Callable[[Problem], Problem | None] | None = None
+    in_both: bool = False  # whether other inputs are those of the loss as well as of the gradient
     custom: Callable[[Model], tuple[Arrays, float] | None] | None = None  # a run of its own, with no other fault
     besides: tuple[str, str] | None = None  # the code and the message of a second mistake that comes with it
     scaled: Callable[[float], Fault | None] | None = None  # the same fault with a constant, where it has one
@@ -47,7 +48,7 @@ class Fault:
     @property
     def consistent(self) -> bool:
         """Whether it is another forward pass, to which the gradient belongs."""
-        return bool(self.forward or self.rewired)
+        return bool(self.forward or self.rewired or self.in_both)
 
     @property
     def local(self) -> bool:

@@ -29,6 +29,7 @@ from gradproof.diagnosis import (
     loops,
     operands,
     operators,
+    other_inputs,
     products,
     reductions,
     resampling,
@@ -89,6 +90,7 @@ FAMILIES: tuple[Family, ...] = (
     layout.faults,
     scalings.faults,
     inputs.faults,
+    other_inputs.faults,
     samples.faults,
     sequences.faults,
     functions.faults,
@@ -378,11 +380,22 @@ class _Search:
         case = self.case
         if not fault.consistent or case.loss is None or case.loss_is_right:
             return True
-        other = self.model.tape.replay(fault.forward, fault.rewired)
-        if other is None:
+        loss = self._loss_with(fault)
+        if loss is None:
             return False
-        loss = other.loss()
         return case.agrees("", case.loss, loss) or bool(loss and named(case.loss / loss, case.problem) is not None)
+
+    def _loss_with(self, fault: Fault) -> float | None:
+        """The loss of another forward pass, or of the same on other inputs; None where it cannot be had."""
+        if fault.custom is not None:
+            found = fault.custom(self.model)
+            return None if found is None else found[1]
+        if fault.inputs is not None:
+            problem = fault.inputs(self.case.problem)
+            answer = None if problem is None else self.model.answer(problem)
+            return None if answer is None else answer.loss
+        other = self.model.tape.replay(fault.forward, fault.rewired)
+        return None if other is None else other.loss()
 
     def _outwards(self, singles: list[Explanation], limit: float) -> list[Explanation]:
         """Explain what is nearest to the loss, keep what explains it, and go on from there with rules up to a rank."""
