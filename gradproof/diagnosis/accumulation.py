@@ -26,6 +26,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
     for place in places:
         yield from _repeated_indices(tape, place)
         yield from _overlapping_windows(tape, place)
+        if place.name == "convolution":
+            yield from _single_windows(tape, place)
 
 
 def _single_uses(tape: Tape) -> Iterator[Fault]:
@@ -127,7 +129,6 @@ def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
             message += f" to {target} is kept"
             values = {table: _assigned_at_all_steps(place.nodes[::-order])}
             yield Fault("overwritten", message, place.site, 1.1, values=values)
-    yield from _other_indices(tape, place, target)
 
 
 def _within_each(tape: Tape, place: Place, target: str) -> Iterator[Fault]:
@@ -178,41 +179,6 @@ def _assigned_at_all_steps(nodes: Sequence[Node]) -> ValueHook:
     return hook
 
 
-def _other_indices(tape: Tape, place: Place, target: str) -> Iterator[Fault]:
-    """What flows back goes to the rows of another array of indices of the same shape, or of the steps around."""
-    if any(len(node.inputs) != 2 for node in place.nodes):
-        return
-    own = [node.inputs[1] for node in place.nodes]
-    rows: dict[tuple[int, ...], str] = {}
-    if len(set(own)) > 1:
-        rows[(*own[1:], own[-1])], rows[(own[0], *own[:-1])] = "those of the step after", "those of the step before"
-    used: dict[tuple[int, str], list[int]] = {}
-    for node in tape.nodes:
-        for value in node.inputs:
-            used.setdefault((node.site.line, node.name), []).append(value)
-    for name, value in tape.data.items():
-        if _is_index(tape, value, own[-1]):
-            rows.setdefault((value,) * len(own), f"those of {name}")
-    for (line, name), values in used.items():
-        steps = [one for one in values if _is_index(tape, one, own[-1])]
-        if len(steps) == len(own):
-            rows.setdefault(tuple(steps), f"those that `{name}` (line {line}) takes")
-    for row, words in rows.items():
-        if row != tuple(own):
-            message = f"what flows back through {place} goes to other rows of {target}: to {words}"
-            hooks = {node.index: _to_rows_of(value) for node, value in zip(place.nodes, row, strict=True)}
-            yield Fault("wrong-operand", message, place.site, 1.4, hooks)
-
-
-def _is_index(tape: Tape, value: int, like: int) -> bool:
-    one, other = tape.values[value], tape.values[like]
-    return not one.dtype.is_floating_point and one.dtype == other.dtype and one.shape == other.shape
-
-
-def _to_rows_of(value: int) -> NodeHook:
-    return lambda tape, node, grads, totals: tape.vjp(node, grads, at={1: tape.values[value]})
-
-
 def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
     """A convolution or pooling whose windows overlap: what they send back is assigned where it should be added."""
     node = place.nodes[0]
@@ -223,6 +189,36 @@ def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
     for order in (1, -1):
         hooks = {one.index: _windows_assigned(order) for one in place.nodes}
         yield Fault("overwritten", message, place.site, 1.2, hooks)
+
+
+def _single_windows(tape: Tape, place: Place) -> Iterator[Fault]:
+    """The filters of a convolution: what one window contributes to them in place of the sum over all of them."""
+    if place.model.inputs[1] not in tape.differentiable:
+        return
+    target = origin(tape, place.nodes[-1], 1)
+    for samples, which in ((False, ""), (True, " of the last sample")):
+        message = f"the gradient of {target} is what the last window{which} contributes alone, not the sum over all"
+        for given in (False, True):  # windows are counted by where they end, or by where they start
+            hooks = {node.index: _of_last_window(samples, given) for node in place.nodes}
+            yield Fault("overwritten", message, place.site, 1.2, hooks)
+
+
+def _of_last_window(last_sample: bool, given: bool) -> NodeHook:
+    def only_last(array: Tensor) -> Tensor:
+        found = torch.zeros_like(array)
+        last = (slice(-1, None) if last_sample else slice(None), slice(None), *[slice(-1, None)] * (array.dim() - 2))
+        found[last] = array[last]
+        return found
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is not None and given:
+            found[1] = tape.vjp(node, grads, at={0: only_last(tape.values[node.inputs[0]])})[1]
+        elif grad is not None:
+            found[1] = tape.vjp(node, [only_last(grad)])[1]
+        return found
+
+    return hook
 
 
 def _windows_assigned(order: int) -> NodeHook:

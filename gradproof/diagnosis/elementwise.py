@@ -10,7 +10,7 @@ from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, KINKED,
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
-from gradproof.diagnosis.regions import Region, elementwise_regions
+from gradproof.diagnosis.regions import Region, elementwise_regions, scalings
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
@@ -34,6 +34,16 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 for code, message, rule, more in rules:
                     values = value_hooks((region.start, in_region(region, rule)) for region in chosen)
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
+
+
+def scaling_faults(survey: Survey) -> Iterator[Fault]:
+    """For each expression that multiplies and divides more than once, as dropout does: all of it left out."""
+    for place in survey.places:
+        for regions in scalings(survey.tape, place):
+            for words, chosen in _subsets(place, regions):
+                values = value_hooks((region.start, in_region(region, _skip)) for region in chosen)
+                message = f"all factors of {place} are left out on the way back{words}"
+                yield Fault("missing-derivative", message, place.site, 1.2, values=values)
 
 
 def elsewhere_faults(survey: Survey) -> Iterator[Fault]:

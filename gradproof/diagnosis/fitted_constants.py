@@ -7,11 +7,13 @@ the reference's loss, as a function of that constant, has to be the candidate's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
 from gradproof.case import Case
-from gradproof.diagnosis.fault import Fault, constants_of, replaced, with_constant
+from gradproof.diagnosis.fault import Fault, Replacement, constants_of, replaced, with_constant
+from gradproof.diagnosis.places import FUNCTIONS as ELEMENTARY
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
@@ -21,31 +23,56 @@ CLOSE = 1e-9  # how near a constant has to be to a short decimal for that to be 
 
 
 def faults(survey: Survey, case: Case) -> Iterator[Fault]:
-    """For each constant that another number could stand for: the number that gives the candidate's loss."""
+    """For each constant that another number could stand for: the number that gives the candidate's loss.
+
+    And for each activation: what is added to its input, or what that is multiplied with, where the reference does not.
+    """
     for place in survey.all_places:
         for which, value in constants_of(place):
-            for other in _solutions(survey, case, place, which, value):
+            for other in _solutions(survey, case, place, partial(with_constant, which), value):
                 message = f"the constant of {place} is {number(other)} instead of {number(value)}"
                 yield replaced("different-function", message, place, 1.45, with_constant(which, other))
+    for place in survey.places:
+        for words, change, neutral in CHANGES if place.name in ELEMENTARY else ():
+            for other in _solutions(survey, case, place, change, neutral):
+                if other == float(f"{other:.3g}"):  # a number that somebody would write
+                    message = f"the input of {place} is {words.format(number(other))}"
+                    yield replaced("different-function", message, place, 1.5, change(other))
 
 
-def _solutions(survey: Survey, case: Case, place: Place, which: int, value: float) -> list[float]:
+def _plus(constant: float) -> Replacement:
+    return lambda node, inputs, values: node.run([inputs[0] + constant, *inputs[1:]])
+
+
+def _times(constant: float) -> Replacement:
+    return lambda node, inputs, values: node.run([inputs[0] * constant, *inputs[1:]])
+
+
+CHANGES: tuple[tuple[str, Callable[[float], Replacement], float], ...] = (
+    ("made larger by {}", _plus, 0.0),
+    ("multiplied with {}", _times, 1.0),
+)
+
+
+def _solutions(
+    survey: Survey, case: Case, place: Place, change: Callable[[float], Replacement], value: float
+) -> list[float]:
     """The constants that give the candidate's loss, as far as the secant method leads to them from near and far."""
     assert case.loss is not None
     wanted = case.loss
 
     def missing(constant: float) -> float:
-        replacement = with_constant(which, constant)
+        replacement = change(constant)
         other = survey.tape.replay({node.index: replacement for node in place.nodes})
         return np.nan if other is None else other.loss() - wanted
 
     found: list[float] = []
-    for start in dict.fromkeys((value, value / 4, 4 * value, 0.0)):
+    for start in dict.fromkeys((value, value / 4, 4 * value, 0.0, 1.0)):
         root = _root(missing, start, 1e-13 * abs(wanted))
         if root is not None:
             short = float(f"{root:.8g}")
             root = short if abs(short - root) <= CLOSE * abs(root) else root
-            if not any(abs(root - one) <= CLOSE * abs(one) for one in [value, *found]):
+            if not any(abs(root - one) <= CLOSE * max(abs(one), 1e-3) for one in [value, *found]):
                 found.append(root)
     return found
 

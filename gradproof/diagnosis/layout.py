@@ -94,18 +94,55 @@ def _to_index(dim: int, index: int) -> NodeHook:
 
 
 def _of_view(tape: Tape, place: Place) -> Iterator[Fault]:
-    """An array given another shape: what flows back has its axes in another order before it is given the old one."""
-    shape = tape.values[place.model.outputs[0]].shape
-    for i, j in combinations(range(len(shape)), 2) if len(shape) <= 4 else ():
-        if shape[i] > 1 and shape[j] > 1:
-            message = f"what flows back through {place} has its axes {i} and {j} exchanged before it is reshaped"
-            hooks = {node.index: _exchanged_first(i, j) for node in place.nodes}
+    """An array given another shape: its axes in another order before or after that, on the way back.
+
+    So it is with channels that are taken to come last: (n, c, h, w) flattened as (n, h, w, c), and the reverse.
+    """
+    before, after = (tape.values[value].shape for value in (place.model.inputs[0], place.model.outputs[0]))
+    for order in _orders(len(after)):
+        if any(after[i] > 1 for i in _moved(order)):
+            message = f"what flows back through {place} has its axes in the order {order} before it is reshaped"
+            hooks = {node.index: _permuted_first(order) for node in place.nodes}
             yield Fault("wrong-operand", message, place.site, 1.45, hooks)
+    for order in _orders(len(before)) if len(after) < len(before) else ():
+        if any(before[i] > 1 for i in _moved(order)):
+            message = f"what flows back through {place} is given its old shape as if the axes of that were in the order"
+            hooks = {node.index: _permuted_after(order) for node in place.nodes}
+            yield Fault("wrong-operand", f"{message} {order}", place.site, 1.45, hooks)
 
 
-def _exchanged_first(i: int, j: int) -> NodeHook:
+def _orders(dims: int) -> Iterator[tuple[int, ...]]:
+    """Other orders of axes: each two exchanged, and all those that leave the first where it is."""
+    if not 2 <= dims <= 4:
+        return
+    exchanged = [_exchanged(dims, i, j) for i, j in combinations(range(dims), 2)]
+    yield from dict.fromkeys((*exchanged, *((0, *rest) for rest in list(permutations(range(1, dims)))[1:])))
+
+
+def _exchanged(dims: int, i: int, j: int) -> tuple[int, ...]:
+    order = list(range(dims))
+    order[i], order[j] = j, i
+    return tuple(order)
+
+
+def _moved(order: tuple[int, ...]) -> list[int]:
+    return [i for i, axis in enumerate(order) if i != axis]
+
+
+def _permuted_first(order: tuple[int, ...]) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         like = tape.values[node.inputs[0]]
-        return [None if grads[0] is None else grads[0].transpose(i, j).reshape(like.shape)]
+        return [None if grads[0] is None else grads[0].permute(order).reshape(like.shape)]
+
+    return hook
+
+
+def _permuted_after(order: tuple[int, ...]) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        shape = tape.values[node.inputs[0]].shape
+        if grads[0] is None:
+            return [None]
+        back = [order.index(axis) for axis in range(len(order))]
+        return [grads[0].reshape([shape[axis] for axis in order]).permute(back)]
 
     return hook

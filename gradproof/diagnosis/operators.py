@@ -10,7 +10,7 @@ import torch
 from gradproof.diagnosis.constants import sizes
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, Replacement, constants_of, neighbours, replaced, with_constant
-from gradproof.diagnosis.places import VIEWS, Place, result_of_node
+from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
 from gradproof.tape import PARTS, Node, Tape, Tensor, ValueHook
@@ -19,7 +19,6 @@ OTHERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"+": torch.add, "-": to
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 PRODUCTS = ("mm", "bmm", "mv", "convolution")
 SWAPPED = ("sub", "div")
-LOOK_UPS = ("embedding", "index", "index_select", "gather")
 MOST_PARTS = 8  # of a split, of which each two are exchanged
 
 
@@ -60,8 +59,6 @@ def _of_place(survey: Survey, place: Place, known: Collection[int]) -> Iterator[
         yield replaced("flipped", message, place, 1.3, _filters_turned)
     if place.name in (*SYMBOLS, *PRODUCTS, "cat", "stack"):
         yield from _other_operands(survey, place)
-    if place.name in LOOK_UPS:
-        yield from _other_indices(survey, place)
     for position, value in enumerate(place.model.inputs):
         name = tape.name_of(value)
         if name is not None and value in tape.differentiable and place.name in (*SYMBOLS, *VIEWS, *PRODUCTS):
@@ -152,28 +149,6 @@ def _of_other_data(tape: Tape, place: Place) -> Iterator[Fault]:
         if value != own and tape.values[value].dtype == tape.values[own].dtype:
             rewired = {node.index: {0: value} for node in place.nodes}
             yield Fault("wrong-operand", f"{place} is taken of {name}", place.site, 1.45, rewired=rewired)
-
-
-def _other_indices(survey: Survey, place: Place) -> Iterator[Fault]:
-    """A look-up in a table: at other indices, those of another array of the same shape."""
-    tape, node = survey.tape, place.model
-    for position, own in enumerate(node.inputs[1:], 1):
-        index = tape.values[own]
-        name = origin(tape, node, position)
-        for value, other in enumerate(tape.values):
-            same = other.dtype == index.dtype and other.shape == index.shape and not index.is_floating_point()
-            if len(place.nodes) > 1 or not same or not _is_there(tape, node, value, index.shape) or other.equal(index):
-                continue
-            moved = any(
-                other.narrow(axis, lag, length - 1).equal(index.narrow(axis, 1 - lag, length - 1))
-                for axis, length in enumerate(index.shape)
-                for lag in (0, 1)
-                if length > 1 and axis != survey.problem.batch_axis
-            )
-            code = "shifted-in-time" if moved else "wrong-operand"
-            words = tape.name_of(value) or result_of_node(tape.nodes[tape.producer[value]])
-            message = f"{place} looks up the rows {words} in place of {name}"
-            yield Fault(code, message, place.site, 1.45, rewired={node.index: {position: value}})
 
 
 def _is_there(tape: Tape, node: Node, value: int | None, shape: torch.Size) -> bool:

@@ -10,6 +10,8 @@ from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal, result_of_node
 from gradproof.tape import Tape, Tensor
 
+NEARBY = 3  # operations from an array to others that may stand for it
+
 
 @dataclass(frozen=True)
 class Row:
@@ -64,23 +66,58 @@ class Pool:
                 inputs = tuple(node.inputs[position] for node in place.nodes)
                 known.setdefault(inputs, f"what goes into `{place.name}` (line {place.site.line})")
 
-    def fitting(self, place: Place, own: Sequence[int]) -> Iterator[Row]:
+    def fitting(self, place: Place, own: Sequence[int], needed: Sequence[bool] | None = None) -> Iterator[Row]:
         """The rows, other than its own, whose values have the shape and the kind of those in a place.
 
-        Also its own row and others one passage earlier and later, and square ones transposed.
+        Also its own row and others one passage earlier and later, and square ones transposed. Of passages that are not
+        `needed` any value will do.
         """
-        shapes = [self.tape.values[value].shape for value in own]  # those of layers in a loop differ
-        turned = [shape[:-2] + shape[-2:][::-1] for shape in shapes]
+        shapes = [
+            self.tape.values[value].shape if needed is None or needed[i] else None for i, value in enumerate(own)
+        ]  # those of layers in a loop differ
+        turned = [None if shape is None else shape[:-2] + shape[-2:][::-1] for shape in shapes]
         count = len(place.nodes)
         for name, number in self.constants.items():
             if self._fit((number,) * count, shapes) and any(number != one for one in own):
                 yield Row(name, (number,) * count)
-        for row, words in self.rows.get(count // place.copies, {}).items():
+        rows = self.rows.get(count // place.copies, {})
+        for row, words in rows.items():
             values = row * place.copies
             if values != tuple(own) and self._fit(values, shapes):
                 yield Row(words, values, self._shift(values, tuple(own)))
-            if len(shapes[-1]) >= 2 and self._fit(values, turned):
+            if len(self.tape.values[own[-1]].shape) >= 2 and self._fit(values, turned):
                 yield Row(f"the transpose of {words}", values, transposed=True)
+        for row, words in self._nearby(own).items():
+            if row not in rows and self._fit(row, shapes):
+                yield Row(words, row)
+
+    def _nearby(self, own: Sequence[int]) -> dict[tuple[int, ...], str]:
+        """In a loop of which not every passage does the same: some operations before or after the own."""
+        found: dict[tuple[int, ...], str] = {}
+        if len(set(own)) < 2:
+            return found
+        for move, words in ((self._before, "what it is made of"), (self._after, "what becomes of it")):
+            values = tuple(own)
+            for steps in range(1, NEARBY + 1):
+                values = tuple(move(value) for value in values)
+                many = f"{steps} operations" if steps > 1 else "one operation"
+                if values != tuple(own):
+                    found.setdefault(values, f"{words}, {many} {'back' if move == self._before else 'on'},")
+        return found
+
+    def _before(self, value: int) -> int:
+        maker = self.tape.producer.get(value)
+        node = None if maker is None else self.tape.nodes[maker]
+        same = node is not None and node.pointwise and self._fits(node.inputs[0], self.tape.values[value].shape)
+        return node.inputs[0] if node is not None and same else value
+
+    def _after(self, value: int) -> int:
+        shape = self.tape.values[value].shape
+        for index in self.tape.consumers.get(value, ()):
+            node = self.tape.nodes[index]
+            if node.pointwise and len(node.outputs) == 1 and self.tape.values[node.outputs[0]].shape == shape:
+                return node.outputs[0]
+        return value
 
     def _shift(self, values: tuple[int, ...], own: tuple[int, ...]) -> int:
         """1 where a row is the own one a step later, -1 where it is that of a step before."""
@@ -131,8 +168,9 @@ class Pool:
                         seen.add(value)
                         yield Row(f"{words}, at the {ordinal(k)} of the {count} times that it runs", (value,))
 
-    def _fit(self, values: Sequence[int], shapes: Sequence[Sequence[int]]) -> bool:
-        return all(self._fits(value, shape) for value, shape in zip(values, shapes, strict=True))
+    def _fit(self, values: Sequence[int], shapes: Sequence[Sequence[int] | None]) -> bool:
+        pairs = zip(values, shapes, strict=True)
+        return all(shape is None or self._fits(value, shape) for value, shape in pairs)
 
     def _fits(self, value: int, shape: Sequence[int]) -> bool:
         one = self.tape.values[value]

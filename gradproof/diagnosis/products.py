@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -134,14 +134,17 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
     for row in pool.shifted(place, own):
         message = f"in the gradient of {target}, each passage uses {factor} {row.words}"
         yield _substituted(place, position, row, message, 1.4)
-    for row in pool.fitting(place, own):
+    needed = [node.inputs[position] in tape.differentiable for node in place.nodes]
+    for row in pool.fitting(place, own, needed):
         message = f"in the gradient of {target}, {row.words} stands for {factor}"
-        yield _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed)
+        yield _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed, needed)
 
 
-def _substituted(place: Place, position: int, row: Row, message: str, rank: float) -> Fault:
-    pairs = zip(place.nodes, row.values, strict=True)
-    hooks = {node.index: with_operand(position, value, row.transposed) for node, value in pairs}
+def _substituted(
+    place: Place, position: int, row: Row, message: str, rank: float, needed: Sequence[bool] | None = None
+) -> Fault:
+    pairs = zip(place.nodes, row.values, needed or [True] * len(place.nodes), strict=True)
+    hooks = {node.index: with_operand(position, value, row.transposed) for node, value, here in pairs if here}
     return Fault(row.code, message, place.site, rank, hooks)
 
 

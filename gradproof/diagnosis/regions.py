@@ -94,6 +94,18 @@ def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]
             yield regions
 
 
+def scalings(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
+    """The expressions that end at a place and only multiply and divide, in several operations of one line."""
+    roots = _roots(tape, place.model)
+    for start, nodes in roots.items():
+        names = {tape.nodes[i].name for i in nodes}
+        one_line = all(tape.nodes[i].site.line == place.site.line for i in nodes)
+        if len(nodes) > 1 and one_line and names <= {"mul", "div"} and _ends_an_expression(tape, place):
+            regions = _all_passages(tape, place, start, nodes)
+            if regions:
+                yield regions
+
+
 def _ends_an_expression(tape: Tape, place: Place) -> bool:
     """Whether what a place makes is used by anything else than the rest of its own line's elementwise expression."""
     node = place.model
@@ -137,25 +149,21 @@ def _is_pointwise(tape: Tape, node: Node) -> bool:
 
 def _all_passages(tape: Tape, place: Place, start: int, nodes: frozenset[int]) -> tuple[Region, ...]:
     """The region of one passage, found again in all others; empty where it is not."""
-    first = place.model
-    producer = tape.producer.get(start)
-    part = tape.nodes[producer].outputs.index(start) if producer is not None else 0
+    order = sorted(nodes)
+    names = [tape.nodes[index].name for index in order]
+    uses = [(index, i) for index in order for i, value in enumerate(tape.nodes[index].inputs) if value == start]
     regions = []
     for node in place.nodes:
-        shift = node.index - first.index
-        if node is first:
-            begin: int | None = start
-        elif producer is not None and 0 <= producer + shift < len(tape.nodes):
-            made = tape.nodes[producer + shift].outputs
-            begin = made[part] if part < len(made) else None
-        else:
-            begin = start if start in node.inputs else None
-        indices = sorted(index + shift for index in nodes)
-        if begin is None or indices[-1] >= len(tape.nodes) or indices[0] < 0:
+        shift = node.index - place.model.index
+        if order[0] + shift < 0 or order[-1] + shift >= len(tape.nodes):
             return ()
-        there = tuple(tape.nodes[index] for index in indices)
-        same = [one.name for one in there] == [tape.nodes[index].name for index in sorted(nodes)]
-        if not same or tape.values[begin].shape != tape.values[node.outputs[0]].shape:
+        there = tuple(tape.nodes[index + shift] for index in order)
+        if [one.name for one in there] != names:
+            return ()
+        inputs = [tape.nodes[index + shift].inputs for index, _ in uses]
+        begins = {one[i] if i < len(one) else None for one, (_, i) in zip(inputs, uses, strict=True)}
+        begin = begins.pop()
+        if begins or begin is None or tape.values[begin].shape != tape.values[node.outputs[0]].shape:
             return ()
         regions.append(Region(begin, node.outputs[0], there))
     return tuple(regions)

@@ -26,6 +26,7 @@ from gradproof.diagnosis import (
     functions,
     inputs,
     layout,
+    look_ups,
     loops,
     operands,
     operators,
@@ -72,6 +73,7 @@ Family = Callable[[Survey], Iterator[Fault]]
 FAMILIES: tuple[Family, ...] = (
     elementwise.faults,
     elementwise.extra_faults,
+    elementwise.scaling_faults,
     elementwise.elsewhere_faults,
     edges.faults,
     weight_decay.faults,
@@ -88,6 +90,7 @@ FAMILIES: tuple[Family, ...] = (
     convolutions.faults,
     resampling.faults,
     layout.faults,
+    look_ups.faults,
     scalings.faults,
     inputs.faults,
     other_inputs.faults,

@@ -1,0 +1,135 @@
+"""Look-ups by index at other indices: those of another array, of the neighbour, of the first or the last for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from gradproof.diagnosis.arrays import shown_value
+from gradproof.diagnosis.edges import origin
+from gradproof.diagnosis.fault import Fault, Replacement
+from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+
+LOOK_UPS = ("embedding", "index", "index_select", "gather")
+Indices = Callable[[Node, Sequence[Tensor]], Tensor]  # those to be taken at a passage, from all values
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each look-up that a gradient passes: on the way back alone, and on both ways."""
+    for place in survey.places:
+        if place.name in LOOK_UPS:
+            for position in range(1, min(len(node.inputs) for node in place.nodes)):
+                yield from _of_place(survey, place, position)
+
+
+def _of_place(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
+    tape = survey.tape
+    target, name = origin(tape, place.nodes[-1], 0), origin(tape, place.model, position)
+    for code, words, indices in _others(survey, place, position):
+        back = f"what flows back through {place} goes to other rows of {target}: to {words}"
+        hooks = {node.index: _sent_to(position, indices) for node in place.nodes}
+        yield Fault(code, back, place.site, 1.4, hooks)
+        both = f"{place} looks up {words}, in place of {name}"
+        forward = {node.index: _taken_at(position, indices) for node in place.nodes}
+        yield Fault(code, both, place.site, 1.45, forward=forward)
+
+
+def _others(survey: Survey, place: Place, position: int) -> Iterator[tuple[str, str, Indices]]:
+    """Other indices: the code, what they are in words, and how to have them at each passage."""
+    tape = survey.tape
+    own = [node.inputs[position] for node in place.nodes]
+    for row, words in _rows(survey, place, own).items():
+        if row != tuple(own) and all(_is_index(tape, v, like) for v, like in zip(row, own, strict=True)):
+            moved = all(_is_moved(survey, v, like) for v, like in zip(row, own, strict=True))
+            at = dict(zip((node.index for node in place.nodes), row, strict=True))
+            yield "shifted-in-time" if moved else "wrong-operand", f"those {words}", _of_values(at)
+    lengths = [_length(tape, node, position) for node in place.nodes]
+    if None in lengths or None in place.model.constants:
+        return
+    name = origin(tape, place.model, position)
+    last = {node.index: length for node, length in zip(place.nodes, lengths, strict=True) if length is not None}
+    changed: dict[str, tuple[str, Callable[[Tensor, int], Tensor]]] = {
+        "the last for all": ("wrong-operand", lambda index, length: torch.full_like(index, length - 1)),
+        "the first for all": ("wrong-operand", lambda index, length: torch.zeros_like(index)),
+        f"those one after {name}": ("shifted-in-time", lambda index, length: index + 1),
+        f"those one before {name}": ("shifted-in-time", lambda index, length: (index - 1) % length),
+    }
+    for words, (code, change) in changed.items():
+        if all(int(change(tape.values[v], last[n.index]).max()) < last[n.index] for v, n in _pairs(place, own)):
+            yield code, words, _changed_by(position, change, last)
+
+
+def _pairs(place: Place, own: Sequence[int]) -> list[tuple[int, Node]]:
+    return [(value, node) for value, node in zip(own, place.nodes, strict=True)]
+
+
+def _rows(survey: Survey, place: Place, own: Sequence[int]) -> dict[tuple[int, ...], str]:
+    """Other arrays of indices, one for each passage: of the neighbouring steps, of the data, of the same look-ups."""
+    tape = survey.tape
+    rows: dict[tuple[int, ...], str] = {}
+    if len(set(own)) > 1:
+        rows[(*own[1:], own[-1])], rows[(own[0], *own[:-1])] = "of the step after", "of the step before"
+    used: dict[tuple[int, str], list[int]] = {}
+    for node in tape.nodes:
+        for value in node.inputs:
+            used.setdefault((node.site.line, node.name), []).append(value)
+    for name, value in tape.data.items():
+        rows.setdefault((value,) * len(own), f"of {name}")
+    for (line, name), values in used.items():
+        steps = [one for one in values if _is_index(tape, one, own[-1])]
+        if len(steps) == len(own):
+            rows.setdefault(tuple(steps), f"that `{name}` (line {line}) takes")
+    for value in tape.producer if len(own) == 1 else ():
+        rows.setdefault((value,), f"of {shown_value(tape, value)}")
+    return rows
+
+
+def _is_index(tape: Tape, value: int, like: int) -> bool:
+    one, other = tape.values[value], tape.values[like]
+    return not one.dtype.is_floating_point and one.dtype == other.dtype and one.shape == other.shape
+
+
+def _is_moved(survey: Survey, value: int, like: int) -> bool:
+    """Whether indices are the right ones moved by one along an axis that does not count samples."""
+    one, other = survey.tape.values[value], survey.tape.values[like]
+    return any(
+        one.narrow(axis, lag, length - 1).equal(other.narrow(axis, 1 - lag, length - 1))
+        for axis, length in enumerate(other.shape)
+        for lag in (0, 1)
+        if length > 1 and axis != survey.problem.batch_axis
+    )
+
+
+def _length(tape: Tape, node: Node, position: int) -> int | None:
+    """How many entries the looked-up axis has; None for a mask."""
+    if tape.values[node.inputs[position]].dtype == torch.bool:
+        return None
+    numbers: list[Any] = [one for one in node.constants if isinstance(one, int) and not isinstance(one, bool)]
+    axis = position - 1 if node.name == "index" else numbers[0] if node.name in ("index_select", "gather") else 0
+    return int(tape.values[node.inputs[0]].shape[axis])
+
+
+def _of_values(at: dict[int, int]) -> Indices:
+    return lambda node, values: values[at[node.index]]
+
+
+def _changed_by(position: int, change: Callable[[Tensor, int], Tensor], last: dict[int, int]) -> Indices:
+    return lambda node, values: change(values[node.inputs[position]], last[node.index])
+
+
+def _sent_to(position: int, indices: Indices) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        return tape.vjp(node, grads, at={position: indices(node, tape.values)})
+
+    return hook
+
+
+def _taken_at(position: int, indices: Indices) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        return node.run([indices(node, values) if i == position else one for i, one in enumerate(inputs)])
+
+    return replacement
