@@ -72,6 +72,7 @@ class Node:
     inputs: list[int]
     outputs: list[int]
     site: Site
+    part: tuple[str, int] | None = None  # of a fused operation: its name, and which of its operations this is
 
     @functools.cached_property
     def name(self) -> str:
@@ -486,6 +487,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.sites = sites
         self.aliases = (*_ALIASES, "detach") if how is None or not how.cut else _ALIASES
+        self.fused, self.parts = "", 0  # the operation that is being taken apart, and how many parts it has by now
         self.nodes: list[Node] = []
         self.values: list[Tensor] = []
         self.numbers: dict[int, int] = {}
@@ -504,8 +506,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         parts = decomposition(func)
         if parts is not None:
+            outermost = not self.fused
+            if outermost:
+                self.fused, self.parts = str(func.overloadpacket.__name__), 0
             with self:
                 found = parts(*args, **kwargs)
+            if outermost:
+                self.fused = ""
             if found is not NotImplemented:
                 return found
         flat, spec = tree_flatten((args, kwargs))
@@ -528,7 +535,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rest = [None if i in positions else one for i, one in enumerate(flat)]
         made = [self.number(one) for one in outputs]
         site = _site() if self.sites else Site("", 0)
-        self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, site))
+        part = (self.fused, self.parts) if self.fused else None
+        self.parts += 1
+        self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, site, part))
         return result
 
 

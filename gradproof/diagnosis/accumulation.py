@@ -181,7 +181,7 @@ def _assigned_at_all_steps(nodes: Sequence[Node]) -> ValueHook:
 
 def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
     """A convolution or pooling whose windows overlap: what they send back is assigned where it should be added."""
-    node = place.nodes[0]
+    node = place.model  # the input of the first may be the data
     if node.name not in ("convolution", "avg_pool2d") or node.inputs[0] not in tape.differentiable:
         return
     target = origin(tape, place.nodes[-1], 0)

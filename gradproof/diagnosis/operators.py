@@ -75,6 +75,10 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
         if tape.values[node.inputs[keep]].shape == shape:
             message = f"{names[1 - keep]} is left out of {place}"
             yield replaced("different-function", message, place, 1.3, _only_input(keep))
+    for position in (0, 1) if place.name in ("mul", "div") else ():
+        for words, power in (("the square", 2.0), ("the root", 0.5)):
+            message = f"{words} of {names[position]} stands for it in {place}"
+            yield replaced("different-function", message, place, 1.4, _with_power(position, power))
     for symbol, operator in OTHERS.items():
         if symbol != SYMBOLS[place.name]:
             signs = {symbol, SYMBOLS[place.name]} == {"+", "-"}
@@ -169,6 +173,13 @@ def _times(factor: float) -> ValueHook:
 def _every_pair(turned: int) -> Replacement:
     def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
         return node.run([one.reshape(1, -1) if i == turned else one.reshape(-1, 1) for i, one in enumerate(inputs)])
+
+    return replacement
+
+
+def _with_power(position: int, power: float) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        return node.run([one**power if i == position else one for i, one in enumerate(inputs)])
 
     return replacement
 

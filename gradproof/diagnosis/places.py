@@ -14,6 +14,7 @@ VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze re
 FUNCTIONS = (
     *"sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh _softmax _log_softmax".split(),
     *"exp log log1p log2 sin cos sqrt rsqrt abs".split(),
+    "convolution",
     *"avg_pool2d max_pool2d_with_indices upsample_nearest1d upsample_linear1d upsample_nearest2d".split(),
 )
 EACH = 8  # a place that is passed at most so often is also searched one passage at a time
@@ -32,6 +33,7 @@ class Place:
     nodes: tuple[Node, ...]
     caller: int = 0  # the line that calls the place's function, where several do
     everywhere: bool = False  # all operations of this name, on whatever line: a helper that serves them all
+    whole: str = ""  # the fused operation that it is a part of, where it is meant in all of these
     copies: int = 1  # so many lines do the same with the same arrays: `nodes` has the first line's, then the next's
 
     @property
@@ -46,6 +48,9 @@ class Place:
 
     def __str__(self) -> str:
         """The operation in a reader's words: its own source where that is known, or which one of the line it is."""
+        if self.whole:
+            which = "" if self.same_on_line == 1 else f"{ordinal(self.ordinal)} "
+            return f"the {which}`{self.name}` of every `{self.whole}`"
         if self.everywhere:
             known = self.copies > 1 and self.same_on_line == 1 and 0 < len(self.site.expression or "") <= 40
             return f"every `{self.site.expression if known else self.name}`"
@@ -113,15 +118,22 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
 
 
 def _twins(places: list[Place]) -> Iterator[Place]:
-    """Functions that stand on several lines, or several times on one, as one place each."""
-    by_name: dict[str, list[Place]] = {}
+    """Functions that stand on several lines, or several times on one, as one place each: a helper may serve them all.
+
+    So are the operations that fused ones (normalisations, say) are made of.
+    """
+    alike: dict[tuple[str, tuple[str, int] | None], list[Place]] = {}
     for place in places:
-        if place.name in FUNCTIONS:
-            by_name.setdefault(place.name, []).append(place)
-    for name, group in by_name.items():
+        part = None if place.name in FUNCTIONS else place.model.part
+        if place.name in FUNCTIONS or part is not None:
+            alike.setdefault((place.name, part), []).append(place)
+    for (name, part), group in alike.items():
         nodes = {node.index: node for place in group for node in place.nodes}
         if len(nodes) > max(len(place.nodes) for place in group):
-            yield Place(group[0].site, name, 0, 1, tuple(nodes[i] for i in sorted(nodes)), everywhere=True)
+            every = tuple(nodes[i] for i in sorted(nodes))
+            whole = "" if part is None else part[0].removeprefix("native_").removeprefix("_")
+            count = 1 if part is None else group[0].same_on_line
+            yield Place(group[0].site, name, group[0].ordinal, count, every, everywhere=True, whole=whole)
 
 
 def _same_factors(places: list[Place]) -> Iterator[Place]:

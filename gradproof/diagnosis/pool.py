@@ -156,6 +156,9 @@ class Pool:
             for edge in dict.fromkeys(edges):
                 values = (*moved, edge) if shift == 1 else (edge, *moved)
                 yield Row(f"of the {what} {neighbour} its own", values, shift if what == "step" else 0)
+        for which, words in ((own[-1], "last"), (own[0], "first")):  # a name left over from another loop
+            if self._fit((which,) * len(own), [self.tape.values[value].shape for value in own]):
+                yield Row(f"of the {words} {what}, at every one", (which,) * len(own))
 
     def of_one_passage(self, own: Sequence[int]) -> Iterator[Row]:
         """For a place that is passed once: the values of single passages of places that are passed several times."""
@@ -167,6 +170,22 @@ class Pool:
                     if value not in seen and self._fits(value, like):
                         seen.add(value)
                         yield Row(f"{words}, at the {ordinal(k)} of the {count} times that it runs", (value,))
+
+    def near(self, value: int) -> Iterator[Row]:
+        """For a single passage: the data, and what is a few operations before or after its own value."""
+        shape = self.tape.values[value].shape
+        seen = {value}
+        for name, number in self.tape.data.items():
+            if number not in seen and self._fits(number, shape):
+                seen.add(number)
+                yield Row(name, (number,))
+        for move, words in ((self._before, "what it is made of"), (self._after, "what becomes of it")):
+            other = value
+            for steps in range(1, NEARBY + 1):
+                other = move(other)
+                if other not in seen:
+                    seen.add(other)
+                    yield Row(f"{words}, {steps} operation{'s' * (steps > 1)} away,", (other,))
 
     def _fit(self, values: Sequence[int], shapes: Sequence[Sequence[int] | None]) -> bool:
         pairs = zip(values, shapes, strict=True)

@@ -8,7 +8,7 @@ import torch
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import EACH, Place
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.local_rules import unbroadcast
@@ -138,6 +138,22 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
     for row in pool.fitting(place, own, needed):
         message = f"in the gradient of {target}, {row.words} stands for {factor}"
         yield _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed, needed)
+    if 1 < len(place.nodes) <= EACH and not place.everywhere and len({tape.values[value].shape for value in own}) > 1:
+        yield from _in_one_layer(tape, place, pool, position, needed)
+
+
+def _in_one_layer(
+    tape: Tape, place: Place, pool: Pool, position: int, needed: Sequence[bool]
+) -> Iterator[Fault]:
+    """In a loop over layers, another array in one of them: the raw inputs in the first, say."""
+    for k, node in enumerate(place.nodes):
+        value = node.inputs[1 - position]
+        for row in pool.near(value) if needed[k] else ():
+            target, factor = origin(tape, node, position), origin(tape, node, 1 - position)
+            message = f"in the gradient of {target}, {row.words} stands for {factor}"
+            message += f", only number {k + 1} of the {len(place.nodes)} times that it runs"
+            hooks = {node.index: with_operand(position, row.values[0], transposed=False)}
+            yield Fault("wrong-operand", message, place.site, 1.65, hooks)
 
 
 def _substituted(

@@ -114,6 +114,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if program is not None and place.name not in (*SYMBOLS, "convolution"):
             yield from _other_factors(survey, place, program)
             yield from _other_outputs(survey, place, program)
+            yield from _input_for_output(survey, place, program)
         varying = any(len({node.constants[i] for node in place.nodes}) > 1 for i, _ in constants_of(place))
         for index, code, words, changed in _changes(program) if program is not None else ():
             assert program is not None
@@ -216,6 +217,23 @@ def _other_outputs(survey: Survey, place: Place, program: Program) -> Iterator[F
             yield Fault(row.code, message, place.site, 1.5 if row.shift == 0 else 1.24, hooks)
 
 
+def _input_for_output(survey: Survey, place: Place, program: Program) -> Iterator[Fault]:
+    """Where a rule has the operation's input or its output several times: one of the two, once for the other."""
+    if len(program.given) != 3 or not _keeps_shape(survey.tape, place.model):
+        return
+    for node in program.nodes:
+        for factor, value in enumerate(node.inputs):
+            if value in program.given[:2]:
+                words, other = ("input", "output") if value == program.given[0] else ("output", "input")
+                message = f"in the derivative of {place}, its {other} stands for `{words}`"
+                message += f" in `{program.text(node.outputs[0])}`"
+                hooks = {}
+                for one in place.nodes:
+                    taken = one.outputs[0] if other == "output" else one.inputs[0]
+                    hooks[one.index] = _with_factor(program, node.index, factor, taken, 0)
+                yield Fault("derivative-at-wrong-point", message, place.site, 1.3, hooks)
+
+
 def _at_output(program: Program, value: int) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
@@ -230,6 +248,10 @@ def _at_output(program: Program, value: int) -> NodeHook:
         return found
 
     return hook
+
+
+def _keeps_shape(tape: Tape, node: Node) -> bool:
+    return tape.values[node.inputs[0]].shape == tape.values[node.outputs[0]].shape
 
 
 def _unchanged(node: Node, inputs: list[Tensor]) -> Tensor:
