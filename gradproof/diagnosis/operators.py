@@ -78,7 +78,7 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
     for position in (0, 1) if place.name in ("mul", "div") else ():
         for words, power in (("the square", 2.0), ("the root", 0.5)):
             message = f"{words} of {names[position]} stands for it in {place}"
-            yield replaced("different-function", message, place, 1.4, _with_power(position, power))
+            yield replaced("different-function", message, place, 1.52, _with_power(position, power))
     for symbol, operator in OTHERS.items():
         if symbol != SYMBOLS[place.name]:
             signs = {symbol, SYMBOLS[place.name]} == {"+", "-"}
