@@ -12,6 +12,7 @@ from gradproof.diagnosis.places import Place
 from gradproof.tape import Node, Tape, Tensor, pulled_back
 
 LONGEST = 16  # operations in one region
+SCALING = {"mul", "div"}
 LINEAR = ("neg", "mul", "div", "add", "sub", "to", "_to_copy", "clone", "alias", "t", "view", "_unsafe_view", "expand")
 
 
@@ -100,10 +101,16 @@ def scalings(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
     for start, nodes in roots.items():
         names = {tape.nodes[i].name for i in nodes}
         one_line = all(tape.nodes[i].site.line == place.site.line for i in nodes)
-        if len(nodes) > 1 and one_line and names <= {"mul", "div"} and _ends_an_expression(tape, place):
+        if len(nodes) > 1 and one_line and names <= SCALING and not _is_scaled_on(tape, place):
             regions = _all_passages(tape, place, start, nodes)
             if regions:
                 yield regions
+
+
+def _is_scaled_on(tape: Tape, place: Place) -> bool:
+    """Whether the same line multiplies or divides a result again."""
+    users = (tape.nodes[index] for index in tape.consumers.get(place.model.outputs[0], ()))
+    return any(user.site.line == place.site.line and user.name in SCALING for user in users)
 
 
 def _ends_an_expression(tape: Tape, place: Place) -> bool:

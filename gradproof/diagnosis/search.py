@@ -293,7 +293,7 @@ class _Search:
 
     def _over_fewer_steps(self) -> list[Explanation]:
         """What the same comparison over fewer steps comes to; and one rule more, which acts between the steps."""
-        for case in shorter.cases(self.case) if self.whole else ():
+        for case in shorter.cases(self.case, self.clock.over) if self.whole else ():
             states = self._as_over_fewer(case)
             complete = [one for one in states if one.complete and self.confirmed.holds(one)]
             for state in states if not complete else ():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,13 +25,16 @@ WHICH = "each|all but|the last|the first|only number|as line|where line"
 PASSAGES = re.compile(rf",? ?(?:{WHICH}) [^,;]*?(?:it runs|calls it)")  # how a message tells of passages
 
 
-def cases(case: Case) -> Iterator[Case]:
-    """The comparison with its data cut to the first steps, where both sides take them and something is wrong."""
+def cases(case: Case, over: Callable[[], bool]) -> Iterator[Case]:
+    """The comparison with its data cut to the first steps, where both sides take them and something is wrong.
+
+    `over` says that there is no time for more.
+    """
     whole = case.tape
     for kept in KEPT:
         found = []
         for axis, lengths in _axes(case.problem):
-            other = answered(case, _cut(case.problem, axis, lengths, kept))
+            other = None if over() else answered(case, _cut(case.problem, axis, lengths, kept))
             tape = None if other is None or not other.wrong else other.tape
             if other is not None and tape is not None and whole is not None and len(tape.nodes) < len(whole.nodes):
                 found.append((len(tape.nodes), other))

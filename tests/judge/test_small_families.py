@@ -1,0 +1,187 @@
+"""Mistakes of the newer families, each in the smallest model that has it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gradproof import compare_gradients
+
+RNG = np.random.default_rng(0)
+X, Y, STATES = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 3)), RNG.normal(size=(6, 5, 4))
+MASK = np.array([[1, 1, 0, 1, 1], [1, 1, 1, 0, 0], [1, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]])
+LENGTHS = np.array([5, 2, 4, 3, 5, 2])
+IMAGES = RNG.normal(size=(6, 2, 3, 4))
+
+
+def by_torch(reference):
+    """A candidate with the numbers of another reference: what somebody would get who made that function by hand."""
+
+    def candidate(params, *data):
+        tensors = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+        loss = reference(tensors, *(torch.tensor(one) for one in data))
+        found = torch.autograd.grad(loss, list(tensors.values()))
+        return loss.item(), {name: one.numpy().copy() for name, one in zip(tensors, found, strict=True)}
+
+    return candidate
+
+
+def told(candidate, reference, params, *data):
+    (finding,) = compare_gradients(candidate, reference, params, *data).findings
+    return finding.code, finding.message
+
+
+def masked(params, states, mask, y):
+    pooled = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+    return F.mse_loss(torch.tanh(pooled @ params["W"]), y)
+
+
+def masked_by_length(params, states, lengths, y):
+    steps = torch.arange(states.shape[1])
+    return masked(params, states, (steps < lengths[:, None]).to(states.dtype), y)
+
+
+@pytest.mark.parametrize(
+    ("reference", "change", "data", "code", "words"),
+    [
+        (masked, lambda s, m, y: (s, 1 - m, y), (STATES, MASK, Y), "wrong-operand", "1 for 0, and 0 for 1"),
+        (masked, lambda s, m, y: (s, 0 * m + 1, y), (STATES, MASK, Y), "wrong-operand", "taken to be 1 everywhere"),
+        (masked, lambda s, m, y: (s.flip(1), m, y), (STATES, MASK, Y), "flipped", "in reversed order along axis 1"),
+        (masked, lambda s, m, y: (s.roll(1, 1), m, y), (STATES, MASK, Y), "shifted-in-time", "is the one before it"),
+        (
+            masked_by_length,
+            lambda s, n, y: (s, torch.full_like(n, 5), y),
+            (STATES, LENGTHS, Y),
+            "wrong-operand",
+            "what lies beyond an end counts too",
+        ),
+    ],
+    ids=["inverted", "forgotten", "reversed", "moved", "lengths"],
+)
+def test_other_inputs(reference, change, data, code, words):
+    params = {"W": RNG.normal(size=(4, 3))}
+    wrong = by_torch(lambda p, *d: reference(p, *change(*d)))
+    found, message = told(wrong, reference, params, *data)
+    assert found == code
+    assert words in message
+
+
+def test_a_parameter_that_is_used_transposed():
+    def reference(params, x, y):
+        return F.mse_loss(torch.tanh(torch.tanh(x @ params["A"]) @ params["A"]) @ params["B"], y)
+
+    params = {"A": RNG.normal(size=(4, 4)), "B": RNG.normal(size=(4, 3))}
+    wrong = by_torch(lambda p, *d: reference({**p, "A": p["A"].T}, *d))
+    assert told(wrong, reference, params, X, Y) == (
+        "not-transposed",
+        "A is used transposed wherever it stands\nYour loss and your gradient belong together, but to this function.",
+    )
+
+
+def last_states(params, states, lengths, y):
+    h = torch.tanh(states @ params["U"])
+    return F.mse_loss(h[torch.arange(len(h)), lengths - 1] @ params["W"], y)
+
+
+def last_states_by_hand(params, states, lengths, y, shift=0):
+    h, rows = np.tanh(states @ params["U"]), np.arange(len(states))
+    picked = h[rows, lengths - 1]
+    e = picked @ params["W"] - y
+    dh = np.zeros_like(h)
+    dh[rows, lengths - 1 + shift if shift is not None else -1] = 2 * e / e.size @ params["W"].T
+    dz = dh * (1 - h**2)
+    return np.mean(e**2), {"U": np.einsum("nti,ntj->ij", states, dz), "W": picked.T @ (2 * e / e.size)}
+
+
+@pytest.mark.parametrize(
+    ("shift", "code", "words"),
+    [(None, "wrong-operand", "to the last for all"), (-1, "shifted-in-time", "to those one before")],
+)
+def test_rows_that_the_gradient_goes_to(shift, code, words):
+    params = {"U": RNG.normal(size=(4, 4)), "W": RNG.normal(size=(4, 3))}
+    assert compare_gradients(last_states_by_hand, last_states, params, STATES, LENGTHS, Y).ok
+    wrong = told(lambda p, *d: last_states_by_hand(p, *d, shift=shift), last_states, params, STATES, LENGTHS, Y)
+    assert wrong[0] == code
+    assert words in wrong[1]
+
+
+def convolution(params, images, y):
+    h = F.silu(F.conv2d(images, params["K"])).flatten(1)
+    return F.mse_loss(h @ params["W"], y)
+
+
+def convolution_by_hand(params, images, y, mistake=""):
+    K, (n, _, rows, columns) = params["K"], images.shape
+    height, width = rows - K.shape[2] + 1, columns - K.shape[3] + 1
+    z = np.zeros((n, len(K), height, width))
+    for i in range(height):
+        for j in range(width):
+            z[:, :, i, j] = np.tensordot(
+                images[:, :, i : i + K.shape[2], j : j + K.shape[3]], K, ([1, 2, 3], [1, 2, 3])
+            )
+    s = 1 / (1 + np.exp(-z))
+    h = z * s
+    e = h.reshape(n, -1) @ params["W"] - y
+    de = 2 * e / e.size
+    dh = (de @ params["W"].T).reshape(h.shape)
+    if mistake == "channels last":
+        dh = (de @ params["W"].T).reshape(n, height, width, -1).transpose(0, 3, 1, 2)
+    dz = dh * s * (1 + (h if mistake == "output" else z) * (1 - s))
+    dK = np.zeros_like(K)
+    for i in range(height):
+        for j in range(width):
+            window = images[:, :, i : i + K.shape[2], j : j + K.shape[3]]
+            one = np.tensordot(dz[:, :, i, j], window, (0, 0))
+            dK = one if mistake == "last window" else dK + one
+    return np.mean(e**2), {"K": dK, "W": h.reshape(n, -1).T @ de}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "code", "words"),
+    [
+        ("channels last", "wrong-operand", "as if the axes of that were in the order (0, 2, 3, 1)"),
+        ("output", "derivative-at-wrong-point", "its output stands for `input`"),
+        ("last window", "overwritten", "what the last window contributes alone"),
+    ],
+)
+def test_convolution(mistake, code, words):
+    params = {"K": RNG.normal(size=(3, 2, 2, 2)), "W": RNG.normal(size=(18, 3)) * 0.3}
+    assert compare_gradients(convolution_by_hand, convolution, params, IMAGES, Y).ok
+    found, message = told(lambda p, *d: convolution_by_hand(p, *d, mistake=mistake), convolution, params, IMAGES, Y)
+    assert found == code
+    assert words in message
+
+
+def test_dropout_left_out_on_the_way_back_is_one_mistake():
+    keep = (RNG.random((6, 4)) < 0.7).astype(float)
+
+    def reference(params, x, keep, y):
+        return F.mse_loss(torch.tanh(torch.tanh(x @ params["U"]) * keep / 0.7) @ params["W"], y)
+
+    def by_hand(params, x, keep, y):
+        a = np.tanh(x @ params["U"])
+        h = np.tanh(a * keep / 0.7)
+        e = h @ params["W"] - y
+        de = 2 * e / e.size
+        da = de @ params["W"].T * (1 - h**2) * (1 - a**2)
+        return np.mean(e**2), {"U": x.T @ da, "W": h.T @ de}
+
+    params = {"U": RNG.normal(size=(4, 4)), "W": RNG.normal(size=(4, 3))}
+    found, message = told(by_hand, reference, params, X, keep, Y)
+    assert found == "missing-derivative"
+    assert 'all factors of `torch.tanh(x @ params["U"]) * keep / 0.7` are left out' in message
+
+
+def test_a_number_added_to_what_goes_into_an_activation():
+    def reference(params, x, y):
+        return F.mse_loss(torch.sigmoid(x @ params["U"]) @ params["W"], y)
+
+    def opened(params, x, y):
+        return F.mse_loss(torch.sigmoid(x @ params["U"] + 1.5) @ params["W"], y)
+
+    params = {"U": RNG.normal(size=(4, 4)), "W": RNG.normal(size=(4, 3))}
+    found, message = told(by_torch(opened), reference, params, X, Y)
+    assert found == "different-function"
+    assert "is made larger by 1.5" in message
