@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import permutations
 from typing import Protocol
 
 import numpy as np
@@ -159,6 +160,15 @@ REDUCED: dict[str, Arrangement] = {
 }
 RESHAPED = ("view", "_unsafe_view", "reshape", "flatten", "squeeze", "unsqueeze")
 MOST_ARRANGED = 30  # arrays that are arranged in other ways
+
+
+def _reordered(x: Tensor, order: Sequence[int], shape: Sequence[int], moving: bool, to: Sequence[int]) -> Tensor:
+    """The entries of an array in another order of its axes, in its old shape; or read as if they were in that order."""
+    x = x.reshape(tuple(shape))
+    if moving:
+        return x.permute(*order).reshape(tuple(to))
+    back = [order.index(axis) for axis in range(len(order))]
+    return x.reshape([shape[axis] for axis in order]).permute(back).reshape(tuple(to))
 
 
 def _without(x: Tensor, axis: int, index: int) -> Tensor:
@@ -336,6 +346,7 @@ class Arrays:
                         function = self._arranged(arrange, axis, shape)
                         code = _code(pattern, in_time=axis != self.batch_axis)
                         made.append(Made(pattern.format(one.words, axis), one.values, function, code=code))
+                made += self._in_other_orders(one, shape)
         made = made[: MOST_NUMBERS // max(entries, 1)]
         rows = [(one, one.array(self.tape, self.shape).reshape(-1)) for one in made]
         found, table = self._sources(rows)
@@ -343,6 +354,16 @@ class Arrays:
 
     def _arranged(self, arrange: Arrangement, axis: int, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
         return lambda x: arrange(x.reshape(shape), axis).reshape(self.shape)
+
+    def _in_other_orders(self, one: Made, shape: tuple[int, ...]) -> Iterator[Made]:
+        """An array of three or four axes that was given another shape without moving its axes first, or the reverse."""
+        if not 3 <= len(shape) <= 4:
+            return
+        for rest in list(permutations(range(1, len(shape))))[1:]:
+            order = (0, *rest)
+            for moving, words in ((True, "with its axes moved to"), (False, "as if its axes were in")):
+                function = partial(_reordered, order=order, shape=shape, moving=moving, to=self.shape)
+                yield Made(f"{one.words}, {words} the order {order},", one.values, function)
 
     def _shapes_of(self, value: int) -> list[tuple[int, ...]]:
         """The shapes that an array had before it was given this one, and this one."""

@@ -27,7 +27,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         for regions in elementwise_regions(tape, place):
             single = len(regions[0].nodes) == 1
             name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
-            for words, chosen in _subsets(place, regions):
+            for words, chosen in _subsets(survey, place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.2 if "but" in words else 1.3
                 own = place.name if single and not place.model.constants else ""
                 rules = _rules(name, own, others=len(chosen) == len(regions), spelled_out=not single)
@@ -40,7 +40,7 @@ def scaling_faults(survey: Survey) -> Iterator[Fault]:
     """For each expression that multiplies and divides more than once, as dropout does: all of it left out."""
     for place in survey.places:
         for regions in scalings(survey.tape, place):
-            for words, chosen in _subsets(place, regions):
+            for words, chosen in _subsets(survey, place, regions):
                 values = value_hooks((region.start, in_region(region, _skip)) for region in chosen)
                 message = f"all factors of {place} are left out on the way back{words}"
                 yield Fault("missing-derivative", message, place.site, 1.2, values=values)
@@ -94,9 +94,9 @@ def _span(regions: tuple[Region, ...], place: Place) -> str:
     return f"the function on lines {regions[0].nodes[0].site.line} to {place.site.line}"
 
 
-def _subsets(place: Place, regions: tuple[Region, ...]) -> Iterator[tuple[str, tuple[Region, ...]]]:
+def _subsets(survey: Survey, place: Place, regions: tuple[Region, ...]) -> Iterator[tuple[str, tuple[Region, ...]]]:
     by_end = {region.end: region for region in regions}
-    for words, nodes in place.subsets():
+    for words, nodes in survey.subsets(place):
         yield words, tuple(by_end[node.outputs[0]] for node in nodes)
 
 
@@ -161,7 +161,13 @@ def _other_by_output(formula: Callable[[Tensor], Tensor]) -> RegionRule:
 
 
 def _other_derivative(function: Callable[[Tensor], Tensor]) -> RegionRule:
-    return lambda tape, region, grad: grad * derivative(function, tape.values[region.start])
+    def rule(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+        slope = derivative(function, tape.values[region.start])
+        if slope.numel() > 1 and bool((slope == slope.reshape(-1)[0]).all()):
+            raise ValueError("a constant there, and no sign of this function")
+        return grad * slope
+
+    return rule
 
 
 def extra_faults(survey: Survey) -> Iterator[Fault]:
@@ -174,7 +180,7 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
         extra = {name: _extra_factor(FUNCTIONS[name]) for name in ("sigmoid", "tanh", "relu", "exp")}
         if len(shape) >= 2:
             extra |= {"softmax (its diagonal)": _softmax_diagonal, "softmax": _softmax_jacobian}
-        for words, nodes in place.subsets():
+        for words, nodes in survey.subsets(place):
             for name, hook in extra.items():
                 where = f"the derivative of {name} is applied to what arrives at {place}{words}"
                 message = f"{where}. The reference has none there: the loss has cancelled it"

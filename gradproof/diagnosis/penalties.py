@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradproof.case import Case
+from gradproof.diagnosis.places import VIEWS
 from gradproof.oracles import Array, Arrays
 from gradproof.report import Finding, number
 
@@ -21,6 +22,8 @@ def findings(case: Case) -> list[Finding]:
             return []
         parts[name], found = part
         coefficients.append(found)
+        if known is None and found > 0 and _is_penalised(case, name):
+            return []  # it has one already, which another weight or form of it may tell better
     where = ", ".join(f"{name}{'' if words == '' else ' (' + words + ')'}" for name, words in parts.items())
     strength = number(abs(coefficients[0]))
     if coefficients[0] > 0:
@@ -28,6 +31,16 @@ def findings(case: Case) -> list[Finding]:
     else:
         message = f"the penalty is missing on {where}: {strength} times the parameter should be added there"
     return [Finding("wrong-part-penalised", tuple(parts), message)]
+
+
+def _is_penalised(case: Case, name: str) -> bool:
+    """Whether something is made of a parameter with no part of the data in it."""
+    tape = case.tape
+    if tape is None:
+        return False
+    value = tape.parameters[name]
+    users = [tape.nodes[index] for index in tape.consumers.get(value, ())]
+    return any(set(node.inputs) == {value} and node.name not in VIEWS for node in users)
 
 
 def _is_whole_penalty(case: Case, strength: float) -> bool:

@@ -60,8 +60,11 @@ class Place:
             return f"`{self.name}`"
         return f"the {ordinal(self.ordinal)} `{self.name}`"
 
-    def subsets(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
-        """The passages that may be broken together, with the words for them: all, the last, all but the last, ..."""
+    def subsets(self, each: bool = True) -> Iterator[tuple[str, tuple[Node, ...]]]:
+        """The passages that may be broken together, with the words for them: all, the last, the first.
+
+        With `each`, also all but the last, all but the first, and single ones between.
+        """
         count = len(self.nodes)
         if self.everywhere:
             yield "", self.nodes
@@ -73,10 +76,10 @@ class Place:
             yield f", each {times}", self.nodes
             yield f", the last {times}", self.nodes[-1:]
             yield f", the first {times}", self.nodes[:1]
-        if count > 2:
+        if count > 2 and each:
             yield f", all but the last {times}", self.nodes[:-1]
             yield f", all but the first {times}", self.nodes[1:]
-        if 2 < count <= EACH:
+        if 2 < count <= EACH and each:
             for k in range(1, count - 1):
                 yield f", only number {k + 1} {times}", self.nodes[k : k + 1]
 

@@ -21,20 +21,20 @@ _PRODUCTS = (*_MATRIX, "mul", "div", "convolution")
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each product, and each factor of it: the other factor's transpose forgotten, another array in its place."""
     tape, places = survey.tape, survey.places
-    pool = survey.pool
     for place in places:
         if place.name in _PRODUCTS and len(place.model.inputs) >= 2:
             for position in (0, 1):
                 if place.model.inputs[position] in tape.differentiable:
-                    yield from _of_factor(tape, place, pool, position)
+                    yield from _of_factor(survey, place, position)
 
 
-def _of_factor(tape: Tape, place: Place, pool: Pool, position: int) -> Iterator[Fault]:
+def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
+    tape, pool = survey.tape, survey.pool
     other = 1 - position
     target = origin(tape, place.nodes[-1], position)
     factor = origin(tape, place.nodes[-1], other)
     if place.name in _MATRIX[:2]:
-        for words, nodes in place.subsets():
+        for words, nodes in survey.subsets(place):
             message = f"in the gradient of {target}, {factor} is used as it stands where its transpose belongs{words}"
             hooks = {node.index: _untransposed(position) for node in nodes}
             yield Fault("not-transposed", message, place.site, 1.1 if nodes == place.nodes else 1.3, hooks)

@@ -123,7 +123,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 target = origin(tape, place.model, position)
                 whose = f"the derivative of {place}"
                 whose += f" by {target}" if len(place.model.inputs) > 1 else ""
-                for where, nodes in place.subsets():
+                for where, nodes in survey.subsets(place):
                     hook = _slipped(program, index, changed, position)
                     rank = 1.2 if nodes == place.nodes else 1.35
                     message = f"in {whose}, {words}{where}"

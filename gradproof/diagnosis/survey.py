@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from gradproof.case import Problem
 from gradproof.diagnosis.places import Place, find_places
 from gradproof.diagnosis.pool import Pool
-from gradproof.tape import Tape
+from gradproof.tape import Node, Tape
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,7 @@ class Survey:
     @cached_property
     def pool(self) -> Pool:
         return Pool(self.tape, self.all_places)
+
+    def subsets(self, place: Place) -> Iterator[tuple[str, tuple[Node, ...]]]:
+        """The passages of a place that may have the same rule broken: single steps in time are not written apart."""
+        return place.subsets(each=not self.pool.in_time(len(place.nodes)))

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from gradproof import compare_gradients
-from tests.judge.corpus import Variant, models
+from tests.judge.corpus import HELD_OUT, Variant, models
 from tests.judge.innocents import innocents
 from tests.judge.measure import outcome
 from tests.judge.mutate import mutants
@@ -106,9 +106,10 @@ def test_the_corpus_is_as_large_as_it_says():
     assert sum(len(model.right) for model in MODELS) + len(innocents()) >= 50
 
 
-def test_odd_models_from_number_57_on_are_held_out():
-    held_out = [model.number for model in MODELS if model.part == "held out"]
-    assert held_out == list(range(57, 100, 2))
+def test_sixteen_models_are_held_out():
+    held_out = {model.number for model in MODELS if model.part == "held out"}
+    assert held_out == HELD_OUT
+    assert len(held_out) == 16
 
 
 @pytest.mark.parametrize(
