@@ -67,6 +67,13 @@ def _gelu(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequen
     return [g * (below + z * (torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)))]
 
 
+def _gelu_by_tanh(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:
+    (z,) = x
+    t = torch.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))
+    slope = (1 - t * t) * (math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2))
+    return [g * (0.5 * (1 + t) + 0.5 * z * slope)]
+
+
 def _silu(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:
     s = torch.sigmoid(x[0])
     return [g * (s + x[0] * (s * (1 - s)))]
@@ -199,6 +206,8 @@ _BARE = {"softplus", "gelu", "add", "sub", "rsub"}  # whose rule here holds for 
 def rule(func: Any, args: Sequence[Any], kwargs: Any) -> Rule | None:
     """The written-out rule of a core operation; None where there is none, or where it has options (`alpha=2`)."""
     name = func.overloadpacket.__name__
+    if name == "gelu" and kwargs == {"approximate": "tanh"}:
+        return _gelu_by_tanh
     if kwargs or (name == "elu" and len(args) > 2) or (name in _BARE and sum(one is not None for one in args) > 1):
         return None
     return RULES.get(f"{name}.{func._overloadname}")

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
+from gradproof.diagnosis.branches import of_some_uses
 from gradproof.diagnosis.edges import origin, result_of
 from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
+FEW = 5  # uses of which two may be left out
 MANY = 24  # contributions that are tried one by one; of more, the first and the last
 
 
@@ -23,8 +25,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
     tape, places = survey.tape, survey.places
     yield from _single_uses(tape)
     yield from _without_a_line(tape)
+    yield from _without_two(tape)
     for place in places:
-        yield from _repeated_indices(tape, place)
+        yield from _repeated_indices(survey, place)
         yield from _overlapping_windows(tape, place)
         if place.name == "convolution":
             yield from _single_windows(tape, place)
@@ -59,6 +62,17 @@ def _without_a_line(tape: Tape) -> Iterator[Fault]:
                 message = f"nothing of the gradient flows back to {name} from line {site.line}, where it is used"
                 message += f" {len(users)} times"
                 yield Fault("missing-path", message, site, 0.98, values={value: not_from(users)})
+
+
+def _without_two(tape: Tape) -> Iterator[Fault]:
+    """Of what comes back to a value that is used a few times, what two of the uses send: keys and values, say."""
+    for value in sorted(tape.differentiable - set(tape.parameters.values())):
+        users = [index for index, _ in tape.clean.arriving(value)]
+        if 3 <= len(users) <= FEW:
+            for two in itertools.combinations(users, 2):
+                names = " and ".join(f"`{tape.nodes[user].name}` (line {tape.nodes[user].site.line})" for user in two)
+                message = f"nothing of the gradient flows back to {result_of(tape, value)} from {names}"
+                yield Fault("missing-path", message, tape.nodes[two[0]].site, 1.15, values={value: not_from(two)})
 
 
 def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, repeated: bool) -> Fault:
@@ -114,13 +128,18 @@ def _gather(out: np.ndarray, indices: list[np.ndarray], constants: list[object],
     np.put_along_axis(out, indices[0], grad, int(str(constants[0])))
 
 
-def _repeated_indices(tape: Tape, place: Place) -> Iterator[Fault]:
+def _repeated_indices(survey: Survey, place: Place) -> Iterator[Fault]:
+    tape = survey.tape
     if place.name not in _ASSIGN or None in place.nodes[0].constants:
         return
+    for words, nodes in place.subsets():
+        target = origin(tape, nodes[-1], 0)
+        message = f"where an index occurs more than once, only the last of its contributions to {target} is kept{words}"
+        hooks: dict[int, NodeHook] = {node.index: _assigned for node in nodes}
+        fault = Fault("overwritten", message, place.site, 1.0 if nodes == place.nodes else 1.05, hooks)
+        yield fault
+        yield from of_some_uses(survey, place, hooks, fault)
     target = origin(tape, place.nodes[-1], 0)
-    message = f"where an index occurs more than once, only the last of its contributions to {target} is kept"
-    hooks = {node.index: _assigned for node in place.nodes}
-    yield Fault("overwritten", message, place.site, 1.0, hooks)
     yield from _within_each(tape, place, target)
     table = place.model.inputs[0]
     if len(place.nodes) > 1 and all(node.inputs[0] == table for node in place.nodes):

@@ -162,7 +162,7 @@ RESHAPED = ("view", "_unsafe_view", "reshape", "flatten", "squeeze", "unsqueeze"
 MOST_ARRANGED = 30  # arrays that are arranged in other ways
 
 
-def _reordered(x: Tensor, order: Sequence[int], shape: Sequence[int], moving: bool, to: Sequence[int]) -> Tensor:
+def reordered(x: Tensor, order: Sequence[int], shape: Sequence[int], moving: bool, to: Sequence[int]) -> Tensor:
     """The entries of an array in another order of its axes, in its old shape; or read as if they were in that order."""
     x = x.reshape(tuple(shape))
     if moving:
@@ -362,7 +362,7 @@ class Arrays:
         for rest in list(permutations(range(1, len(shape))))[1:]:
             order = (0, *rest)
             for moving, words in ((True, "with its axes moved to"), (False, "as if its axes were in")):
-                function = partial(_reordered, order=order, shape=shape, moving=moving, to=self.shape)
+                function = partial(reordered, order=order, shape=shape, moving=moving, to=self.shape)
                 yield Made(f"{one.words}, {words} the order {order},", one.values, function)
 
     def _shapes_of(self, value: int) -> list[tuple[int, ...]]:

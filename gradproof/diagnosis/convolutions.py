@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import permutations
 
 import torch
 import torch.nn.functional as F
 
+from gradproof.diagnosis.arrays import reordered
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
@@ -18,6 +20,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
     for place in survey.places:
         if place.name == "convolution":
             yield from _of_convolution(survey.tape, place)
+            yield from _read_otherwise(survey.tape, place)
+            yield from _border_cut_off(survey.tape, place)
 
 
 def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -42,6 +46,76 @@ def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
         yield _other_windows(place, message, "wrong-operand", lambda one: [1] * len(one))
     message = "the gradient of the filters is made with the first window for all of them"
     yield _other_windows(place, message, "wrong-operand", lambda one: [0] * len(one))
+
+
+def _read_otherwise(tape: Tape, place: Place) -> Iterator[Fault]:
+    """Convolutions by hand are matrix products of reshaped arrays: one that is reshaped without moving its axes."""
+    shape = tape.values[place.model.outputs[0]].shape
+    rest = list(permutations(range(1, len(shape))))[1:]
+    for order in [(0, *one) for one in rest] if len(shape) <= 4 else []:
+        for positions, whose in (((0, 1, 2), "every gradient"), ((1,), "that of the filters"), ((0,), "the input's")):
+            message = f"in {whose} of {place}, what arrives is read as if its axes were in the order {order}"
+            hooks = {node.index: _with_other_grad(positions, order) for node in place.nodes}
+            yield Fault("wrong-operand", message, place.site, 1.45, hooks)
+    message = f"in the gradient of the input of {place}, the filters are flattened to the transpose of the right shape"
+    hooks = {node.index: _with_other_filters(_as_transposed) for node in place.nodes}
+    yield Fault("not-transposed", message, place.site, 1.4, hooks)
+
+
+def _as_transposed(filters: Tensor) -> Tensor:
+    return filters.reshape(-1, len(filters)).T.reshape(filters.shape)
+
+
+def _with_other_grad(positions: Sequence[int], order: tuple[int, ...]) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is not None:
+            other = tape.vjp(node, [reordered(grad, order, grad.shape, False, grad.shape)])
+            found = [new if i in positions else old for i, (old, new) in enumerate(zip(found, other, strict=True))]
+        return found
+
+    return hook
+
+
+def _with_other_filters(change: Callable[[Tensor], Tensor]) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        found[0] = tape.vjp(node, grads, at={1: change(tape.values[node.inputs[1]])})[0]
+        return found
+
+    return hook
+
+
+def _border_cut_off(tape: Tape, place: Place) -> Iterator[Fault]:
+    """The gradient of a padded input: its padding cut off at one end only."""
+    padding, transposed = place.model.arguments[4], place.model.arguments[6]
+    if place.model.inputs[0] not in tape.differentiable or transposed or not any(padding):
+        return
+    for at_end, where in ((False, "behind"), (True, "in front")):
+        message = f"of the gradient of the padded input of {place}, all that is too much is cut off {where}; half of it"
+        message += " belongs to each end"
+        hooks = {node.index: _cut_at_one_end(at_end) for node in place.nodes}
+        yield Fault("wrong-operand", message, place.site, 1.4, hooks)
+
+
+def _cut_at_one_end(in_front: bool) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is None or found[0] is None:
+            return found
+        filters = tape.values[node.inputs[1]]
+        stride, padding, *others = node.arguments[3:9]
+        padded = F.pad(tape.values[node.inputs[0]], [side for pad in reversed(padding) for side in (pad, pad)])
+        padded = padded.detach().requires_grad_()
+        with torch.enable_grad():
+            y = torch.convolution(padded, filters, None, stride, [0] * len(padding), *others)
+        whole = torch.autograd.grad(y, padded, grad)[0]
+        for axis, (pad, length) in enumerate(zip(padding, found[0].shape[2:], strict=True), 2):
+            whole = whole.narrow(axis, 2 * pad if in_front else 0, length)
+        found[0] = whole
+        return found
+
+    return hook
 
 
 def _channels_as_they_are(turned: bool) -> NodeHook:

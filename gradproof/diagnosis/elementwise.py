@@ -119,6 +119,8 @@ def _rules(name: str, operation: str, others: bool, spelled_out: bool) -> Iterat
     yield "extra-derivative", f"the derivative of {name} is applied twice", _twice, 0.0
     at_output = f"the derivative of {name} is taken at its output instead of its input"
     yield "derivative-at-wrong-point", at_output, _at_output, 0.0
+    at_gradient = f"the derivative of {name} is taken at what flows back, not at its input"
+    yield "derivative-at-wrong-point", at_gradient, _at_gradient, 0.2
     if operation in BY_OUTPUT:
         at_input = f"the derivative of {name}, written in terms of its output, is given its input"
         yield "derivative-at-wrong-point", at_input, _formula_at_input, 0.0
@@ -146,6 +148,10 @@ def _twice(tape: Tape, region: Region, grad: Tensor) -> Tensor:
 
 def _at_output(tape: Tape, region: Region, grad: Tensor) -> Tensor:
     return region.backward(tape, grad, at=tape.values[region.end])
+
+
+def _at_gradient(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return region.backward(tape, grad, at=grad)
 
 
 def _formula_at_input(tape: Tape, region: Region, grad: Tensor) -> Tensor:

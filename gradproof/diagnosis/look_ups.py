@@ -24,6 +24,22 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if place.name in LOOK_UPS:
             for position in range(1, min(len(node.inputs) for node in place.nodes)):
                 yield from _of_place(survey, place, position)
+        if place.name == "_log_softmax" and survey.tape.values[place.model.outputs[0]].dim() == 2:
+            message = f"of the labels behind {place}, every row is given those of all rows: `[:, labels] -= 1` where"
+            message += " each row has one of its own, `[np.arange(n), labels] -= 1`"
+            hooks = {node.index: _labels_of_all_rows for node in place.nodes}
+            yield Fault("broadcast", message, place.site, 1.25, hooks)
+
+
+def _labels_of_all_rows(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    """Raises ValueError where not each row has one label."""
+    grad, y = grads[0], tape.values[node.outputs[0]]
+    if grad is None or bool(((grad != 0).sum(1) != 1).any()):
+        raise ValueError("not each row has one label")
+    own = grad.sum(1, keepdim=True)
+    columns = torch.zeros_like(y)
+    columns[:, grad.abs().argmax(1)] = 1.0
+    return [columns * own - torch.exp(y) * own]
 
 
 def _of_place(survey: Survey, place: Place, position: int) -> Iterator[Fault]:

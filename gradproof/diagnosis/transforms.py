@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def find_transform(case: Case, name: str, ours: Array, right: Array, only_named:
     found = []
     arrangements = [*_arrangements(right)]
     if not only_named:
-        arrangements += [*_of_others(case, name), *_zeroed(ours, right)]
+        arrangements += [*_of_others(case, name), *_zeroed(ours, right), *_reread(right)]
     for arrangement, array in arrangements:
         if array.shape != ours.shape:
             continue
@@ -95,6 +95,13 @@ def _arrangements(array: Array) -> Iterator[tuple[str, Array]]:
         for chosen in combinations(axes, count):
             words = "axis " + str(chosen[0]) if count == 1 else "axes " + " and ".join(map(str, chosen))
             yield f"flipped along {words}", np.flip(array, chosen)
+
+
+def _reread(array: Array) -> Iterator[tuple[str, Array]]:
+    """The entries of an array of three or four axes, read with its axes in another order."""
+    for order in list(permutations(range(array.ndim)))[1:] if 3 <= array.ndim <= 4 else ():
+        words = f"transposed in how its entries are read: those of the axes in the order {order}"
+        yield words, array.transpose(order).reshape(array.shape)
 
 
 def _of_others(case: Case, name: str) -> Iterator[tuple[str, Array]]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from gradproof.diagnosis.fault import Fault, Replacement, replaced
 from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
@@ -25,6 +26,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _of_pooling(tape, place)
         elif place.name in EXTREMES:
             yield from _of_maximum(tape, place)
+        if place.name in EXTREMES or place.name.startswith("max_pool"):
+            yield from _where_others_are_largest(survey, place)
     for place in survey.all_places:
         if place.name == "constant_pad_nd":
             yield replaced("different-function", f"{place} pads at the other end", place, 1.3, _padded_elsewhere)
@@ -114,6 +117,26 @@ def _of_maximum(tape: Tape, place: Place) -> Iterator[Fault]:
     for factor, words in ((1.0, "sum"), (1 / count, "mean")):
         message = f"the {words} over {count} entries stands where {place} takes the extreme one"
         yield replaced("different-function", message, place, 1.3, _summed(dims, factor))
+
+
+def _where_others_are_largest(survey: Survey, place: Place) -> Iterator[Fault]:
+    for row in survey.pool.fitting(place, [node.inputs[0] for node in place.nodes]):
+        if None not in row.values and not row.transposed:
+            message = f"what flows back through {place} is sent to where another array is extreme: {row.words}"
+            pairs = zip(place.nodes, row.values, strict=True)
+            hooks = {node.index: _extreme_of(value) for node, value in pairs if value is not None}
+            yield Fault("wrong-operand", message, place.site, 1.4, hooks)
+
+
+def _extreme_of(value: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        like = tape.values[node.inputs[0]]
+        other = fitted(tape.values[value], tuple(like.shape))
+        if other is None:
+            raise ValueError("the shapes do not fit")
+        return tape.vjp(node, grads, at={0: other})
+
+    return hook
 
 
 def _summed(dims: list[int], factor: float) -> Replacement:
