@@ -61,9 +61,9 @@ class Place:
         return f"the {ordinal(self.ordinal)} `{self.name}`"
 
     def subsets(self, each: bool = True) -> Iterator[tuple[str, tuple[Node, ...]]]:
-        """The passages that may be broken together, with the words for them: all, the last, the first.
+        """The passages that may be broken together, with the words for them: all, the last, all but the last, ...
 
-        With `each`, also all but the last, all but the first, and single ones between.
+        With `each`, also single ones between.
         """
         count = len(self.nodes)
         if self.everywhere:
@@ -76,7 +76,7 @@ class Place:
             yield f", each {times}", self.nodes
             yield f", the last {times}", self.nodes[-1:]
             yield f", the first {times}", self.nodes[:1]
-        if count > 2 and each:
+        if count > 2:
             yield f", all but the last {times}", self.nodes[:-1]
             yield f", all but the first {times}", self.nodes[1:]
         if 2 < count <= EACH and each:
