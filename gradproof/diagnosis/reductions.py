@@ -22,6 +22,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     for place in places:
         if place.name in ("sum", "mean"):
             yield from _other_reduction(tape, place)
+            yield from _along_another_axis(tape, place)
         for regions in row_regions(tape, place):
             what = _named(place, regions)
             if all(node.name in LAYOUT for node in regions[0].nodes):
@@ -126,6 +127,51 @@ def _other_reduction(tape: Tape, place: Place) -> Iterator[Fault]:
     yield Fault(
         "wrong-reduction", message, place.site, 1.2, {one.index: scale_route(0, factor) for one in place.nodes}
     )
+
+
+def _along_another_axis(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A mean that is used on all that it was taken of: on the way back, the mean of what arrives along another axis."""
+    dims = tape.values[place.model.inputs[0]].dim()
+    for axis in range(dims):
+        if all(_spreads(tape, node) and axis != _axis(tape, node) for node in place.nodes):
+            message = f"on the way back to {place}, what arrives is summed along axis {axis}, not along axis"
+            message += f" {_axis(tape, place.model)}"
+            values = {node.inputs[0]: _summed_along(node, axis) for node in place.nodes}
+            yield Fault("wrong-axis", message, place.site, 1.3, values=values)
+
+
+def _axis(tape: Tape, node: Node) -> int | None:
+    """The one axis that a sum or mean is taken along; None where there are several."""
+    given = node.arguments[1] if len(node.arguments) > 1 else None
+    axes = list(given) if isinstance(given, (list, tuple)) else [given]
+    return int(axes[0]) % tape.values[node.inputs[0]].dim() if len(axes) == 1 and axes[0] is not None else None
+
+
+def _spreads(tape: Tape, node: Node) -> bool:
+    """Whether a mean is used on arrays of the shape that it was taken of, entry by entry, and nowhere else."""
+    users = [tape.nodes[index] for index in tape.consumers.get(node.outputs[0], ())]
+    shape = tape.values[node.inputs[0]].shape
+    like = all(one.pointwise and tape.values[one.outputs[0]].shape == shape for one in users)
+    return bool(users) and like and _axis(tape, node) is not None and _keeps_axes(tape, node)
+
+
+def _summed_along(node: Node, axis: int) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        found, like = joined(arriving, without=[node.index]), tape.values[node.inputs[0]]
+        value = node.outputs[0]
+        for index in tape.consumers[value]:
+            user = tape.nodes[index]
+            grad, position = totals.get(user.outputs[0]), user.inputs.index(value)
+            each = None
+            if grad is not None:
+                spread = tape.values[value].expand(like.shape).contiguous()
+                each = tape.vjp(user, [grad], at={position: spread})[position]
+            if each is not None:
+                other = each.sum(axis, keepdim=True) / (like.shape[axis] if node.name == "mean" else 1)
+                found = other.expand(like.shape) if found is None else found + other
+        return found
+
+    return hook
 
 
 def _diagonal(tape: Tape, region: Region, grad: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from gradproof.case import Case
 from gradproof.diagnosis import (
     accumulation,
+    caches,
     convolutions,
     criteria,
     deltas,
@@ -28,6 +29,8 @@ from gradproof.diagnosis import (
     layout,
     look_ups,
     loops,
+    masks,
+    normalisations,
     operands,
     operators,
     other_inputs,
@@ -91,6 +94,9 @@ FAMILIES: tuple[Family, ...] = (
     resampling.faults,
     layout.faults,
     look_ups.faults,
+    masks.faults,
+    caches.faults,
+    normalisations.faults,
     scalings.faults,
     inputs.faults,
     other_inputs.faults,

@@ -1,0 +1,106 @@
+"""Normalisations by their compact formula: dx = (g - mean(g) - y * mean(g * y)) / std, with a slip in one of its means.
+
+So they are written by hand (Ioffe & Szegedy 2015 for batches, Ba et al. 2016 for layers), while the reference takes the
+route by the mean and the one by the variance apart: a slip in the formula is no broken rule of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.survey import Survey
+from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
+
+
+@dataclass(frozen=True)
+class _Normalisation:
+    """Where y = (x - mean) / std was made: the operations of x that the formula stands for, and its axes."""
+
+    x: int
+    y: int
+    std: int  # the value 1 / std
+    users: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+def faults(survey: Survey) -> Iterator[Fault]:
+    """For each place that ends a normalisation: its means along another axis, or sums in their stead."""
+    tape = survey.tape
+    for place in survey.places:
+        found = [_ending_at(tape, node) for node in place.nodes] if place.name == "mul" else [None]
+        known = [one for one in found if one is not None]
+        if len(known) < len(found):
+            continue
+        dims = tape.values[known[-1].x].dim()
+        for which, words in (((0,), "mean(g)"), ((1,), "mean(g * y)"), ((0, 1), "both means")):
+            message = f"in the derivative of {place}, (g - mean(g) - y * mean(g * y)) / std, {words}"
+            for axis in range(dims):
+                if (axis,) != known[-1].axes:
+                    values = {one.x: _with_means(one, which, (axis,), False) for one in known}
+                    told = f"{message} {'go' if len(which) > 1 else 'goes'} along axis {axis}"
+                    yield Fault("wrong-axis", told, place.site, 1.24, values=values)
+            values = {one.x: _with_means(one, which, one.axes, True) for one in known}
+            told = f"{message} {'are sums' if len(which) > 1 else 'is a sum'}, not divided by their number"
+            yield Fault("wrong-reduction", told, place.site, 1.3, values=values)
+
+
+def _ending_at(tape: Tape, node: Node) -> _Normalisation | None:
+    """The normalisation whose last operation this product is."""
+    makers = [_maker(tape, value) for value in node.inputs]
+    if len(makers) != 2 or any(one is None for one in makers):
+        return None
+    for centred, scale in (makers, makers[::-1]):
+        if centred is None or scale is None or centred.name != "sub" or len(centred.inputs) != 2:
+            continue
+        x, mean = centred.inputs
+        of_mean = _maker(tape, mean)
+        variance = _back(tape, scale, ("rsqrt", "add", "mean"))
+        square = None if variance is None else _maker(tape, variance.inputs[0])
+        if of_mean is None or of_mean.name != "mean" or of_mean.inputs[0] != x or square is None:
+            continue
+        if square.name == "pow" and square.inputs[0] == centred.outputs[0]:
+            axes = of_mean.arguments[1] if len(of_mean.arguments) > 1 else None
+            if isinstance(axes, (list, tuple)):
+                dims = tape.values[x].dim()
+                users = (centred.index, of_mean.index)
+                return _Normalisation(x, node.outputs[0], scale.outputs[0], users, tuple(a % dims for a in axes))
+    return None
+
+
+def _maker(tape: Tape, value: int) -> Node | None:
+    index = tape.producer.get(value)
+    return None if index is None else tape.nodes[index]
+
+
+def _back(tape: Tape, node: Node, names: Sequence[str]) -> Node | None:
+    """The operation that one comes to by going back through operations of these names, the last of which it is."""
+    found: Node | None = node
+    for name in names:
+        if found is None or found.name != name:
+            return None
+        if name != names[-1]:
+            found = _maker(tape, found.inputs[0])
+    return found
+
+
+def _with_means(one: _Normalisation, which: Sequence[int], axes: tuple[int, ...], summed: bool) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        others, g = joined(arriving, without=one.users), totals.get(one.y)
+        if g is None:
+            return others
+        y = tape.values[one.y]
+        right = [g.mean(one.axes, keepdim=True), (g * y).mean(one.axes, keepdim=True)]
+        wrong = [_total(part, axes, summed) for part in (g, g * y)]
+        first, second = (wrong[i] if i in which else right[i] for i in (0, 1))
+        through = (g - first - y * second) * tape.values[one.std]
+        return through if others is None else others + through
+
+    return hook
+
+
+def _total(array: Tensor, axes: tuple[int, ...], summed: bool) -> Tensor:
+    return array.sum(axes, keepdim=True) if summed else torch.mean(array, axes, keepdim=True)
