@@ -201,14 +201,14 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        near = [fault for fault in self._likely if fault.rank <= REPEATED]
+        near = [fault for fault in self._likely if fault.rank <= REPEATED or not fault.local]
         singles = self._singles(near)
         complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
         over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
         limit = min((one.faults[0].rank + TIE for one in complete if len(one.faults) == 1), default=np.inf)
-        singles += self._singles([fault for fault in self._likely if REPEATED < fault.rank <= limit])
+        singles += self._singles([one for one in self._likely if one.local and REPEATED < one.rank <= limit])
         complete += [one for one in singles if one.complete and self.confirmed.holds(one) and one not in complete]
         if complete and min(one.cost for one in complete) < 2:
             return complete
