@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,42 +12,13 @@ import numpy as np
 import torch
 
 from gradproof.case import Case
-from gradproof.diagnosis import (
-    accumulation,
-    caches,
-    convolutions,
-    criteria,
-    deltas,
-    edges,
-    elementwise,
-    exchanges,
-    fitted_constants,
-    functions,
-    inputs,
-    layout,
-    look_ups,
-    loops,
-    masks,
-    normalisations,
-    operands,
-    operators,
-    other_inputs,
-    products,
-    reductions,
-    resampling,
-    samples,
-    scalings,
-    sequences,
-    shorter,
-    slips,
-    summands,
-    weight_decay,
-    windows,
-)
+from gradproof.diagnosis import fitted_constants, shorter
+from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.factors import Factors
+from gradproof.diagnosis.families import FAMILIES
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.pairs import Pairs
@@ -71,79 +40,6 @@ FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no b
 MOST_FITTING = 40  # other arrays that are tried in full
 FEWER_SHARE = 0.25  # of the time, for the same over fewer steps
 BEAM = 6  # partial explanations that are followed up
-
-Family = Callable[[Survey], Iterator[Fault]]
-FAMILIES: tuple[Family, ...] = (
-    elementwise.faults,
-    elementwise.extra_faults,
-    elementwise.scaling_faults,
-    elementwise.elsewhere_faults,
-    edges.faults,
-    weight_decay.faults,
-    slips.faults,
-    accumulation.faults,
-    summands.faults,
-    loops.faults,
-    reductions.faults,
-    products.faults,
-    operands.faults,
-    deltas.faults,
-    exchanges.faults,
-    windows.faults,
-    convolutions.faults,
-    resampling.faults,
-    layout.faults,
-    look_ups.faults,
-    masks.faults,
-    caches.faults,
-    normalisations.faults,
-    scalings.faults,
-    inputs.faults,
-    other_inputs.faults,
-    samples.faults,
-    sequences.faults,
-    functions.faults,
-    operators.faults,
-    criteria.faults,
-)
-
-
-@dataclass
-class Clock:
-    """The time that a search may take, and the line that says it is taking long."""
-
-    seconds: float
-    started: float = field(default_factory=time.perf_counter)
-    told: bool = False
-    cut: bool = False
-    share: float = 1.0  # of the time, that the part of the search at hand may take
-    broken_off: str = ""  # the error that ended a part of the search
-
-    def spent(self) -> float:
-        return time.perf_counter() - self.started
-
-    def past(self, share: float) -> bool:
-        """Whether this share of the time is spent."""
-        return self.spent() > share * self.seconds
-
-    def over(self) -> bool:
-        spent = self.spent()
-        if spent > 2.0 and not self.told:
-            self.told = True
-            line = f"gradproof: searching for the mistake (up to {self.seconds:g} s) ..."
-            print(line, file=sys.__stderr__, flush=True)
-        self.cut = self.cut or spent > self.seconds
-        return self.cut or spent > self.share * self.seconds
-
-    @contextlib.contextmanager
-    def part(self, share: float) -> Iterator[None]:
-        """Within it, the time is over once this share of it more is spent."""
-        before = self.share
-        self.share = min(before, self.spent() / self.seconds + share)
-        try:
-            yield
-        finally:
-            self.share = before
 
 
 @dataclass(frozen=True)
@@ -201,17 +97,22 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        near = [fault for fault in self._likely if fault.rank <= REPEATED or not fault.local]
-        singles = self._singles(near)
-        complete = [one for one in singles if one.complete and self.confirmed.holds(one)]
+        singles = self._singles([one for one in self._likely if one.rank <= REPEATED or not one.local])
+        complete = self._that_hold(singles)
         over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
         limit = min((one.faults[0].rank + TIE for one in complete if len(one.faults) == 1), default=np.inf)
-        singles += self._singles([one for one in self._likely if one.local and REPEATED < one.rank <= limit])
-        complete += [one for one in singles if one.complete and self.confirmed.holds(one) and one not in complete]
+        further = self._singles([one for one in self._likely if one.local and REPEATED < one.rank <= limit])
+        complete += self._that_hold(further)
         if complete and min(one.cost for one in complete) < 2:
             return complete
+        return self._by_several_rules(singles + further, complete, over_fewer)
+
+    def _by_several_rules(
+        self, singles: list[Explanation], complete: list[Explanation], over_fewer: list[Explanation]
+    ) -> list[Explanation]:
+        """One stage after the other, until there is an explanation or no more time; at last, what fewer steps told."""
         repeated = self._again_and_again(singles)
         if repeated:
             return complete + repeated
@@ -241,6 +142,10 @@ class _Search:
                 break
             complete = stage()
         return complete or over_fewer
+
+    def _that_hold(self, found: Iterable[Explanation]) -> list[Explanation]:
+        """Those that explain all parameters, on fresh inputs as well."""
+        return [one for one in found if one.complete and self.confirmed.holds(one)]
 
     def _singles(self, faults: Sequence[Fault]) -> list[Explanation]:
         return list(self._on_top_of((), faults, self.order, self.shadows, hasty=True))
@@ -301,14 +206,13 @@ class _Search:
         """What the same comparison over fewer steps comes to; and one rule more, which acts between the steps."""
         for case in shorter.cases(self.case, self.clock.over) if self.whole else ():
             states = self._as_over_fewer(case)
-            complete = [one for one in states if one.complete and self.confirmed.holds(one)]
+            complete = self._that_hold(states)
             for state in states if not complete else ():
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if self.clock.over() or above is None:
                     break
                 left = [name for name in self.order if name not in state.matched]
-                found = self._on_top_of(state.faults, self._likely, left, above, hasty=True)
-                complete += [one for one in found if one.complete and self.confirmed.holds(one)]
+                complete += self._that_hold(self._on_top_of(state.faults, self._likely, left, above, hasty=True))
             if complete:
                 return complete
         return []
@@ -335,21 +239,20 @@ class _Search:
         faults = [one for one in self._likely if self._takes_long(one)]
         found = list(self._on_top_of((), faults, self.order, self.shadows))
         singles += found
-        return [one for one in found if one.complete and self.confirmed.holds(one)]
+        return self._that_hold(found)
 
     def _fitted_constants(self) -> list[Explanation]:
         """Of a candidate whose gradient belongs to its own wrong loss: another constant, whatever it is."""
         if self.case.loss is None or self.case.loss_is_right or not self._belongs:
             return []
-        found = self._on_top_of((), list(fitted_constants.faults(self.survey, self.case)), self.order, None)
-        return [one for one in found if one.complete and self.confirmed.holds(one)]
+        faults = list(fitted_constants.faults(self.survey, self.case))
+        return self._that_hold(self._on_top_of((), faults, self.order, None))
 
     def _another_forward_pass(self) -> list[Explanation]:
         """Of a candidate whose loss is right: that only its gradient is another function's."""
         likely = set(self._likely)
         faults = [one for one in self.faults if one not in likely]
-        found = self._on_top_of((), faults, self.order, self.shadows)
-        return [one for one in found if one.complete and self.confirmed.holds(one)]
+        return self._that_hold(self._on_top_of((), faults, self.order, self.shadows))
 
     def _on_top_of(
         self,
@@ -423,7 +326,7 @@ class _Search:
                 if above is None:  # each has to be run in full
                     useful = [fault for fault in useful if fault.rank <= LIKELY]
                 states += self._on_top_of(state.faults, useful, left, above, hasty=True)
-            complete += [one for one in states if one.complete and self.confirmed.holds(one)]
+            complete += self._that_hold(states)
             if complete or self.clock.over():
                 break
         return complete
@@ -501,8 +404,7 @@ class _Search:
             if above is None or complete or self.clock.over():
                 break
             likely = [one for one in self._likely if one.rank <= LIKELY]
-            found = self._on_top_of(state.faults, likely, left, above, hasty=True)
-            complete += [one for one in found if one.complete and self.confirmed.holds(one)]
+            complete += self._that_hold(self._on_top_of(state.faults, likely, left, above, hasty=True))
         return complete
 
     def _pairs(self, below: Explanation, names: Sequence[str], most: int) -> list[Explanation]:

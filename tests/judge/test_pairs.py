@@ -10,9 +10,9 @@ import pytest
 from gradproof import oracles
 from gradproof.case import Case, Problem, recorded
 from gradproof.diagnosis.factors import Factors
+from gradproof.diagnosis.families import FAMILIES
 from gradproof.diagnosis.fault import Model, run
 from gradproof.diagnosis.pairs import Pairs
-from gradproof.diagnosis.search import FAMILIES
 from gradproof.diagnosis.shadows import cast
 from gradproof.diagnosis.survey import Survey
 from tests.judge.corpus import models

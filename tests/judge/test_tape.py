@@ -10,9 +10,9 @@ from torch import nn
 
 from gradproof import oracles
 from gradproof.case import Problem
+from gradproof.diagnosis.families import FAMILIES
 from gradproof.diagnosis.fault import Fault, Model, hooks_of, run
 from gradproof.diagnosis.places import find_places
-from gradproof.diagnosis.search import FAMILIES
 from gradproof.diagnosis.survey import Survey
 from gradproof.lanes import Lanes
 from gradproof.tape import record

@@ -1,0 +1,47 @@
+"""The time that a search may take, in all and in its parts, and the line that says it is taking long."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Clock:
+    """The time that a search may take, and the line that says it is taking long."""
+
+    seconds: float
+    started: float = field(default_factory=time.perf_counter)
+    told: bool = False
+    cut: bool = False
+    share: float = 1.0  # of the time, that the part of the search at hand may take
+    broken_off: str = ""  # the error that ended a part of the search
+
+    def spent(self) -> float:
+        return time.perf_counter() - self.started
+
+    def past(self, share: float) -> bool:
+        """Whether this share of the time is spent."""
+        return self.spent() > share * self.seconds
+
+    def over(self) -> bool:
+        spent = self.spent()
+        if spent > 2.0 and not self.told:
+            self.told = True
+            line = f"gradproof: searching for the mistake (up to {self.seconds:g} s) ..."
+            print(line, file=sys.__stderr__, flush=True)
+        self.cut = self.cut or spent > self.seconds
+        return self.cut or spent > self.share * self.seconds
+
+    @contextlib.contextmanager
+    def part(self, share: float) -> Iterator[None]:
+        """Within it, the time is over once this share of it more is spent."""
+        before = self.share
+        self.share = min(before, self.spent() / self.seconds + share)
+        try:
+            yield
+        finally:
+            self.share = before
