@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
@@ -28,7 +26,7 @@ class _Normalisation:
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
-    """For each place that ends a normalisation: its means along another axis, or sums in their stead."""
+    """For each place that ends a normalisation: its means along another axis."""
     tape = survey.tape
     for place in survey.places:
         found = [_ending_at(tape, node) for node in place.nodes] if place.name == "mul" else [None]
@@ -40,12 +38,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
             message = f"in the derivative of {place}, (g - mean(g) - y * mean(g * y)) / std, {words}"
             for axis in range(dims):
                 if (axis,) != known[-1].axes:
-                    values = {one.x: _with_means(one, which, (axis,), False) for one in known}
+                    values = {one.x: _with_means(one, which, axis) for one in known}
                     told = f"{message} {'go' if len(which) > 1 else 'goes'} along axis {axis}"
                     yield Fault("wrong-axis", told, place.site, 1.24, values=values)
-            values = {one.x: _with_means(one, which, one.axes, True) for one in known}
-            told = f"{message} {'are sums' if len(which) > 1 else 'is a sum'}, not divided by their number"
-            yield Fault("wrong-reduction", told, place.site, 1.3, values=values)
 
 
 def _ending_at(tape: Tape, node: Node) -> _Normalisation | None:
@@ -87,20 +82,16 @@ def _back(tape: Tape, node: Node, names: Sequence[str]) -> Node | None:
     return found
 
 
-def _with_means(one: _Normalisation, which: Sequence[int], axes: tuple[int, ...], summed: bool) -> ValueHook:
+def _with_means(one: _Normalisation, which: Sequence[int], axis: int) -> ValueHook:
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
         others, g = joined(arriving, without=one.users), totals.get(one.y)
         if g is None:
             return others
         y = tape.values[one.y]
         right = [g.mean(one.axes, keepdim=True), (g * y).mean(one.axes, keepdim=True)]
-        wrong = [_total(part, axes, summed) for part in (g, g * y)]
+        wrong = [g.mean(axis, keepdim=True), (g * y).mean(axis, keepdim=True)]
         first, second = (wrong[i] if i in which else right[i] for i in (0, 1))
         through = (g - first - y * second) * tape.values[one.std]
         return through if others is None else others + through
 
     return hook
-
-
-def _total(array: Tensor, axes: tuple[int, ...], summed: bool) -> Tensor:
-    return array.sum(axes, keepdim=True) if summed else torch.mean(array, axes, keepdim=True)

@@ -185,3 +185,93 @@ def test_a_number_added_to_what_goes_into_an_activation():
     found, message = told(by_torch(opened), reference, params, X, Y)
     assert found == "different-function"
     assert "is made larger by 1.5" in message
+
+
+def centred(params, x, y):
+    h = x @ params["U"]
+    return F.mse_loss(torch.tanh(h - h.mean(1, keepdim=True)) @ params["W"], y)
+
+
+def centred_by_hand(params, x, y, axis=1):
+    h = x @ params["U"]
+    a = np.tanh(h - h.mean(1, keepdims=True))
+    e = a @ params["W"] - y
+    de = 2 * e / e.size
+    dc = de @ params["W"].T * (1 - a**2)
+    return np.mean(e**2), {"U": x.T @ (dc - dc.mean(axis, keepdims=True)), "W": a.T @ de}
+
+
+def test_a_mean_along_another_axis_on_the_way_back():
+    params = {"U": RNG.normal(size=(4, 5)), "W": RNG.normal(size=(5, 3))}
+    assert compare_gradients(centred_by_hand, centred, params, X, Y).ok
+    found, message = told(lambda p, *d: centred_by_hand(p, *d, axis=0), centred, params, X, Y)
+    assert found == "wrong-axis"
+    assert "what arrives is summed along axis 0, not along axis 1" in message
+
+
+def normalised(params, x, y):
+    h = F.layer_norm(x @ params["U"], (5,), eps=0.01)
+    h = F.layer_norm(torch.tanh(h) @ params["V"], (5,), eps=0.01)
+    return F.mse_loss(h @ params["W"], y)
+
+
+def norm(x):
+    centre = x - x.mean(1, keepdims=True)
+    std = np.sqrt((centre**2).mean(1, keepdims=True) + 0.01)
+    return centre / std, (centre / std, std)
+
+
+def norm_back(g, cache, mistake=""):
+    y, std = cache
+    first = g.mean(0 if mistake == "axis" else 1, keepdims=True)
+    return (g - first - y * (g * y).mean(1, keepdims=True)) / std
+
+
+def normalised_by_hand(params, x, y, mistake=""):
+    first, cache1 = norm(x @ params["U"])
+    a = np.tanh(first)
+    h, cache2 = norm(a @ params["V"])
+    e = h @ params["W"] - y
+    de = 2 * e / e.size
+    db = norm_back(de @ params["W"].T, cache1 if mistake == "cache" else cache2, mistake)
+    da = db @ params["V"].T
+    dz = norm_back(da * (1 - a**2), cache1, mistake)
+    return np.mean(e**2), {"U": x.T @ dz, "V": a.T @ db, "W": h.T @ de}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "code", "words"),
+    [
+        ("axis", "wrong-axis", "mean(g) goes along axis 0"),
+        ("cache", "wrong-operand", "has kept is used on the way back through that of `layer_norm`"),
+    ],
+)
+def test_normalisations(mistake, code, words):
+    params = {"U": RNG.normal(size=(4, 5)), "V": RNG.normal(size=(5, 5)), "W": RNG.normal(size=(5, 3))}
+    assert compare_gradients(normalised_by_hand, normalised, params, X, Y).ok
+    wrong = told(lambda p, *d: normalised_by_hand(p, *d, mistake=mistake), normalised, params, X, Y)
+    assert wrong[0] == code
+    assert words in wrong[1]
+
+
+def labelled(params, x, labels):
+    return F.cross_entropy(x @ params["W"], labels, ignore_index=-1, label_smoothing=0.2)
+
+
+def labelled_by_hand(params, x, labels, masked=True):
+    z = x @ params["W"]
+    p = np.exp(z - z.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    kept, classes = labels != -1, z.shape[1]
+    goal = 0.8 * np.eye(classes)[labels] + 0.2 / classes
+    loss = -np.sum((goal * np.log(p))[kept]) / kept.sum()
+    dz = (p - goal) * (kept[:, None] if masked else 1) / kept.sum()
+    return loss, {"W": x.T @ dz}
+
+
+def test_ignored_rows_in_the_gradient():
+    params, labels = {"W": RNG.normal(size=(4, 5))}, np.array([2, -1, 0, 4, -1, 1])
+    assert compare_gradients(labelled_by_hand, labelled, params, X, labels).ok
+    found, message = told(lambda p, *d: labelled_by_hand(p, *d, masked=False), labelled, params, X, labels)
+    assert found == "missing-derivative"
+    assert "is not applied on the way back: what it leaves out counts too" in message
