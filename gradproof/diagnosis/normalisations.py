@@ -20,7 +20,8 @@ class _Normalisation:
 
     x: int
     y: int
-    std: int  # the value 1 / std
+    std: int  # the value std, or 1 / std where y is a product
+    product: bool
     users: tuple[int, ...]
     axes: tuple[int, ...]
 
@@ -29,7 +30,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     """For each place that ends a normalisation: its means along another axis."""
     tape = survey.tape
     for place in survey.places:
-        found = [_ending_at(tape, node) for node in place.nodes] if place.name == "mul" else [None]
+        found = [_ending_at(tape, node) for node in place.nodes] if place.name in ("mul", "div") else [None]
         known = [one for one in found if one is not None]
         if len(known) < len(found):
             continue
@@ -44,25 +45,23 @@ def faults(survey: Survey) -> Iterator[Fault]:
 
 
 def _ending_at(tape: Tape, node: Node) -> _Normalisation | None:
-    """The normalisation whose last operation this product is."""
+    """The normalisation whose last operation this product or quotient is."""
     makers = [_maker(tape, value) for value in node.inputs]
-    if len(makers) != 2 or any(one is None for one in makers):
-        return None
-    for centred, scale in (makers, makers[::-1]):
+    product = node.name == "mul"
+    for centred, scale in ((makers, makers[::-1]) if product else (makers,)) if len(makers) == 2 else ():
         if centred is None or scale is None or centred.name != "sub" or len(centred.inputs) != 2:
             continue
         x, mean = centred.inputs
         of_mean = _maker(tape, mean)
-        variance = _back(tape, scale, ("rsqrt", "add", "mean"))
+        variance = _back(tape, scale, ("rsqrt" if product else "sqrt", "add", "mean"))
         square = None if variance is None else _maker(tape, variance.inputs[0])
         if of_mean is None or of_mean.name != "mean" or of_mean.inputs[0] != x or square is None:
             continue
-        if square.name == "pow" and square.inputs[0] == centred.outputs[0]:
-            axes = of_mean.arguments[1] if len(of_mean.arguments) > 1 else None
-            if isinstance(axes, (list, tuple)):
-                dims = tape.values[x].dim()
-                users = (centred.index, of_mean.index)
-                return _Normalisation(x, node.outputs[0], scale.outputs[0], users, tuple(a % dims for a in axes))
+        axes = of_mean.arguments[1] if len(of_mean.arguments) > 1 else None
+        if square.name == "pow" and square.inputs[0] == centred.outputs[0] and isinstance(axes, (list, tuple)):
+            dims, users = tape.values[x].dim(), (centred.index, of_mean.index)
+            axes = tuple(axis % dims for axis in axes)
+            return _Normalisation(x, node.outputs[0], scale.outputs[0], product, users, axes)
     return None
 
 
@@ -91,7 +90,8 @@ def _with_means(one: _Normalisation, which: Sequence[int], axis: int) -> ValueHo
         right = [g.mean(one.axes, keepdim=True), (g * y).mean(one.axes, keepdim=True)]
         wrong = [g.mean(axis, keepdim=True), (g * y).mean(axis, keepdim=True)]
         first, second = (wrong[i] if i in which else right[i] for i in (0, 1))
-        through = (g - first - y * second) * tape.values[one.std]
+        through, std = g - first - y * second, tape.values[one.std]
+        through = through * std if one.product else through / std
         return through if others is None else others + through
 
     return hook

@@ -215,6 +215,16 @@ def normalised(params, x, y):
     return F.mse_loss(h @ params["W"], y)
 
 
+def spelled_out(x):
+    centre = x - x.mean(1, keepdim=True)
+    return centre / torch.sqrt((centre**2).mean(1, keepdim=True) + 0.01)
+
+
+def normalised_in_full(params, x, y):
+    h = spelled_out(torch.tanh(spelled_out(x @ params["U"])) @ params["V"])
+    return F.mse_loss(h @ params["W"], y)
+
+
 def norm(x):
     centre = x - x.mean(1, keepdims=True)
     std = np.sqrt((centre**2).mean(1, keepdims=True) + 0.01)
@@ -240,16 +250,18 @@ def normalised_by_hand(params, x, y, mistake=""):
 
 
 @pytest.mark.parametrize(
-    ("mistake", "code", "words"),
+    ("reference", "mistake", "code", "words"),
     [
-        ("axis", "wrong-axis", "mean(g) goes along axis 0"),
-        ("cache", "wrong-operand", "has kept is used on the way back through that of `layer_norm`"),
+        (normalised, "axis", "wrong-axis", "mean(g) goes along axis 0"),
+        (normalised_in_full, "axis", "wrong-axis", "mean(g) goes along axis 0"),
+        (normalised, "cache", "wrong-operand", "has kept is used on the way back through that of `layer_norm`"),
+        (normalised_in_full, "cache", "wrong-operand", "has kept is used on the way back through that of the function"),
     ],
 )
-def test_normalisations(mistake, code, words):
+def test_normalisations(reference, mistake, code, words):
     params = {"U": RNG.normal(size=(4, 5)), "V": RNG.normal(size=(5, 5)), "W": RNG.normal(size=(5, 3))}
-    assert compare_gradients(normalised_by_hand, normalised, params, X, Y).ok
-    wrong = told(lambda p, *d: normalised_by_hand(p, *d, mistake=mistake), normalised, params, X, Y)
+    assert compare_gradients(normalised_by_hand, reference, params, X, Y).ok
+    wrong = told(lambda p, *d: normalised_by_hand(p, *d, mistake=mistake), reference, params, X, Y)
     assert wrong[0] == code
     assert words in wrong[1]
 
