@@ -314,10 +314,12 @@ class Tape:
         self,
         changed: Mapping[int, Callable[..., Sequence[Tensor]]],
         rewired: Mapping[int, Mapping[int, int]] | None = None,
+        forward_only: Collection[int] = (),
     ) -> Tape | None:
         """The tape of the same program with some operations replaced; None where the shapes then no longer fit.
 
-        `rewired` gives operations other values as inputs, by position.
+        `rewired` gives operations other values as inputs, by position. What is replaced `forward_only` keeps its own
+        rule on the way back, at the values that there are now.
         """
         rewired = rewired or {}
         values = list(self.values)
@@ -325,6 +327,7 @@ class Tape:
         nodes = []
         with torch.no_grad():
             for node in self.nodes:
+                own = node
                 if node.index in rewired:
                     others = rewired[node.index]
                     node = dataclasses.replace(node, inputs=[others.get(i, v) for i, v in enumerate(node.inputs)])
@@ -342,7 +345,7 @@ class Tape:
                         dirty.add(value)
                     if replace is not None:
                         node = Replaced(**node.fields(), replacement=replace, original=node, others=values)
-                nodes.append(node)
+                nodes.append(own if own.index in forward_only else node)
         if any(values[value].numel() != 1 for value in self.terms.values()):
             return None
         graphs = {i: one for i, one in self._graphs.items() if not dirty & {*nodes[i].inputs, *nodes[i].outputs}}

@@ -12,6 +12,8 @@ from gradproof.diagnosis.search import Found, search
 from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
 
+ONE_WAY = "Your loss is this function's; on the way back, your rules are those of the right one."
+
 
 def diagnose(case: Case, searching: bool = True) -> list[Finding]:
     """The mistakes that give exactly the candidate's numbers, or `unexplained`."""
@@ -57,7 +59,7 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
     for fault in best.faults:
         message = fault.message
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
-            message += f"\n{_belonging(case, best)}"
+            message += f"\n{ONE_WAY if fault.forward_only else _belonging(case, best)}"
         site = str(fault.site) if fault.site else None
         findings.append(Finding(fault.code, touched, message, site, mend=_mend(case, fault)))
         if fault.besides is not None:

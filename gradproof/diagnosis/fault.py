@@ -36,6 +36,7 @@ class Fault:
     forward: Mapping[int, Replacement] = field(default_factory=dict)
     rewired: Mapping[int, Mapping[int, int]] = field(default_factory=dict)  # other values for some inputs, by position
     inputs: Callable[[Problem], Problem | None] | None = None
+    forward_only: bool = False  # whether the way back is still the reference's, at the values of another forward pass
     in_both: bool = False  # whether other inputs are those of the loss as well as of the gradient
     custom: Callable[[Model], tuple[Arrays, float] | None] | None = None  # a run of its own, with no other fault
     besides: tuple[str, str] | None = None  # the code and the message of a second mistake that comes with it
@@ -54,6 +55,13 @@ class Fault:
     def local(self) -> bool:
         """Whether it is made of broken rules of the backward pass alone."""
         return not self.consistent and self.inputs is None and self.custom is None
+
+    @cached_property
+    def one_way(self) -> Fault | None:
+        """The same other forward pass, gone back through by the reference's own rules; None where it has none."""
+        if not self.forward and not self.rewired:
+            return None
+        return replace(self, forward_only=True, rank=self.rank + 0.1, nodes={}, values={})
 
     @cached_property
     def ends(self) -> tuple[Fault, Fault] | None:
@@ -178,7 +186,8 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
         forward.update(fault.forward)
         rewired.update(fault.rewired)
     try:
-        replayed = tape.replay(forward, rewired) if forward or rewired else tape
+        kept = {i for one in faults if one.forward_only for i in (*one.forward, *one.rewired)}
+        replayed = tape.replay(forward, rewired, kept) if forward or rewired else tape
         if replayed is None:
             return None
         return replayed.backward(nodes, values).arrays(), replayed.loss()

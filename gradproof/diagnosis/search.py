@@ -279,6 +279,8 @@ class _Search:
             made = []
             if shadows is None or shadows.promising(fault):
                 made.append(evaluate(self.case, self.model, (*before, fault)))
+                if fault.one_way is not None and not self.case.loss_is_right and not _explains(made[0]):
+                    made.append(evaluate(self.case, self.model, (*before, fault.one_way)))
             if fault.ends is not None and _may_fit(fault, shadows):
                 made.append(_fit(self.case, self.model, fault, before, order))
             for one in made:
@@ -446,6 +448,10 @@ class _Search:
 
     def _repeats(self, fault: Fault) -> bool:
         return len(fault.nodes) + len(fault.values) > 1
+
+
+def _explains(one: Explanation | None) -> bool:
+    return one is not None and one.complete
 
 
 def _may_belong_to_another_loss(tape: Tape, fault: Fault) -> bool:

@@ -287,3 +287,22 @@ def test_ignored_rows_in_the_gradient():
     found, message = told(lambda p, *d: labelled_by_hand(p, *d, masked=False), labelled, params, X, labels)
     assert found == "missing-derivative"
     assert "is not applied on the way back: what it leaves out counts too" in message
+
+
+def test_another_forward_pass_with_the_right_way_back():
+    """A mistake on the way forward alone: the rules of the way back are right, and taken at other values."""
+
+    def reference(params, x, y):
+        return F.mse_loss(torch.tanh(x @ params["U"]) @ params["W"], y)
+
+    def by_hand(params, x, y):
+        a = np.sin(x @ params["U"])
+        e = a @ params["W"] - y
+        de = 2 * e / e.size
+        return np.mean(e**2), {"U": x.T @ (de @ params["W"].T * (1 - a**2)), "W": a.T @ de}
+
+    params = {"U": RNG.normal(size=(4, 5)) * 0.5, "W": RNG.normal(size=(5, 3))}
+    found, message = told(by_hand, reference, params, X, Y)
+    assert found == "different-function"
+    assert message.startswith("sin stands where the reference has `torch.tanh(")
+    assert message.endswith("Your loss is this function's; on the way back, your rules are those of the right one.")
