@@ -451,7 +451,8 @@ class _Search:
 
 
 def _explains(one: Explanation | None) -> bool:
-    return one is not None and one.complete
+    """Whether an explanation is complete, with nothing done to whole gradients besides."""
+    return one is not None and one.complete and not one.transforms
 
 
 def _may_belong_to_another_loss(tape: Tape, fault: Fault) -> bool:

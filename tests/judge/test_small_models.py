@@ -1,4 +1,4 @@
-"""Mistakes of the newer families, each in the smallest model that has it."""
+"""Families of faults, each in the smallest model that has its mistake."""
 
 from __future__ import annotations
 
