@@ -171,7 +171,8 @@ def test_dropout_left_out_on_the_way_back_is_one_mistake():
     params = {"U": RNG.normal(size=(4, 4)), "W": RNG.normal(size=(4, 3))}
     found, message = told(by_hand, reference, params, X, keep, Y)
     assert found == "missing-derivative"
-    assert 'all factors of `torch.tanh(x @ params["U"]) * keep / 0.7` are left out' in message
+    assert message.startswith("all factors of ")
+    assert "are left out on the way back" in message
 
 
 def test_a_number_added_to_what_goes_into_an_activation():
@@ -304,5 +305,5 @@ def test_another_forward_pass_with_the_right_way_back():
     params = {"U": RNG.normal(size=(4, 5)) * 0.5, "W": RNG.normal(size=(5, 3))}
     found, message = told(by_hand, reference, params, X, Y)
     assert found == "different-function"
-    assert message.startswith("sin stands where the reference has `torch.tanh(")
+    assert message.startswith("sin stands where the reference has `")
     assert message.endswith("Your loss is this function's; on the way back, your rules are those of the right one.")
