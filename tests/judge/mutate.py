@@ -7,7 +7,9 @@ judge catches the mutant and how often it explains it, and not how it names it).
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
+import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 
 from tests.judge.corpus import ANY, Model, Variant
 
+LIMIT = 2.0  # seconds that a mutant may take
 SCALE = "wrong-scale|wrong-reduction|wrong-term-weight"
 SLOPE = "missing-derivative"
 SHIFT = "shifted-in-time|wrong-operand"
@@ -57,11 +60,11 @@ def sample(variants: list[Variant], size: int) -> list[Variant]:
 
 
 def _numbers(model: Model, source: str, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
-    """The loss and the gradients that a source gives, or None where it raises or gives NaN."""
+    """The loss and the gradients that a source gives, or None where it raises, gives NaN or does not come back."""
     params, data = model.problem()
     given = {key: value.copy() for key, value in params.items()}, [value.copy() for value in data]
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        with warnings.catch_warnings(), np.errstate(all="ignore"), _limited():
             warnings.simplefilter("ignore")
             loss, grads = model.built(source, name)(given[0], *given[1])
         answer = {"loss": np.asarray(loss), **{key: np.asarray(value) for key, value in grads.items()}}
@@ -70,6 +73,22 @@ def _numbers(model: Model, source: str, name: str) -> dict[str, np.ndarray[Any, 
     changed = any(not np.array_equal(given[0][key], params[key]) for key in params)
     changed = changed or any(not np.array_equal(one, other) for one, other in zip(given[1], data, strict=True))
     return None if changed or not all(np.all(np.isfinite(value)) for value in answer.values()) else answer
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    """A loop whose end has been mutated away is broken off."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _same_shapes(one: dict[str, Any], other: dict[str, Any]) -> bool:
