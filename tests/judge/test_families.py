@@ -62,7 +62,6 @@ CONSISTENT = {
 
 # Two mistakes of which one sees what the other has changed, or that meet at one parameter; three.
 TOGETHER = {
-    "m27_bilinear:not_averaged+gate_derivative_forgotten": ["missing-derivative", "wrong-term-weight"],
     "m10_embedding_mean:tanh_derivative_forgotten+W_not_transposed+length_forgotten": [
         "missing-derivative",
         "not-transposed",
