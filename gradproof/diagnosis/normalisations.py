@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
@@ -27,13 +28,18 @@ class _Normalisation:
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
-    """For each place that ends a normalisation: its means along another axis."""
+    """For each place that ends a normalisation: all of it left out, its means along another axis."""
     tape = survey.tape
     for place in survey.places:
         found = [_ending_at(tape, node) for node in place.nodes] if place.name in ("mul", "div") else [None]
         known = [one for one in found if one is not None]
         if len(known) < len(found):
             continue
+        ends = [_end(tape, one.y) for one in known]
+        message = f"the derivative of the normalisation that {place} ends is left out: what arrives is passed on as it"
+        message += " is"
+        values = {one.x: _passed_by(one, end) for one, end in zip(known, ends, strict=True)}
+        yield Fault("missing-derivative", message, place.site, 1.2, values=values)
         dims = tape.values[known[-1].x].dim()
         for which, words in (((0,), "mean(g)"), ((1,), "mean(g * y)"), ((0, 1), "both means")):
             message = f"in the derivative of {place}, (g - mean(g) - y * mean(g * y)) / std, {words}"
@@ -79,6 +85,26 @@ def _back(tape: Tape, node: Node, names: Sequence[str]) -> Node | None:
         if name != names[-1]:
             found = _maker(tape, found.inputs[0])
     return found
+
+
+def _end(tape: Tape, value: int) -> int:
+    """The normalised array with its gain and shift, where the only use of it is to be given these."""
+    for name in ("mul", "add"):
+        users = [tape.nodes[index] for index in tape.consumers.get(value, ())]
+        given = len(users) == 1 and users[0].name == name and len(users[0].inputs) == 2
+        other = next((one for one in users[0].inputs if one != value), value) if given else value
+        if not given or parameter_of(tape, other) is None:
+            break
+        value = users[0].outputs[0]
+    return value
+
+
+def _passed_by(one: _Normalisation, end: int) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        others, g = joined(arriving, without=one.users), totals.get(end)
+        return g if others is None else others if g is None else others + g
+
+    return hook
 
 
 def _with_means(one: _Normalisation, which: Sequence[int], axis: int) -> ValueHook:

@@ -267,6 +267,27 @@ def test_normalisations(reference, mistake, code, words):
     assert words in wrong[1]
 
 
+def test_a_normalisation_with_gain_that_is_passed_by():
+    def reference(params, x, y):
+        h = F.layer_norm(x @ params["U"], (5,), params["gain"], params["shift"], eps=0.01)
+        return F.mse_loss(h @ params["W"], y)
+
+    def by_hand(params, x, y):
+        n, _ = norm(x @ params["U"])
+        h = params["gain"] * n + params["shift"]
+        e = h @ params["W"] - y
+        de = 2 * e / e.size
+        dh = de @ params["W"].T
+        grads = {"gain": (dh * n).sum(axis=0), "shift": dh.sum(axis=0), "W": h.T @ de}
+        return np.mean(e**2), {"U": x.T @ dh, **grads}
+
+    params = {"U": RNG.normal(size=(4, 5)), "W": RNG.normal(size=(5, 3))}
+    params |= {"gain": RNG.uniform(0.5, 2.0, size=5), "shift": RNG.normal(size=5)}
+    found, message = told(by_hand, reference, params, X, Y)
+    assert found == "missing-derivative"
+    assert "what arrives is passed on as it is" in message
+
+
 def labelled(params, x, labels):
     return F.cross_entropy(x @ params["W"], labels, ignore_index=-1, label_smoothing=0.2)
 
