@@ -162,13 +162,15 @@ RESHAPED = ("view", "_unsafe_view", "reshape", "flatten", "squeeze", "unsqueeze"
 MOST_ARRANGED = 30  # arrays that are arranged in other ways
 
 
-def reordered(x: Tensor, order: Sequence[int], shape: Sequence[int], moving: bool, to: Sequence[int]) -> Tensor:
-    """The entries of an array in another order of its axes, in its old shape; or read as if they were in that order."""
-    x = x.reshape(tuple(shape))
-    if moving:
-        return x.permute(*order).reshape(tuple(to))
+def orders_after_the_first(dims: int) -> list[tuple[int, ...]]:
+    """The other orders of axes that leave the first where it is: it counts samples."""
+    return [(0, *rest) for rest in permutations(range(1, dims))][1:]
+
+
+def read_in_order(x: Tensor, order: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """An array given a shape as if the axes of that had been in another order when it was flattened."""
     back = [order.index(axis) for axis in range(len(order))]
-    return x.reshape([shape[axis] for axis in order]).permute(back).reshape(tuple(to))
+    return x.reshape([shape[axis] for axis in order]).permute(back)
 
 
 def _without(x: Tensor, axis: int, index: int) -> Tensor:
@@ -359,11 +361,16 @@ class Arrays:
         """An array of three or four axes that was given another shape without moving its axes first, or the reverse."""
         if not 3 <= len(shape) <= 4:
             return
-        for rest in list(permutations(range(1, len(shape))))[1:]:
-            order = (0, *rest)
-            for moving, words in ((True, "with its axes moved to"), (False, "as if its axes were in")):
-                function = partial(reordered, order=order, shape=shape, moving=moving, to=self.shape)
-                yield Made(f"{one.words}, {words} the order {order},", one.values, function)
+        for order in orders_after_the_first(len(shape)):
+            moved, read = self._with_axes_moved(order, shape), self._read_in_order(order, shape)
+            yield Made(f"{one.words}, with its axes moved to the order {order},", one.values, moved)
+            yield Made(f"{one.words}, as if its axes were in the order {order},", one.values, read)
+
+    def _with_axes_moved(self, order: tuple[int, ...], shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+        return lambda x: x.reshape(shape).permute(order).reshape(self.shape)
+
+    def _read_in_order(self, order: tuple[int, ...], shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+        return lambda x: read_in_order(x, order, shape).reshape(self.shape)
 
     def _shapes_of(self, value: int) -> list[tuple[int, ...]]:
         """The shapes that an array had before it was given this one, and this one."""

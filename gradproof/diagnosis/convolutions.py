@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import permutations
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 
-from gradproof.diagnosis.arrays import reordered
+from gradproof.diagnosis.arrays import orders_after_the_first, read_in_order
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
@@ -31,7 +31,8 @@ def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
     if filters.shape[0] == filters.shape[1] and groups == 1 and place.model.inputs[0] in tape.differentiable:
         message = f"on the way back through {place}, the filters' channels in and out are not exchanged"
         for turned, more in ((False, ""), (True, ", nor are the filters turned round")):
-            hooks = {node.index: _channels_as_they_are(turned) for node in place.nodes}
+            change = partial(_channels_as_they_are, turned=turned)
+            hooks = {node.index: _with_other_filters(change) for node in place.nodes}
             yield Fault("not-transposed", message + more, place.site, 1.15 + 0.15 * turned, hooks)
     if any(one != 1 for one in dilation):
         for positions, whose in (((1,), "of the filters"), ((0,), "of the input"), ((0, 1), "of both factors")):
@@ -51,8 +52,7 @@ def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
 def _read_otherwise(tape: Tape, place: Place) -> Iterator[Fault]:
     """Convolutions by hand are matrix products of reshaped arrays: one that is reshaped without moving its axes."""
     shape = tape.values[place.model.outputs[0]].shape
-    rest = list(permutations(range(1, len(shape))))[1:]
-    for order in [(0, *one) for one in rest] if len(shape) <= 4 else []:
+    for order in orders_after_the_first(len(shape)) if len(shape) <= 4 else []:
         for positions, whose in (((0, 1, 2), "every gradient"), ((1,), "that of the filters"), ((0,), "the input's")):
             message = f"in {whose} of {place}, what arrives is read as if its axes were in the order {order}"
             hooks = {node.index: _with_other_grad(positions, order) for node in place.nodes}
@@ -70,7 +70,7 @@ def _with_other_grad(positions: Sequence[int], order: tuple[int, ...]) -> NodeHo
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
         if grad is not None:
-            other = tape.vjp(node, [reordered(grad, order, grad.shape, False, grad.shape)])
+            other = tape.vjp(node, [read_in_order(grad, order, grad.shape)])
             found = [new if i in positions else old for i, (old, new) in enumerate(zip(found, other, strict=True))]
         return found
 
@@ -105,8 +105,7 @@ def _cut_at_one_end(in_front: bool) -> NodeHook:
             return found
         filters = tape.values[node.inputs[1]]
         stride, padding, *others = node.arguments[3:9]
-        padded = F.pad(tape.values[node.inputs[0]], [side for pad in reversed(padding) for side in (pad, pad)])
-        padded = padded.detach().requires_grad_()
+        padded = _padded(tape, node).detach().requires_grad_()
         with torch.enable_grad():
             y = torch.convolution(padded, filters, None, stride, [0] * len(padding), *others)
         whole = torch.autograd.grad(y, padded, grad)[0]
@@ -118,15 +117,14 @@ def _cut_at_one_end(in_front: bool) -> NodeHook:
     return hook
 
 
-def _channels_as_they_are(turned: bool) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-        filters = tape.values[node.inputs[1]].transpose(0, 1)
-        filters = filters.flip(*range(2, filters.dim())) if turned else filters
-        found = list(tape.vjp(node, grads))
-        found[0] = tape.vjp(node, grads, at={1: filters})[0]
-        return found
+def _channels_as_they_are(filters: Tensor, turned: bool) -> Tensor:
+    filters = filters.transpose(0, 1)
+    return filters.flip(*range(2, filters.dim())) if turned else filters
 
-    return hook
+
+def _padded(tape: Tape, node: Node) -> Tensor:
+    """A convolution's input with its padding."""
+    return F.pad(tape.values[node.inputs[0]], [side for pad in reversed(node.arguments[4]) for side in (pad, pad)])
 
 
 def _undilated(positions: Sequence[int], padded: bool) -> NodeHook:
@@ -153,9 +151,8 @@ def _other_windows(place: Place, message: str, code: str, steps: Callable[[list[
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
         if grad is not None:
-            stride, padding = node.arguments[3], node.arguments[4]
-            x = F.pad(tape.values[node.inputs[0]], [side for pad in reversed(padding) for side in (pad, pad)])
-            found[1] = _filters_gradient(x, grad, list(tape.values[node.inputs[1]].shape[2:]), steps(list(stride)))
+            x, size = _padded(tape, node), list(tape.values[node.inputs[1]].shape[2:])
+            found[1] = _filters_gradient(x, grad, size, steps(list(node.arguments[3])))
         return found
 
     return Fault(code, f"at {place}, {message}", place.site, 1.45, {node.index: hook for node in place.nodes})

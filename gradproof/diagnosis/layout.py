@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, permutations
+from itertools import combinations
 
 import torch
 
+from gradproof.diagnosis.arrays import orders_after_the_first, read_in_order
 from gradproof.diagnosis.branches import restricted
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import VIEWS, Place
@@ -39,8 +40,8 @@ def _of_flattened(tape: Tape, place: Place) -> Iterator[Fault]:
     base = tape.values[tape.nodes[producer].inputs[0]]
     if not 3 <= base.dim() <= 4 or base.shape[0] != tape.values[flat].shape[0]:
         return
-    for order in list(permutations(range(1, base.dim())))[1:]:
-        message = f"in the gradient of the weights of {place}, the input's axes are flattened in the order {order}"
+    for order in orders_after_the_first(base.dim()):
+        message = f"in the gradient of the weights of {place}, the input's axes are flattened in the order {order[1:]}"
         yield Fault("wrong-operand", message, place.site, 1.5, {place.model.index: _in_order(order)})
 
 
@@ -48,7 +49,7 @@ def _in_order(order: tuple[int, ...]) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         flat = node.inputs[0]
         base = tape.values[tape.nodes[tape.producer[flat]].inputs[0]]
-        other = base.permute(0, *order).reshape(tape.values[flat].shape)
+        other = base.permute(order).reshape(tape.values[flat].shape)
         found = list(tape.vjp(node, grads))
         found[1] = tape.vjp(node, grads, at={0: other})[1]
         return found
@@ -116,7 +117,7 @@ def _orders(dims: int) -> Iterator[tuple[int, ...]]:
     if not 2 <= dims <= 4:
         return
     exchanged = [_exchanged(dims, i, j) for i, j in combinations(range(dims), 2)]
-    yield from dict.fromkeys((*exchanged, *((0, *rest) for rest in list(permutations(range(1, dims)))[1:])))
+    yield from dict.fromkeys((*exchanged, *orders_after_the_first(dims)))
 
 
 def _exchanged(dims: int, i: int, j: int) -> tuple[int, ...]:
@@ -140,9 +141,6 @@ def _permuted_first(order: tuple[int, ...]) -> NodeHook:
 def _permuted_after(order: tuple[int, ...]) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         shape = tape.values[node.inputs[0]].shape
-        if grads[0] is None:
-            return [None]
-        back = [order.index(axis) for axis in range(len(order))]
-        return [grads[0].reshape([shape[axis] for axis in order]).permute(back)]
+        return [None if grads[0] is None else read_in_order(grads[0], order, shape)]
 
     return hook

@@ -96,14 +96,20 @@ class Pool:
         found: dict[tuple[int, ...], str] = {}
         if len(set(own)) < 2:
             return found
-        for move, words in ((self._before, "what it is made of"), (self._after, "what becomes of it")):
+        for words, where, steps, values in self._around(own):
+            many = f"{steps} operations" if steps > 1 else "one operation"
+            if values != tuple(own):
+                found.setdefault(values, f"{words}, {many} {where},")
+        return found
+
+    def _around(self, own: Sequence[int]) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
+        """What lies a few operations before and after some values: in words, which way, how many, and the values."""
+        ways = (("what it is made of", "back", self._before), ("what becomes of it", "on", self._after))
+        for words, where, move in ways:
             values = tuple(own)
             for steps in range(1, NEARBY + 1):
                 values = tuple(move(value) for value in values)
-                many = f"{steps} operations" if steps > 1 else "one operation"
-                if values != tuple(own):
-                    found.setdefault(values, f"{words}, {many} {'back' if move == self._before else 'on'},")
-        return found
+                yield words, where, steps, values
 
     def _before(self, value: int) -> int:
         maker = self.tape.producer.get(value)
@@ -179,13 +185,10 @@ class Pool:
             if number not in seen and self._fits(number, shape):
                 seen.add(number)
                 yield Row(name, (number,))
-        for move, words in ((self._before, "what it is made of"), (self._after, "what becomes of it")):
-            other = value
-            for steps in range(1, NEARBY + 1):
-                other = move(other)
-                if other not in seen:
-                    seen.add(other)
-                    yield Row(f"{words}, {steps} operation{'s' * (steps > 1)} away,", (other,))
+        for words, _, steps, (other,) in self._around([value]):
+            if other not in seen:
+                seen.add(other)
+                yield Row(f"{words}, {steps} operation{'s' * (steps > 1)} away,", (other,))
 
     def _fit(self, values: Sequence[int], shapes: Sequence[Sequence[int] | None]) -> bool:
         pairs = zip(values, shapes, strict=True)

@@ -131,9 +131,11 @@ def _other_reduction(tape: Tape, place: Place) -> Iterator[Fault]:
 
 def _along_another_axis(tape: Tape, place: Place) -> Iterator[Fault]:
     """A mean that is used on all that it was taken of: on the way back, the mean of what arrives along another axis."""
-    dims = tape.values[place.model.inputs[0]].dim()
-    for axis in range(dims):
-        if all(_spreads(tape, node) and axis != _axis(tape, node) for node in place.nodes):
+    if not all(_spreads(tape, node) for node in place.nodes):
+        return
+    own = {_axis(tape, node) for node in place.nodes}
+    for axis in range(tape.values[place.model.inputs[0]].dim()):
+        if axis not in own:
             message = f"on the way back to {place}, what arrives is summed along axis {axis}, not along axis"
             message += f" {_axis(tape, place.model)}"
             values = {node.inputs[0]: _summed_along(node, axis) for node in place.nodes}

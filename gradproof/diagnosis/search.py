@@ -93,6 +93,7 @@ class _Search:
     confirmed: Confirmation
     nothing: Explanation
     whole: bool = True  # whether it may look at fewer steps
+    _losses: dict[Fault, float | None] = field(default_factory=dict)  # of other forward passes
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
 
     def found(self) -> list[Explanation]:
@@ -294,7 +295,9 @@ class _Search:
         case = self.case
         if not fault.consistent or case.loss is None or case.loss_is_right:
             return True
-        loss = self._loss_with(fault)
+        if fault not in self._losses:
+            self._losses[fault] = self._loss_with(fault)
+        loss = self._losses[fault]
         if loss is None:
             return False
         return case.agrees("", case.loss, loss) or bool(loss and named(case.loss / loss, case.problem) is not None)
