@@ -13,8 +13,7 @@ import numpy as np
 
 from gradproof.case import Case
 from gradproof.diagnosis.fault import Fault, Replacement, constants_of, replaced, with_constant
-from gradproof.diagnosis.places import FUNCTIONS as ELEMENTARY
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import ELEMENTARY, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
 

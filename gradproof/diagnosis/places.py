@@ -10,10 +10,14 @@ from gradproof.tape import Node, Site, Tape
 
 # Operations after which it is still the same array.
 VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape flatten clone to".split())
-# Functions of one array that a helper may serve wherever they stand.
-FUNCTIONS = (
+# Functions of one array, entry by entry or row by row.
+ELEMENTARY = (
     *"sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh _softmax _log_softmax".split(),
     *"exp log log1p log2 sin cos sqrt rsqrt abs".split(),
+)
+# What one helper may serve wherever it stands.
+FUNCTIONS = (
+    *ELEMENTARY,
     "convolution",
     *"avg_pool2d max_pool2d_with_indices upsample_nearest1d upsample_linear1d upsample_nearest2d".split(),
 )
