@@ -97,7 +97,7 @@ class Model:
 
     @property
     def number(self) -> int:
-        return int(self.name[1:3])
+        return _number(self.name)
 
     @property
     def part(self) -> str:
@@ -177,8 +177,13 @@ def _together(edits: list[Edit]) -> Edit:
     return Edit("+".join(edit.name for edit in edits), codes, tuple(one for edit in edits for one in edit.changes))
 
 
+def _number(name: str) -> int:
+    """12 of m12_conv_maxpool."""
+    return int(name.partition("_")[0].removeprefix("m"))
+
+
 def models(only: str | None = None) -> list[Model]:
     """All models, or those whose name contains `only`; in the order of their numbers."""
-    names = sorted(path.stem for path in MODELS.glob("m[0-9][0-9]_*.py"))
+    names = sorted((path.stem for path in MODELS.glob("m[0-9]*_*.py")), key=_number)
     chosen = [name for name in names if only is None or only in name]
     return [Model(name, importlib.import_module(f"tests.judge.models.{name}")) for name in chosen]
