@@ -318,6 +318,9 @@ class Tape:
     ) -> Tape | None:
         """The tape of the same program with some operations replaced; None where the shapes then no longer fit.
 
+        None as well where a value is no longer a number: nobody's numbers come of it, and torch's own backward pass
+        through a look-up at such coordinates (`grid_sample`) ends the process.
+
         `rewired` gives operations other values as inputs, by position. What is replaced `forward_only` keeps its own
         rule on the way back, at the values that there are now.
         """
@@ -341,6 +344,8 @@ class Tape:
                     if len(outputs) != len(node.outputs):
                         return None
                     for value, tensor in zip(node.outputs, outputs, strict=True):
+                        if tensor.isnan().any() and not values[value].isnan().any():
+                            return None
                         values[value] = tensor
                         dirty.add(value)
                     if replace is not None:
