@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradproof.diagnosis.places import VIEWS
 from gradproof.tape import Node, Tape, Tensor
 
+MOST_OPERATIONS = 24  # that make a coefficient of a loop from parameters
 LONGEST = 12  # views between a parameter and the operation that it goes into: an einsum makes many
 
 
@@ -19,6 +20,22 @@ def parameter_of(tape: Tape, value: int) -> str | None:
             return None
         value = tape.nodes[producer].inputs[0]
     return None
+
+
+def of_parameters_alone(tape: Tape, value: int) -> bool:
+    """Whether a value is a parameter, or made of parameters and constants in a few operations."""
+    if value not in tape.differentiable:
+        return False
+    left, seen = [value], set()
+    while left and len(seen) <= MOST_OPERATIONS:
+        one = left.pop()
+        if one in tape.data.values():
+            return False
+        producer = tape.producer.get(one)
+        if producer is not None and producer not in seen:
+            seen.add(producer)
+            left += tape.nodes[producer].inputs
+    return not left
 
 
 def parameter_value(tape: Tape, value: int) -> int:

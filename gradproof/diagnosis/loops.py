@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from gradproof.diagnosis.contributions import parameter_of
+from gradproof.diagnosis.contributions import of_parameters_alone, parameter_of
 from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import EACH, VIEWS, Place
 from gradproof.diagnosis.survey import Survey
@@ -92,7 +92,7 @@ def _starts(loop: list[Place]) -> list[int]:
 
 
 def _crossing(tape: Tape, loop: list[Place]) -> list[dict[int, set[int]]]:
-    """For each pass but the first: the arrays that it takes from passes before it, with the operations that take them.
+    """For each pass but the last: the arrays of its own that later ones take, with the operations that take them.
 
     Single numbers are left out: they are sums of losses.
     """
@@ -104,7 +104,7 @@ def _crossing(tape: Tape, loop: list[Place]) -> list[dict[int, set[int]]]:
         for user in inside.intersection(tape.consumers.get(value, ())) if tape.values[value].numel() > 1 else ():
             used_in = bisect_right(starts, user) - 1
             if 0 <= made_in < used_in:
-                found[used_in - 1].setdefault(value, set()).add(user)
+                found[made_in].setdefault(value, set()).add(user)
     return found
 
 
@@ -130,10 +130,15 @@ def loops(tape: Tape, places: list[Place]) -> list[list[Place]]:
 
 
 def _serves_all(tape: Tape, place: Place) -> bool:
-    """Whether one parameter serves all passages: layers that are stacked have each its own."""
-    positions = range(min(len(node.inputs) for node in place.nodes))
-    names = [{parameter_of(tape, node.inputs[position]) for node in place.nodes} for position in positions]
-    return any(len(one) == 1 and None not in one for one in names)
+    """Whether one parameter, or what is made of some, serves all passages: stacked layers have each its own."""
+    for position in range(min(len(node.inputs) for node in place.nodes)):
+        values = {node.inputs[position] for node in place.nodes}
+        if len(values) == 1 and of_parameters_alone(tape, min(values)):
+            return True
+        names = {parameter_of(tape, value) for value in values}
+        if len(names) == 1 and None not in names:
+            return True
+    return False
 
 
 def _recurs(tape: Tape, place: Place) -> bool:

@@ -72,7 +72,8 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
     names = [origin(tape, node, position) for position in (0, 1)]
     shape = tape.values[node.outputs[0]].shape
     for keep in (0, 1):
-        if tape.values[node.inputs[keep]].shape == shape:
+        kept = tape.values[node.inputs[keep]]
+        if kept.shape == shape or kept.numel() > 1:
             message = f"{names[1 - keep]} is left out of {place}"
             yield replaced("different-function", message, place, 1.3, _only_input(keep))
     for position in (0, 1) if place.name in ("mul", "div") else ():
@@ -198,7 +199,8 @@ def _exchanged(i: int, j: int) -> Replacement:
 
 
 def _only_input(keep: int) -> Replacement:
-    return lambda node, inputs, values: [inputs[keep].clone()]
+    """One operand alone, in the shape that both have together."""
+    return lambda _, inputs, __: [inputs[keep].expand(torch.broadcast_shapes(*(one.shape for one in inputs))).clone()]
 
 
 def _zero(position: int) -> Replacement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gradproof.tape import Node, Site, Tape
@@ -38,6 +38,7 @@ class Place:
     caller: int = 0  # the line that calls the place's function, where several do
     everywhere: bool = False  # all operations of this name, on whatever line: a helper that serves them all
     whole: str = ""  # the fused operation that it is a part of, where it is meant in all of these
+    passage: str = ""  # which of the times that it runs, where it is one layer of a loop over several
     copies: int = 1  # so many lines do the same with the same arrays: `nodes` has the first line's, then the next's
 
     @property
@@ -52,6 +53,10 @@ class Place:
 
     def __str__(self) -> str:
         """The operation in a reader's words: its own source where that is known, or which one of the line it is."""
+        return f"{self._operation} ({self.passage})" if self.passage else self._operation
+
+    @property
+    def _operation(self) -> str:
         if self.whole:
             which = "" if self.same_on_line == 1 else f"{ordinal(self.ordinal)} "
             return f"the {which}`{self.name}` of every `{self.whole}`"
@@ -64,6 +69,10 @@ class Place:
             return f"`{self.name}`"
         return f"the {ordinal(self.ordinal)} `{self.name}`"
 
+    @property
+    def times(self) -> str:
+        return f"of the {len(self.nodes)} times that {f'line {self.caller} calls it' if self.caller else 'it runs'}"
+
     def subsets(self, each: bool = True) -> Iterator[tuple[str, tuple[Node, ...]]]:
         """The passages that may be broken together, with the words for them: all, the last, all but the last, ...
 
@@ -73,9 +82,9 @@ class Place:
         if self.everywhere:
             yield "", self.nodes
             return
-        times = f"of the {count} times that {f'line {self.caller} calls it' if self.caller else 'it runs'}"
+        times = self.times
         if count == 1:
-            yield f", where line {self.caller} calls it" if self.caller else "", self.nodes
+            yield f", where line {self.caller} calls it" if self.caller and not self.passage else "", self.nodes
         else:
             yield f", each {times}", self.nodes
             yield f", the last {times}", self.nodes[-1:]
@@ -86,6 +95,30 @@ class Place:
         if 2 < count <= EACH and each:
             for k in range(1, count - 1):
                 yield f", only number {k + 1} {times}", self.nodes[k : k + 1]
+
+
+def layer_by_layer(places: list[Place], parameter_of: Callable[[int], str | None]) -> list[Place]:
+    """Of loops whose passages have parameters of their own, as stacked layers have: each passage as a place."""
+    found = []
+    counts = {len(place.nodes) for place in places if _has_own_parameters(place, parameter_of)}
+    for place in places:
+        count = len(place.nodes)
+        if count in counts and not place.everywhere and place.copies == 1:
+            for k, node in enumerate(place.nodes):
+                which = "the first" if k == 0 else "the last" if k == count - 1 else f"number {k + 1}"
+                found.append(replace(place, nodes=(node,), passage=f"{which} {place.times}"))
+    return found
+
+
+def _has_own_parameters(place: Place, parameter_of: Callable[[int], str | None]) -> bool:
+    count = len(place.nodes)
+    if not 1 < count <= EACH or place.everywhere or place.copies > 1:
+        return False
+    for position in range(min(len(node.inputs) for node in place.nodes)):
+        names = {parameter_of(node.inputs[position]) for node in place.nodes}
+        if None not in names and len(names) == count:
+            return True
+    return False
 
 
 def result_of_node(node: Node) -> str:
@@ -120,7 +153,7 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
             places += _of_line(tape, site, group, everywhere, line)
         if len(by_caller) > 1:
             places += _of_line(tape, site, nodes, everywhere, 0)
-    places += [*_twins(places), *_same_factors(places), *_copies(tape, places)]
+    places += [*_twins(places), *_of_one_parameter(tape, places), *_same_factors(places), *_copies(tape, places)]
     return sorted(places, key=lambda place: -place.nodes[-1].index)
 
 
@@ -141,6 +174,23 @@ def _twins(places: list[Place]) -> Iterator[Place]:
             whole = "" if part is None else part[0].removeprefix("native_").removeprefix("_")
             count = 1 if part is None else group[0].same_on_line
             yield Place(group[0].site, name, group[0].ordinal, count, every, everywhere=True, whole=whole)
+
+
+def _of_one_parameter(tape: Tape, places: list[Place]) -> Iterator[Place]:
+    """Functions of several entries of one parameter, as one place: by hand it is one function of all of it."""
+    names = {value: name for name, value in tape.parameters.items()}
+    groups: dict[tuple[str, str], list[Place]] = {}
+    for place in places:
+        if place.name in ELEMENTARY and len(place.nodes) == 1 and not place.everywhere:
+            value = place.model.inputs[0]
+            while value in tape.producer and tape.nodes[tape.producer[value]].name in (*VIEWS, "select", "slice"):
+                value = tape.nodes[tape.producer[value]].inputs[0]
+            if value in names:
+                groups.setdefault((place.name, names[value]), []).append(place)
+    for (name, parameter), group in groups.items():
+        if len(group) > 1:
+            nodes = tuple(sorted((place.model for place in group), key=lambda node: node.index))
+            yield Place(group[0].site, name, 0, 1, nodes, everywhere=True, passage=f"of {parameter}")
 
 
 def _same_factors(places: list[Place]) -> Iterator[Place]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradproof.diagnosis.contributions import parameter_of
+from gradproof.diagnosis.contributions import of_parameters_alone
 from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal, result_of_node
 from gradproof.tape import Tape, Tensor
 
@@ -135,7 +135,7 @@ class Pool:
         """Whether places that are passed so often are steps of a recurrence: the same weights serve all of them."""
         if count not in self._in_time:
             self._in_time[count] = any(
-                len(set(values)) == 1 and parameter_of(self.tape, values[0]) for values in self.rows.get(count, {})
+                len(set(values)) == 1 and of_parameters_alone(self.tape, values[0]) for values in self.rows.get(count, {})
             ) and any(self._recurs(values) for values in self.rows.get(count, {}))
         return self._in_time[count]
 

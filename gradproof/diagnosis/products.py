@@ -8,7 +8,7 @@ import torch
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import EACH, Place
+from gradproof.diagnosis.places import EACH, VIEWS, Place
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.local_rules import unbroadcast
@@ -23,9 +23,12 @@ def faults(survey: Survey) -> Iterator[Fault]:
     tape, places = survey.tape, survey.places
     for place in places:
         if place.name in _PRODUCTS and len(place.model.inputs) >= 2:
-            for position in (0, 1):
-                if place.model.inputs[position] in tape.differentiable:
-                    yield from _of_factor(survey, place, position)
+            moving = [position for position in (0, 1) if place.model.inputs[position] in tape.differentiable]
+            for position in moving:
+                yield from _of_factor(survey, place, position)
+            if place.name == "mul" and len(moving) == 2:
+                yield from _own_factors(tape, place)
+    yield from _of_sandwiches(tape, places)
 
 
 def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
@@ -38,6 +41,9 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
             message = f"in the gradient of {target}, {factor} is used as it stands where its transpose belongs{words}"
             hooks = {node.index: _untransposed(position) for node in nodes}
             yield Fault("not-transposed", message, place.site, 1.1 if nodes == place.nodes else 1.3, hooks)
+        message = f"what flows back through {place} to {target} is transposed"
+        hooks = {node.index: _turned(position) for node in place.nodes}
+        yield Fault("transposed", message, place.site, 1.2, hooks)
     if place.name == "convolution" and position == 0:
         message = f"in the gradient of {target}, the filters are not flipped"
         yield Fault("flipped", message, place.site, 1.1, {node.index: _flipped_filters for node in place.nodes})
@@ -59,6 +65,92 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
             hooks = {node.index: _other_power(position, power) for node in place.nodes}
             yield Fault("wrong-operand", message, place.site, 1.4, hooks)
     yield from _other_operands(tape, place, pool, position, target, factor)
+
+
+def _own_factors(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A product of two arrays: each is given itself as its derivative, where it is the other one."""
+    first, second = place.model.inputs[:2]
+    if first != second and tape.values[first].shape == tape.values[second].shape:
+        names = [origin(tape, place.model, position) for position in (0, 1)]
+        message = f"on the way back through {place}, {names[0]} and {names[1]} are exchanged: each factor is"
+        message += " multiplied by itself, not by the other one"
+        hooks = {node.index: _times_itself for node in place.nodes}
+        yield Fault("wrong-operand", message, place.site, 1.25, hooks)
+
+
+def _times_itself(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    found, grad = list(tape.vjp(node, grads)), grads[0]
+    for position in (0, 1):
+        if grad is not None and found[position] is not None:
+            found[position] = grad * tape.values[node.inputs[position]]
+    return found
+
+
+def _of_sandwiches(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]:
+    """A line that multiplies by one matrix several times (`A @ P @ A.T`): each time without its transpose."""
+    by_line: dict[tuple[object, ...], list[tuple[Place, int]]] = {}
+    for place in places:
+        name = None if place.everywhere or place.name not in _MATRIX[:2] else place.name
+        for position in (0, 1) if name is not None and len(place.model.inputs) >= 2 else ():
+            matrix = _bare(tape, place.model.inputs[1 - position])
+            if place.model.inputs[position] in tape.differentiable:
+                by_line.setdefault((*_line(place), len(place.nodes), matrix), []).append((place, position))
+    for found in by_line.values():
+        if len({place.model.index for place, _ in found}) != len(found) or len(found) < 2:
+            continue
+        place, position = found[-1]
+        factor = origin(tape, place.model, 1 - position)
+        message = f"on the way back through this line, {factor} stands as it is wherever its transpose belongs,"
+        message += " and transposed where it belongs as it is"
+        hooks = {node.index: _untransposed(at) for one, at in found for node in one.nodes}
+        yield Fault("not-transposed", message, place.site, 1.12, hooks)
+        (outer, outer_at), (inner, inner_at) = found[0], found[-1]
+        chains = [_views_between(tape, b, a.outputs[0]) for a, b in zip(inner.nodes, outer.nodes, strict=True)]
+        if len(found) == 2 and None not in chains:
+            target = origin(tape, inner.model, inner_at)
+            hooks = {
+                a.index: _untransposed_twice(inner_at, outer_at, b, chain or [])
+                for a, b, chain in zip(inner.nodes, outer.nodes, chains, strict=True)
+            }
+            message += f"; but only in what flows on to {target}"
+            yield Fault("not-transposed", message, place.site, 1.14, hooks)
+
+
+def _views_between(tape: Tape, later: Node, value: int) -> list[Node] | None:
+    """The views by which an operation takes a value, the last one first; None where it is no such."""
+    for one in later.inputs:
+        views = []
+        while one != value and one in tape.producer and tape.nodes[tape.producer[one]].name in VIEWS:
+            views.append(tape.nodes[tape.producer[one]])
+            one = views[-1].inputs[0]
+        if one == value:
+            return views
+    return None
+
+
+def _untransposed_twice(inner_at: int, outer_at: int, outer: Node, views: Sequence[Node]) -> NodeHook:
+    """What flows through two products on to a factor of the inner one, in both without the transpose."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        arrived = _untransposed(outer_at)(tape, outer, [totals.get(outer.outputs[0])], totals)[outer_at]
+        for view in views:
+            arrived = tape.vjp(view, [arrived])[0]
+        found[inner_at] = _untransposed(inner_at)(tape, node, [arrived], totals)[inner_at]
+        return found
+
+    return hook
+
+
+def _line(place: Place) -> tuple[str, int, int]:
+    return place.site.file, place.site.line, place.caller
+
+
+def _bare(tape: Tape, value: int) -> int:
+    """The array that a value is a view of."""
+    while value in tape.producer and tape.nodes[tape.producer[value]].name in VIEWS:
+        value = tape.nodes[tape.producer[value]].inputs[0]
+    return value
 
 
 def _by_the_number(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -115,6 +207,21 @@ def _untransposed(position: int) -> NodeHook:
             if made.shape != tape.values[node.inputs[position]].shape:
                 raise ValueError("the shapes do not fit")
             found[position] = made
+        return found
+
+    return hook
+
+
+def _turned(position: int) -> NodeHook:
+    """The gradient of one factor, transposed: `x @ dy.T` for `dy @ x.T`. Raises ValueError where it is not square."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        own = found[position]
+        if own is not None:
+            if own.dim() < 2 or own.shape[-1] != own.shape[-2]:
+                raise ValueError("it is not square")
+            found[position] = own.mT
         return found
 
     return hook

@@ -34,6 +34,7 @@ FEW_PAIRED, MOST_PAIRED = 1000, 4000  # rules of which all pairs are looked at, 
 LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a full run
 REPEATED = 1.25  # the same for single rules
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
+PLAUSIBLE = 1.7  # the rank up to which the same mistake may have been made at each parameter
 FIRST, MOST = 16, 256  # rules that are looked at together: few where one of the first may be the one
 PLAIN = 22.1  # the rank of an explanation by two rules up to which no other array is looked for
 FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
@@ -367,7 +368,7 @@ class _Search:
         by_code: dict[str, dict[str, Explanation]] = {}
         for one in singles:
             changed = self._changed(one)
-            likely = len(one.faults) == 1 and one.faults[0].rank <= LIKELY and one.faults[0].code not in MANY
+            likely = len(one.faults) == 1 and one.faults[0].rank <= PLAUSIBLE and one.faults[0].code not in MANY
             if likely and len(changed) == 1 and changed <= one.matched:
                 best = by_code.setdefault(one.faults[0].code, {})
                 best.setdefault(min(changed), one)

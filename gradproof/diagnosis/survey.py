@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from gradproof.case import Problem
-from gradproof.diagnosis.places import Place, find_places
+from gradproof.diagnosis.contributions import parameter_of
+from gradproof.diagnosis.places import Place, find_places, layer_by_layer
 from gradproof.diagnosis.pool import Pool
 from gradproof.tape import Node, Tape
 
@@ -21,8 +22,9 @@ class Survey:
 
     @cached_property
     def places(self) -> list[Place]:
-        """The places that pass a gradient on, the one nearest to the loss first."""
-        return find_places(self.tape)
+        """The places that pass a gradient on, the one nearest to the loss first; each layer of a loop also by itself."""
+        found = find_places(self.tape)
+        return [*found, *layer_by_layer(found, partial(parameter_of, self.tape))]
 
     @cached_property
     def all_places(self) -> list[Place]:
