@@ -26,7 +26,8 @@ def of_parameters_alone(tape: Tape, value: int) -> bool:
     """Whether a value is a parameter, or made of parameters and constants in a few operations."""
     if value not in tape.differentiable:
         return False
-    left, seen = [value], set()
+    left = [value]
+    seen: set[int] = set()
     while left and len(seen) <= MOST_OPERATIONS:
         one = left.pop()
         if one in tape.data.values():

@@ -30,7 +30,10 @@ def faults(survey: Survey) -> Iterator[Fault]:
             for words, chosen in _subsets(survey, place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.2 if "but" in words else 1.3
                 own = place.name if single and not place.model.constants else ""
-                rules = _rules(name, own, others=len(chosen) == len(regions), spelled_out=not single)
+                if single and place.name == "rsub":
+                    rules = _rules_of_difference(name)
+                else:
+                    rules = _rules(name, own, others=len(chosen) == len(regions), spelled_out=not single)
                 for code, message, rule, more in rules:
                     values = value_hooks((region.start, in_region(region, rule)) for region in chosen)
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
@@ -136,6 +139,11 @@ def _rules(name: str, operation: str, others: bool, spelled_out: bool) -> Iterat
         if other != operation:
             message = f"the derivative of {name} is that of another function, `{other}`, in terms of its own output"
             yield "different-function", message, _other_by_output(formula), 0.15
+
+
+def _rules_of_difference(name: str) -> Iterator[tuple[str, str, RegionRule, float]]:
+    """Of `1 - x`, whose derivative is -1 everywhere."""
+    yield "wrong-sign", f"the minus of {name} is left out of the chain rule", _skip, 0.0
 
 
 def _skip(tape: Tape, region: Region, grad: Tensor) -> Tensor:

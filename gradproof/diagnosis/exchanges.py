@@ -27,7 +27,29 @@ def faults(survey: Survey) -> Iterator[Fault]:
         elif place.name in ("cat", "stack"):
             yield from _of_joined(survey.tape, place)
     yield from _of_slices(survey.tape, [place for place in survey.places if place.name in SLICES])
+    yield from _of_gates(survey.tape, [place for place in survey.places if place.name == "mul"])
     yield from _of_products(survey.tape, [place for place in survey.places if place.name in PRODUCTS])
+
+
+def _of_gates(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """Two products of one line: each has the other one's factor, in the loss as well: old and new share it wrongly."""
+    for one, other in combinations(places, 2):
+        same_line = (one.site.file, one.site.line, one.caller) == (other.site.file, other.site.line, other.caller)
+        if not same_line or len(one.nodes) != len(other.nodes) or one.everywhere or other.everywhere:
+            continue
+        pairs = list(zip(one.nodes, other.nodes, strict=True))
+        if any(len(node.inputs) != 2 for pair in pairs for node in pair):
+            continue
+        for position, there in ((0, 0), (0, 1)):
+            factors = [(a.inputs[position], b.inputs[there]) for a, b in pairs]
+            first = min(min(a.index, b.index) for a, b in pairs[:1])
+            alike = all(tape.values[a].shape == tape.values[b].shape and a != b for a, b in factors)
+            if alike and all(tape.producer.get(value, -1) < first for value in factors[0]):
+                rewired = {a.index: {position: y} for (a, _), (_, y) in zip(pairs, factors, strict=True)}
+                rewired |= {b.index: {there: x} for (_, b), (x, _) in zip(pairs, factors, strict=True)}
+                names = origin(tape, one.model, position), origin(tape, other.model, there)
+                message = f"{names[0]} and {names[1]} are exchanged between {one} and {other}"
+                yield Fault("wrong-operand", message, one.site, 1.4, rewired=rewired)
 
 
 def _of_products(tape: Tape, places: list[Place]) -> Iterator[Fault]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 
 from gradproof.diagnosis import (
     accumulation,
+    blends,
     caches,
+    choices,
     convolutions,
     criteria,
     deltas,
@@ -57,6 +59,7 @@ FAMILIES: tuple[Family, ...] = (
     deltas.faults,
     exchanges.faults,
     windows.faults,
+    choices.faults,
     convolutions.faults,
     resampling.faults,
     layout.faults,
@@ -64,6 +67,7 @@ FAMILIES: tuple[Family, ...] = (
     masks.faults,
     caches.faults,
     normalisations.faults,
+    blends.faults,
     scalings.faults,
     inputs.faults,
     other_inputs.faults,

@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import torch
 
 from gradproof.diagnosis.arrays import orders_after_the_first, read_in_order
 from gradproof.diagnosis.branches import restricted
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, Replacement, replaced
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+
+RESHAPED = ("view", "_unsafe_view", "reshape", "flatten")
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each array that is given another shape, each row or column that is taken, and each running sum."""
     tape = survey.tape
+    yield from _in_another_order(tape, [place for place in survey.places if place.name in RESHAPED])
     for place in survey.places:
         if place.name == "mm":
             yield from _of_flattened(tape, place)
         elif place.name == "select":
             yield from _of_selection(tape, place)
-        elif place.name in ("view", "_unsafe_view", "reshape", "flatten"):
+        elif place.name in RESHAPED:
             yield from _of_view(tape, place)
         elif place.name == "cumsum":
             for fault in _of_running_sum(place):
                 yield fault
                 yield from restricted(survey, place, 0, dict(fault.nodes), fault)
+
+
+def _in_another_order(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """Arrays that are given another shape with their axes read in another order, in the loss as well.
+
+    Each place by itself, and all of a kind together: one helper may serve them.
+    """
+    alike: dict[tuple[int, int], list[Place]] = {}
+    for place in places:
+        before, after = _shapes(tape, place.model)
+        if len(before) != len(after) and not place.passage:
+            alike.setdefault((len(before), len(after)), []).append(place)
+    for (before_dims, after_dims), group in alike.items():
+        for order in _orders(max(before_dims, after_dims)):
+            fitting = [place for place in group if _moves_something(tape, place, order)]
+            for place in fitting:
+                message = f"{place} takes the axes of the longer shape in the order {order}"
+                yield replaced("wrong-axis", message, place, 1.4, _ordered(order))
+            if len(fitting) > 1:
+                forward = {node.index: _ordered(order) for place in fitting for node in place.nodes}
+                lines = ", ".join(str(line) for line in sorted({place.site.line for place in fitting}))
+                message = f"arrays are given another shape (lines {lines}) with the axes of the longer one in the order"
+                yield Fault("wrong-axis", f"{message} {order}", fitting[0].site, 1.42, forward=forward)
+
+
+def _shapes(tape: Tape, node: Node) -> tuple[torch.Size, torch.Size]:
+    return tape.values[node.inputs[0]].shape, tape.values[node.outputs[0]].shape
+
+
+def _moves_something(tape: Tape, place: Place, order: tuple[int, ...]) -> bool:
+    longer = max(_shapes(tape, place.model), key=len)
+    return sum(longer[i] > 1 for i in _moved(order)) > 1
+
+
+def _ordered(order: tuple[int, ...]) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        (x,) = inputs
+        made = node.run([x])[0]
+        if made.dim() > x.dim():
+            return [read_in_order(x, order, made.shape).clone()]
+        return [x.permute(order).reshape(made.shape).clone()]
+
+    return replacement
 
 
 def _of_flattened(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -42,7 +88,7 @@ def _of_flattened(tape: Tape, place: Place) -> Iterator[Fault]:
         return
     for order in orders_after_the_first(base.dim()):
         message = f"in the gradient of the weights of {place}, the input's axes are flattened in the order {order[1:]}"
-        yield Fault("wrong-operand", message, place.site, 1.5, {place.model.index: _in_order(order)})
+        yield Fault("wrong-axis", message, place.site, 1.5, {place.model.index: _in_order(order)})
 
 
 def _in_order(order: tuple[int, ...]) -> NodeHook:
@@ -104,12 +150,12 @@ def _of_view(tape: Tape, place: Place) -> Iterator[Fault]:
         if any(after[i] > 1 for i in _moved(order)):
             message = f"what flows back through {place} has its axes in the order {order} before it is reshaped"
             hooks = {node.index: _permuted_first(order) for node in place.nodes}
-            yield Fault("wrong-operand", message, place.site, 1.45, hooks)
+            yield Fault("wrong-axis", message, place.site, 1.45, hooks)
     for order in _orders(len(before)) if len(after) < len(before) else ():
         if any(before[i] > 1 for i in _moved(order)):
             message = f"what flows back through {place} is given its old shape as if the axes of that were in the order"
             hooks = {node.index: _permuted_after(order) for node in place.nodes}
-            yield Fault("wrong-operand", f"{message} {order}", place.site, 1.45, hooks)
+            yield Fault("wrong-axis", f"{message} {order}", place.site, 1.45, hooks)
 
 
 def _orders(dims: int) -> Iterator[tuple[int, ...]]:

@@ -15,11 +15,15 @@ from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 LOOK_UPS = ("embedding", "index", "index_select", "gather")
+MARKED = ("index_select", "gather", "scatter")  # operations that say along which axis
 Indices = Callable[[Node, Sequence[Tensor]], Tensor]  # those to be taken at a passage, from all values
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each look-up that a gradient passes: on the way back alone, and on both ways."""
+    for place in survey.all_places:
+        if place.name == "scatter" and place.model.outputs[0] not in survey.tape.differentiable:
+            yield from _of_marks(survey, place)
     for place in survey.places:
         if place.name in LOOK_UPS:
             for position in range(1, min(len(node.inputs) for node in place.nodes)):
@@ -29,6 +33,13 @@ def faults(survey: Survey) -> Iterator[Fault]:
             message += " each row has one of its own, `[np.arange(n), labels] -= 1`"
             hooks = {node.index: _labels_of_all_rows for node in place.nodes}
             yield Fault("broadcast", message, place.site, 1.25, hooks)
+
+
+def _of_marks(survey: Survey, place: Place) -> Iterator[Fault]:
+    """What is put where an index says, as ones are in `one_hot`: where another says."""
+    for code, words, indices in _others(survey, place, 1):
+        forward = {node.index: _taken_at(1, indices) for node in place.nodes}
+        yield Fault(code, f"{place} is done at {words}", place.site, 1.45, forward=forward)
 
 
 def _labels_of_all_rows(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
@@ -63,16 +74,20 @@ def _others(survey: Survey, place: Place, position: int) -> Iterator[tuple[str, 
             moved = all(_is_moved(survey, v, like) for v, like in zip(row, own, strict=True))
             at = dict(zip((node.index for node in place.nodes), row, strict=True))
             yield "shifted-in-time" if moved else "wrong-operand", f"those {words}", _of_values(at)
+    for words, other in _parts_of_data(tape, own) if len(own) == 1 else ():
+        yield "wrong-operand", words, other
     lengths = [_length(tape, node, position) for node in place.nodes]
     if None in lengths or None in place.model.constants:
         return
     name = origin(tape, place.model, position)
     last = {node.index: length for node, length in zip(place.nodes, lengths, strict=True) if length is not None}
+    neighbour = "wrong-operand" if place.name in ("gather", "scatter") else "shifted-in-time"  # labels have no time
     changed: dict[str, tuple[str, Callable[[Tensor, int], Tensor]]] = {
         "the last for all": ("wrong-operand", lambda index, length: torch.full_like(index, length - 1)),
         "the first for all": ("wrong-operand", lambda index, length: torch.zeros_like(index)),
-        f"those one after {name}": ("shifted-in-time", lambda index, length: index + 1),
-        f"those one before {name}": ("shifted-in-time", lambda index, length: (index - 1) % length),
+        f"{name} + 1, the last counted as the first": ("wrong-operand", lambda index, length: (index + 1) % length),
+        f"those one after {name}": (neighbour, lambda index, length: index + 1),
+        f"those one before {name}": (neighbour, lambda index, length: (index - 1) % length),
     }
     for words, (code, change) in changed.items():
         if all(int(change(tape.values[v], last[n.index]).max()) < last[n.index] for v, n in _pairs(place, own)):
@@ -104,6 +119,30 @@ def _rows(survey: Survey, place: Place, own: Sequence[int]) -> dict[tuple[int, .
     return rows
 
 
+def _parts_of_data(tape: Tape, own: Sequence[int]) -> Iterator[tuple[str, Indices]]:
+    """Columns of the data's tables of indices, and the first entries of longer lists."""
+    like = tape.values[own[0]]
+    count = like.numel()
+    for name, value in tape.data.items():
+        data = tape.values[value]
+        if data.dtype != like.dtype or like.dtype == torch.bool:
+            continue
+        if data.dim() == 2 and len(data) == count:
+            for column in {0, 1, data.shape[1] - 1}:
+                if not data[:, column].equal(like.reshape(-1)):
+                    yield f"those in column {column} of {name}", _column(value, column, like.shape)
+        elif data.dim() == 1 and len(data) > count > 1 and not data[:count].equal(like.reshape(-1)):
+            yield f"the first {count} of {name}", _first(value, count, like.shape)
+
+
+def _column(value: int, column: int, shape: torch.Size) -> Indices:
+    return lambda node, values: values[value][:, column].reshape(shape)
+
+
+def _first(value: int, count: int, shape: torch.Size) -> Indices:
+    return lambda node, values: values[value][:count].reshape(shape)
+
+
 def _is_index(tape: Tape, value: int, like: int) -> bool:
     one, other = tape.values[value], tape.values[like]
     return not one.dtype.is_floating_point and one.dtype == other.dtype and one.shape == other.shape
@@ -125,7 +164,7 @@ def _length(tape: Tape, node: Node, position: int) -> int | None:
     if tape.values[node.inputs[position]].dtype == torch.bool:
         return None
     numbers: list[Any] = [one for one in node.constants if isinstance(one, int) and not isinstance(one, bool)]
-    axis = position - 1 if node.name == "index" else numbers[0] if node.name in ("index_select", "gather") else 0
+    axis = position - 1 if node.name == "index" else numbers[0] if node.name in MARKED else 0
     return int(tape.values[node.inputs[0]].shape[axis])
 
 

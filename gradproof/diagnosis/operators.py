@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import combinations
 
+import numpy as np
 import torch
 
 from gradproof.diagnosis.constants import sizes
@@ -53,7 +54,9 @@ def _of_place(survey: Survey, place: Place, known: Collection[int]) -> Iterator[
                 message = f"parts {i + 1} and {j + 1} of {place} are exchanged"
                 yield replaced("wrong-operand", message, place, 1.3, _exchanged(i, j))
     if place.name in ("transpose", "permute"):
-        yield replaced("not-transposed", f"{place} is left out", place, 1.35, lambda node, x, _: [x[0].clone()])
+        of_weight = len(tape.values[place.model.inputs[0]].shape) == 2
+        code = "not-transposed" if of_weight else "wrong-axis"
+        yield replaced(code, f"{place} is left out", place, 1.35, lambda node, x, _: [x[0].clone()])
     if place.name == "convolution":
         message = f"{place} goes with the filters turned round"
         yield replaced("flipped", message, place, 1.3, _filters_turned)
@@ -200,7 +203,7 @@ def _exchanged(i: int, j: int) -> Replacement:
 
 def _only_input(keep: int) -> Replacement:
     """One operand alone, in the shape that both have together."""
-    return lambda _, inputs, __: [inputs[keep].expand(torch.broadcast_shapes(*(one.shape for one in inputs))).clone()]
+    return lambda _, inputs, __: [inputs[keep].expand(np.broadcast_shapes(*(one.shape for one in inputs))).clone()]
 
 
 def _zero(position: int) -> Replacement:

@@ -22,7 +22,7 @@ def findings(case: Case) -> list[Finding]:
             return []
         parts[name], found = part
         coefficients.append(found)
-        if known is None and found > 0 and _is_penalised(case, name):
+        if found > 0 and (_is_penalised(case, name) if known is None else _has_penalty(case, name, known)):
             return []  # it has one already, which another weight or form of it may tell better
     where = ", ".join(f"{name}{'' if words == '' else ' (' + words + ')'}" for name, words in parts.items())
     strength = number(abs(coefficients[0]))
@@ -41,6 +41,14 @@ def _is_penalised(case: Case, name: str) -> bool:
     value = tape.parameters[name]
     users = [tape.nodes[index] for index in tape.consumers.get(value, ())]
     return any(set(node.inputs) == {value} and node.name not in VIEWS for node in users)
+
+
+def _has_penalty(case: Case, name: str, strength: float) -> bool:
+    """Whether the reference's own penalty acts on entries of a parameter that differ."""
+    return any(
+        is_penalty(gradients, case.problem.params, strength) and bool(np.any(gradients[name][_differs(case, name)]))
+        for gradients in case.truth.term_gradients.values()
+    )
 
 
 def _is_whole_penalty(case: Case, strength: float) -> bool:

@@ -134,9 +134,10 @@ class Pool:
     def in_time(self, count: int) -> bool:
         """Whether places that are passed so often are steps of a recurrence: the same weights serve all of them."""
         if count not in self._in_time:
+            rows = self.rows.get(count, {})
             self._in_time[count] = any(
-                len(set(values)) == 1 and of_parameters_alone(self.tape, values[0]) for values in self.rows.get(count, {})
-            ) and any(self._recurs(values) for values in self.rows.get(count, {}))
+                len(set(values)) == 1 and of_parameters_alone(self.tape, values[0]) for values in rows
+            ) and any(self._recurs(values) for values in rows)
         return self._in_time[count]
 
     def _recurs(self, values: tuple[int, ...]) -> bool:

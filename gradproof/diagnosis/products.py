@@ -29,6 +29,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
             if place.name == "mul" and len(moving) == 2:
                 yield from _own_factors(tape, place)
     yield from _of_sandwiches(tape, places)
+    yield from _wherever_used(survey)
 
 
 def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
@@ -65,6 +66,29 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
             hooks = {node.index: _other_power(position, power) for node in place.nodes}
             yield Fault("wrong-operand", message, place.site, 1.4, hooks)
     yield from _other_operands(tape, place, pool, position, target, factor)
+
+
+def _wherever_used(survey: Survey) -> Iterator[Fault]:
+    """An array that several products take: another one in its place in all of them, on the way back."""
+    tape, uses = survey.tape, dict[tuple[int, ...], list[tuple[Place, int]]]()
+    for place in survey.places:
+        binary = place.name in ("mul", *_MATRIX[:2]) and all(len(node.inputs) == 2 for node in place.nodes)
+        for position in (0, 1) if binary and not place.everywhere and place.copies == 1 else ():
+            if place.model.inputs[position] in tape.differentiable:
+                uses.setdefault(tuple(node.inputs[1 - position] for node in place.nodes), []).append((place, position))
+    for own, found in uses.items():
+        if 1 < len(found) == len({place.model.index for place, _ in found}):
+            place, position = found[0]
+            factor = origin(tape, place.model, 1 - position)
+            for row in survey.pool.fitting(place, own):
+                if not row.transposed:
+                    message = f"on the way back, {row.words} stands for {factor} in each of the {len(found)} products"
+                    hooks = {
+                        node.index: with_operand(at, value, transposed=False)
+                        for one, at in found
+                        for node, value in zip(one.nodes, row.values, strict=True)
+                    }
+                    yield Fault(row.code, f"{message} with it", place.site, 1.62, hooks)
 
 
 def _own_factors(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -245,8 +269,35 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
     for row in pool.fitting(place, own, needed):
         message = f"in the gradient of {target}, {row.words} stands for {factor}"
         yield _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed, needed)
+    yield from _behind_views(tape, place, pool, position, (target, factor))
     if 1 < len(place.nodes) <= EACH and not place.everywhere and len({tape.values[value].shape for value in own}) > 1:
         yield from _in_one_layer(tape, place, pool, position, needed)
+
+
+def _behind_views(tape: Tape, place: Place, pool: Pool, position: int, names: tuple[str, str]) -> Iterator[Fault]:
+    """Where the axes of the other factor were moved first, as an einsum does: another array with its axes moved so."""
+    target, factor = names
+    views = {node.index: _views_before(tape, node.inputs[1 - position]) for node in place.nodes}
+    if not any(view.name in ("permute", "transpose") for view in views[place.model.index]):
+        return
+    bare = [_bare(tape, node.inputs[1 - position]) for node in place.nodes]
+    for row in [*pool.shifted(place, bare), *pool.fitting(place, bare)]:
+        if not row.transposed:
+            ending = f", each passage uses {factor} {row.words}"
+            if not row.words.startswith("of the"):
+                ending = f", {row.words} stands for {factor}"
+            pairs = zip(place.nodes, row.values, strict=True)
+            hooks = {node.index: with_operand(position, value, False, views[node.index]) for node, value in pairs}
+            yield Fault(row.code, f"in the gradient of {target}{ending}", place.site, 1.6, hooks)
+
+
+def _views_before(tape: Tape, value: int) -> list[Node]:
+    """The views by which a value is made of another array, in their order."""
+    views: list[Node] = []
+    while value in tape.producer and tape.nodes[tape.producer[value]].name in VIEWS:
+        views.insert(0, tape.nodes[tape.producer[value]])
+        value = views[0].inputs[0]
+    return views
 
 
 def _in_one_layer(
@@ -271,18 +322,23 @@ def _substituted(
     return Fault(row.code, message, place.site, rank, hooks)
 
 
-def with_operand(position: int, value: int | None, transposed: bool) -> NodeHook:
-    """A hook that takes the rule for one factor at another value of the other; none of it where `value` is None."""
+def with_operand(position: int, value: int | None, transposed: bool, views: Sequence[Node] = ()) -> NodeHook:
+    """A hook that takes the rule for one factor at another value of the other; none of it where `value` is None.
+
+    With `views`, at what they make of that value.
+    """
 
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found = list(tape.vjp(node, grads))
         if value is None:
             found[position] = None
         else:
-            like = tuple(tape.values[node.inputs[1 - position]].shape)
+            like = tuple(tape.values[views[0].inputs[0] if views else node.inputs[1 - position]].shape)
             operand = tape.values[value].mT if transposed else fitted(tape.values[value], like)
             if operand is None or tuple(operand.shape) != like:
                 raise ValueError("the shapes do not fit")
+            for view in views:
+                operand = view.run([operand])[0]
             found[position] = tape.vjp(node, grads, at={1 - position: operand})[position]
         return found
 

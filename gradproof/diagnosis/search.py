@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -63,7 +64,8 @@ def search(case: Case) -> Found:
     if found and found[0].cost <= 1 and not found[0].exchanged:
         return Found(tuple(found), 0, False)
     tried = 0
-    with _one_thread():
+    with _one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about what the reader has not written
         tape = case.tape
         if tape is not None and case.reference is not None:
             search = _Search(case, Model(case.reference, case.problem, tape), clock, confirmed, nothing)

@@ -88,13 +88,23 @@ def _sums(tape: Tape, place: Place) -> Iterator[_Sum]:
 
 
 def _looked_at(tape: Tape, node: Node) -> list[int]:
-    """The result of an operation, and what views make of it."""
+    """The result of an operation, what adding a bias makes of it, and views of that."""
     found = [node.outputs[0]]
     while True:
         users = [tape.nodes[i] for i in tape.consumers.get(found[-1], ())]
-        if len(users) != 1 or users[0].name not in VIEWS or users[0].name in ("expand", "t", "to"):
+        if len(users) != 1 or not (_keeps_entries(users[0]) or _adds_a_parameter(tape, users[0], found[-1])):
             return found
         found.append(users[0].outputs[0])
+
+
+def _keeps_entries(node: Node) -> bool:
+    return node.name in VIEWS and node.name not in ("expand", "t", "to")
+
+
+def _adds_a_parameter(tape: Tape, node: Node, value: int) -> bool:
+    others = [one for one in node.inputs if one != value]
+    same = tape.values[node.outputs[0]].shape == tape.values[value].shape
+    return node.name == "add" and same and len(others) == 1 and parameter_of(tape, others[0]) is not None
 
 
 def _changes(axis: int, shape: tuple[int, ...], problem: Problem) -> Iterator[tuple[str, str, Change, float]]:
@@ -173,7 +183,8 @@ def _difference(tape: Tape, node: Node, one: _Sum, change: Change, totals: Total
     if delta is None:
         return None
     difference: Tensor | None = change(delta) - delta
-    for result in path[one.views : 0 : -1]:
+    for result, before in zip(path[one.views : 0 : -1], path[one.views - 1 :: -1], strict=False):
         view = tape.nodes[tape.producer[result]]
-        difference = None if difference is None else tape.vjp(view, [difference])[0]
+        own = 0 if view.inputs[0] == before else 1
+        difference = None if difference is None else tape.vjp(view, [difference])[own]
     return None if difference is None else contribution(tape, node, one.position, difference)

@@ -22,7 +22,7 @@ class Survey:
 
     @cached_property
     def places(self) -> list[Place]:
-        """The places that pass a gradient on, the one nearest to the loss first; each layer of a loop also by itself."""
+        """The places that pass a gradient on, the one nearest to the loss first; then the layers of loops."""
         found = find_places(self.tape)
         return [*found, *layer_by_layer(found, partial(parameter_of, self.tape))]
 

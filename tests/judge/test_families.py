@@ -28,7 +28,7 @@ TOLD = {
     "m51_weibull_survival:shape_forgotten_in_the_scale": ("missing-derivative", "in the derivative of every `"),
     "m53_weight_norm_maxout:norm_jacobian_diagonal": ("diagonal-jacobian", "the sum is left out"),
     "m53_weight_norm_maxout:positive_pieces_win": ("different-function", "every entry above zero"),
-    "m53_weight_norm_maxout:pieces_in_another_order": ("wrong-operand", "has its axes in the order (0, 2, 1)"),
+    "m53_weight_norm_maxout:pieces_in_another_order": ("wrong-axis", "has its axes in the order (0, 2, 1)"),
     "m43_depthwise_dilated:mixing_not_transposed": ("not-transposed", "channels in and out are not exchanged"),
     "m43_depthwise_dilated:dilation_forgotten_backwards": ("wrong-operand", "the dilation of"),
     "m29_rnn_tagger:tanh_derivative_of_the_old_state": ("shifted-in-time", "in terms of its output, is given"),

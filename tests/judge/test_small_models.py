@@ -141,7 +141,7 @@ def convolution_by_hand(params, images, y, mistake=""):
 @pytest.mark.parametrize(
     ("mistake", "code", "words"),
     [
-        ("channels last", "wrong-operand", "as if the axes of that were in the order (0, 2, 3, 1)"),
+        ("channels last", "wrong-axis", "as if the axes of that were in the order (0, 2, 3, 1)"),
         ("output", "derivative-at-wrong-point", "its output stands for `input`"),
         ("last window", "overwritten", "what the last window contributes alone"),
     ],

@@ -116,7 +116,7 @@ WRONG = [
     wrong("positive_pieces_win", "different-function", "(pieces == best)", "(pieces > 0)"),
     wrong(
         "pieces_in_another_order",
-        "wrong-operand|transposed",
+        "wrong-operand|transposed|wrong-axis",
         "d_pieces.reshape(n, 15)",
         "d_pieces.transpose(0, 2, 1).reshape(n, 15)",
     ),
