@@ -191,6 +191,7 @@ class Tape:
     terms: dict[str, int]
     data: dict[str, int]
     how: Recording
+    torn: bool = False  # whether it writes into a slice, and does not know what becomes of the whole array
     _graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = field(default_factory=dict)
 
     @cached_property
@@ -236,7 +237,7 @@ class Tape:
         """The values that depend on a parameter, through floating-point operations."""
         found = set(self.parameters.values())
         for node in self.nodes:
-            if found & set(node.inputs) and node.name != "detach":
+            if found & set(node.inputs) and node.name not in _CONSTANT:
                 found.update(value for value in node.outputs if self.values[value].dtype.is_floating_point)
         return frozenset(found)
 
@@ -354,7 +355,7 @@ class Tape:
         if any(values[value].numel() != 1 for value in self.terms.values()):
             return None
         graphs = {i: one for i, one in self._graphs.items() if not dirty & {*nodes[i].inputs, *nodes[i].outputs}}
-        return Tape(nodes, values, self.parameters, self.terms, self.data, self.how, graphs)
+        return Tape(nodes, values, self.parameters, self.terms, self.data, self.how, self.torn, graphs)
 
     def loss(self) -> float:
         return sum(float(self.values[value].reshape(())) for value in self.terms.values())
@@ -499,6 +500,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.values: list[Tensor] = []
         self.numbers: dict[int, int] = {}
+        self.torn = False  # whether a slice was written into
         self.kept: list[Tensor] = []  # a tensor that is kept alive keeps its id its own
 
     def number(self, tensor: Tensor) -> int:
@@ -528,6 +530,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = [self.number(flat[i]) for i in positions]
         functional = _functional(func)
         if functional is not func:
+            self.torn = self.torn or bool(flat[positions[0]]._is_view())
             self.values[inputs[0]] = flat[positions[0]].clone()  # what it was before it is overwritten
         result = func(*args, **kwargs)
         outputs = _tensors(result)
@@ -550,6 +553,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _ALIASES = ("alias", "lift_fresh")
+# Operations whose results do not move with what they are given.
+_CONSTANT = frozenset(
+    "detach zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty".split()
+)
 
 
 def _is_the_same_view(func: Any, given: Tensor, outputs: Sequence[Tensor]) -> bool:
@@ -608,8 +615,14 @@ def record(
     """
     if truth is None:
         return _record(reference, params, data, how or Recording())
-    tapes = (_record(reference, params, data, one) for one in RECORDINGS)
-    return next((tape for tape in tapes if _gives(tape, truth)), None)
+    found = None
+    for one in RECORDINGS:
+        tape = _record(reference, params, data, one)
+        if _gives(tape, truth):
+            if not tape.torn:
+                return tape
+            found = found or tape  # its gradients are right, but another forward pass cannot be told from it
+    return found
 
 
 def _gives(tape: Tape, truth: oracles.Truth) -> bool:
@@ -648,7 +661,7 @@ def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]
     parameters = {name: recorder.number(tensor) for name, tensor in tensors.items()}
     positions = [i for i, one in enumerate(others) if isinstance(one, Tensor)]
     inputs = {f"data[{i}]": recorder.number(others[i]) for i in positions}
-    return Tape(recorder.nodes, recorder.values, parameters, terms, inputs, how)
+    return Tape(recorder.nodes, recorder.values, parameters, terms, inputs, how, recorder.torn)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
         yield from _overlapping_windows(tape, place)
         if place.name == "convolution":
             yield from _single_windows(tape, place)
+        elif place.name == "mm":
+            yield from _of_one_hot(tape, place)
 
 
 def _single_uses(tape: Tape) -> Iterator[Fault]:
@@ -194,6 +196,39 @@ def _assigned_at_all_steps(nodes: Sequence[Node]) -> ValueHook:
                 _assign(tape, node, grad, out)
         others, found = joined(arriving, without=own), torch.from_numpy(out)
         return found if others is None else others + found
+
+    return hook
+
+
+def _of_one_hot(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A product with ones at labels is a look-up: of samples with equal labels, only the last one's is kept."""
+    for position in (0, 1):
+        marks = tape.values[place.model.inputs[1 - position]]
+        marks = marks if position == 1 else marks.mT
+        if place.model.inputs[position] in tape.differentiable and _is_one_hot(marks):
+            target = origin(tape, place.model, position)
+            message = f"samples with equal labels overwrite each other in the gradient of {target}: only the last of"
+            message += f" each label counts in what flows back through {place}"
+            hooks = {node.index: _last_of_each(position) for node in place.nodes}
+            yield Fault("overwritten", message, place.site, 1.15, hooks)
+
+
+def _is_one_hot(marks: Tensor) -> bool:
+    """Whether each row is a one among zeros, and some rows are equal."""
+    ones = bool(((marks == 0) | (marks == 1)).all()) and bool((marks.sum(1) == 1).all())
+    return ones and bool((marks.sum(0) > 1).any())
+
+
+def _last_of_each(position: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        marks = tape.values[node.inputs[1 - position]]
+        labels = (marks if position == 1 else marks.mT).argmax(1)
+        later = (labels[:, None] == labels[None, :]).triu(1).any(1)
+        kept = (~later).to(marks.dtype)
+        if grad is not None:
+            found[position] = tape.vjp(node, [grad * (kept[:, None] if position == 1 else kept)])[position]
+        return found
 
     return hook
 

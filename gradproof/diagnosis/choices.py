@@ -35,7 +35,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
         elif place.name == "select":
             yield from _of_entry(tape, place)
     for place in survey.all_places:
-        if place.name == "constant_pad_nd":
+        if place.name == "select" and len(place.nodes) > 1:
+            yield from _of_entries_in_turn(tape, place)
+        elif place.name == "constant_pad_nd":
             message = f"what leaves {place} at one end comes in again at the other, where zeros belong"
             yield replaced("different-function", message, place, 1.3, _wrapped_around)
         elif place.name in COMPARISONS:
@@ -49,7 +51,8 @@ def _of_two(tape: Tape, place: Place) -> Iterator[Fault]:
     moving = [value in tape.differentiable for value in place.model.inputs]
     for chosen in (0, 1):
         if moving[chosen] or all(moving):
-            message = f"on the way back through {place}, {names[chosen]} is taken for the {NAMES[place.name]} everywhere"
+            message = f"on the way back through {place}, {names[chosen]} is taken for the {NAMES[place.name]}"
+            message += " everywhere"
             hooks = {node.index: _sent_to_one(chosen) for node in place.nodes}
             yield Fault("different-function", message, place.site, 1.2, hooks)
     if all(moving):
@@ -80,6 +83,26 @@ def _of_entry(tape: Tape, place: Place) -> Iterator[Fault]:
         if other % length != index % length and other < length:
             message = f"{place} takes entry {other % length} along axis {axis}, not {index}"
             yield replaced("wrong-operand", message, place, 1.4, _selected(other % length))
+
+
+def _of_entries_in_turn(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A loop that takes one entry after the other: each time the one after, or the one before."""
+    indices = [int(node.arguments[2]) for node in place.nodes]
+    if len({b - a for a, b in zip(indices, indices[1:], strict=False)} & {1, -1}) == 1:
+        for step, words in ((1, "after"), (-1, "before")):
+            message = f"each time, {place} takes the entry {words} its own"
+            yield replaced("shifted-in-time", message, place, 1.4, _moved_on(step))
+
+
+def _moved_on(step: int) -> Replacement:
+    """The neighbouring entry, and at the end the last that there is; an index of -1 is the last one, as in Python."""
+
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        axis, index = int(node.arguments[1]), int(node.arguments[2])
+        length = inputs[0].shape[axis]
+        return [inputs[0].select(axis, min(index + step, length - 1)).clone()]
+
+    return replacement
 
 
 def _sent_to_one(chosen: int) -> NodeHook:

@@ -46,7 +46,7 @@ def scaling_faults(survey: Survey) -> Iterator[Fault]:
             for words, chosen in _subsets(survey, place, regions):
                 values = value_hooks((region.start, in_region(region, _skip)) for region in chosen)
                 message = f"all factors of {place} are left out on the way back{words}"
-                yield Fault("missing-derivative", message, place.site, 1.2, values=values)
+                yield Fault("missing-derivative", message, place.site, 0.94, values=values)
 
 
 def elsewhere_faults(survey: Survey) -> Iterator[Fault]:

@@ -28,6 +28,12 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _of_selection(tape, place)
         elif place.name in RESHAPED:
             yield from _of_view(tape, place)
+        elif place.name == "slice":
+            yield from _of_shift(tape, place)
+        elif place.name == "roll":
+            message = f"what flows back through {place} is moved the same way again, not back"
+            hooks = {node.index: _rolled_again for node in place.nodes}
+            yield Fault("shifted-in-time", message, place.site, 1.2, hooks)
         elif place.name == "cumsum":
             for fault in _of_running_sum(place):
                 yield fault
@@ -63,7 +69,7 @@ def _shapes(tape: Tape, node: Node) -> tuple[torch.Size, torch.Size]:
 
 def _moves_something(tape: Tape, place: Place, order: tuple[int, ...]) -> bool:
     longer = max(_shapes(tape, place.model), key=len)
-    return sum(longer[i] > 1 for i in _moved(order)) > 1
+    return sum(longer[i] > 1 for i in _changed(order)) > 1
 
 
 def _ordered(order: tuple[int, ...]) -> Replacement:
@@ -101,6 +107,53 @@ def _in_order(order: tuple[int, ...]) -> NodeHook:
         return found
 
     return hook
+
+
+def _of_shift(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A slice that is joined with something in front or behind is the array, moved: back it is moved the other way."""
+    moves = [_move(tape, node) for node in place.nodes]
+    if any(move is None for move in moves):
+        return
+    for words, again in (("the same way again, not back", -1), ("not at all", 0)):
+        message = f"what flows back to {place} is moved {words}"
+        hooks = {node.index: _moved(*move, again) for node, move in zip(place.nodes, moves, strict=True) if move}
+        yield Fault("shifted-in-time", message, place.site, 1.2, hooks)
+
+
+def _move(tape: Tape, node: Node) -> tuple[int, int, int] | None:
+    """The array that a slice becomes a part of, the axis, and by how much it has moved; None if it has not."""
+    users = [tape.nodes[index] for index in tape.consumers.get(node.outputs[0], ())]
+    before, part = tape.values[node.inputs[0]], tape.values[node.outputs[0]]
+    if len(users) != 1 or users[0].name != "cat" or tape.values[users[0].outputs[0]].shape != before.shape:
+        return None
+    axis = next((i for i in range(before.dim()) if before.shape[i] != part.shape[i]), None)
+    whole = tape.values[users[0].outputs[0]]
+    if axis is None or whole.shape != before.shape:
+        return None
+    starts = range(whole.shape[axis] - part.shape[axis] + 1)
+    there = [i for i in starts if whole.narrow(axis, i, part.shape[axis]).equal(part)]
+    here = [i for i in starts if before.narrow(axis, i, part.shape[axis]).equal(part)]
+    return (users[0].outputs[0], axis, there[0] - here[0]) if there and here and there[0] != here[0] else None
+
+
+def _moved(whole: int, axis: int, move: int, again: int) -> NodeHook:
+    """What arrives at the whole array, moved by `again` times the move where it is moved back."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        arrived = totals.get(whole)
+        if arrived is None:
+            return [None]
+        by = -again * move
+        kept = arrived.narrow(axis, max(0, -by), arrived.shape[axis] - abs(by))
+        found = torch.zeros_like(arrived)
+        found.narrow(axis, max(0, by), kept.shape[axis]).copy_(kept)
+        return [found]
+
+    return hook
+
+
+def _rolled_again(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    return [None if grads[0] is None else node.run([grads[0]])[0]]
 
 
 def _of_running_sum(place: Place) -> Iterator[Fault]:
@@ -147,12 +200,12 @@ def _of_view(tape: Tape, place: Place) -> Iterator[Fault]:
     """
     before, after = (tape.values[value].shape for value in (place.model.inputs[0], place.model.outputs[0]))
     for order in _orders(len(after)):
-        if any(after[i] > 1 for i in _moved(order)):
+        if any(after[i] > 1 for i in _changed(order)):
             message = f"what flows back through {place} has its axes in the order {order} before it is reshaped"
             hooks = {node.index: _permuted_first(order) for node in place.nodes}
             yield Fault("wrong-axis", message, place.site, 1.45, hooks)
     for order in _orders(len(before)) if len(after) < len(before) else ():
-        if any(before[i] > 1 for i in _moved(order)):
+        if any(before[i] > 1 for i in _changed(order)):
             message = f"what flows back through {place} is given its old shape as if the axes of that were in the order"
             hooks = {node.index: _permuted_after(order) for node in place.nodes}
             yield Fault("wrong-axis", f"{message} {order}", place.site, 1.45, hooks)
@@ -172,7 +225,7 @@ def _exchanged(dims: int, i: int, j: int) -> tuple[int, ...]:
     return tuple(order)
 
 
-def _moved(order: tuple[int, ...]) -> list[int]:
+def _changed(order: tuple[int, ...]) -> list[int]:
     return [i for i, axis in enumerate(order) if i != axis]
 
 

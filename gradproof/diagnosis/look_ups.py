@@ -15,7 +15,8 @@ from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 LOOK_UPS = ("embedding", "index", "index_select", "gather")
-MARKED = ("index_select", "gather", "scatter")  # operations that say along which axis
+GATHERED = ("index_add", "scatter_add")
+MARKED = ("index_select", "gather", "scatter", *GATHERED)  # operations that say along which axis
 Indices = Callable[[Node, Sequence[Tensor]], Tensor]  # those to be taken at a passage, from all values
 
 
@@ -28,6 +29,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if place.name in LOOK_UPS:
             for position in range(1, min(len(node.inputs) for node in place.nodes)):
                 yield from _of_place(survey, place, position)
+        elif place.name in GATHERED:
+            yield from _of_sum(survey, place)
         if place.name == "_log_softmax" and survey.tape.values[place.model.outputs[0]].dim() == 2:
             message = f"of the labels behind {place}, every row is given those of all rows: `[:, labels] -= 1` where"
             message += " each row has one of its own, `[np.arange(n), labels] -= 1`"
@@ -63,6 +66,24 @@ def _of_place(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
         both = f"{place} looks up {words}, in place of {name}"
         forward = {node.index: _taken_at(position, indices) for node in place.nodes}
         yield Fault(code, both, place.site, 1.45, forward=forward)
+    own = tape.values[place.model.inputs[0]].shape
+    for other, value in tape.parameters.items():
+        if tape.values[value].shape == own and all(node.inputs[0] != value for node in place.nodes):
+            rewired = {node.index: {0: value} for node in place.nodes}
+            yield Fault("wrong-operand", f"{place} looks up {name} in {other}, not in {target}", place.site, 1.4,
+                        rewired=rewired)
+
+
+def _of_sum(survey: Survey, place: Place) -> Iterator[Fault]:
+    """Entries that are added up where an index says."""
+    target = origin(survey.tape, place.nodes[-1], 2)
+    for code, words, indices in _others(survey, place, 1):
+        message = f"what flows back through {place} to {target} comes from other rows: from {words}"
+        hooks = {node.index: _sent_to(1, indices) for node in place.nodes}
+        yield Fault(code, message, place.site, 1.4, hooks)
+        both = f"{place} adds up in other rows: in {words}"
+        forward = {node.index: _taken_at(1, indices) for node in place.nodes}
+        yield Fault(code, both, place.site, 1.45, forward=forward)
 
 
 def _others(survey: Survey, place: Place, position: int) -> Iterator[tuple[str, str, Indices]]:
@@ -74,8 +95,7 @@ def _others(survey: Survey, place: Place, position: int) -> Iterator[tuple[str, 
             moved = all(_is_moved(survey, v, like) for v, like in zip(row, own, strict=True))
             at = dict(zip((node.index for node in place.nodes), row, strict=True))
             yield "shifted-in-time" if moved else "wrong-operand", f"those {words}", _of_values(at)
-    for words, other in _parts_of_data(tape, own) if len(own) == 1 else ():
-        yield "wrong-operand", words, other
+    yield from _parts_of_data(tape, own) if len(own) == 1 else ()
     lengths = [_length(tape, node, position) for node in place.nodes]
     if None in lengths or None in place.model.constants:
         return
@@ -119,28 +139,31 @@ def _rows(survey: Survey, place: Place, own: Sequence[int]) -> dict[tuple[int, .
     return rows
 
 
-def _parts_of_data(tape: Tape, own: Sequence[int]) -> Iterator[tuple[str, Indices]]:
-    """Columns of the data's tables of indices, and the first entries of longer lists."""
+def _parts_of_data(tape: Tape, own: Sequence[int]) -> Iterator[tuple[str, str, Indices]]:
+    """Parts of the data's tables and lists of indices: a column, all columns but one, the first entries."""
     like = tape.values[own[0]]
-    count = like.numel()
     for name, value in tape.data.items():
         data = tape.values[value]
-        if data.dtype != like.dtype or like.dtype == torch.bool:
-            continue
-        if data.dim() == 2 and len(data) == count:
-            for column in {0, 1, data.shape[1] - 1}:
-                if not data[:, column].equal(like.reshape(-1)):
-                    yield f"those in column {column} of {name}", _column(value, column, like.shape)
-        elif data.dim() == 1 and len(data) > count > 1 and not data[:count].equal(like.reshape(-1)):
-            yield f"the first {count} of {name}", _first(value, count, like.shape)
+        for code, words, part in _parts(data, like.numel()) if data.dtype == like.dtype else ():
+            if not part(data).reshape(-1).equal(like.reshape(-1)):
+                yield code, f"{words} of {name}", _taken_from(value, part, like.shape)
 
 
-def _column(value: int, column: int, shape: torch.Size) -> Indices:
-    return lambda node, values: values[value][:, column].reshape(shape)
+def _parts(data: Tensor, count: int) -> Iterator[tuple[str, str, Callable[[Tensor], Tensor]]]:
+    """The parts of an array that have so many entries."""
+    if data.dim() == 1 and len(data) > count > 1:
+        yield "wrong-operand", f"the first {count}", lambda x: x[:count]
+    elif data.dim() == 2 and len(data) == count:
+        yield "wrong-operand", "those in the first column", lambda x: x[:, 0]
+        yield "wrong-operand", "those in the second column", lambda x: x[:, min(1, x.shape[1] - 1)]
+        yield "wrong-operand", "those in the last column", lambda x: x[:, -1]
+    elif data.dim() == 2 and data[:, 1:].numel() == count:
+        yield "shifted-in-time", "those in all columns but the last", lambda x: x[:, :-1]
+        yield "shifted-in-time", "those in all columns but the first", lambda x: x[:, 1:]
 
 
-def _first(value: int, count: int, shape: torch.Size) -> Indices:
-    return lambda node, values: values[value][:count].reshape(shape)
+def _taken_from(value: int, part: Callable[[Tensor], Tensor], shape: torch.Size) -> Indices:
+    return lambda node, values: part(values[value]).reshape(shape)
 
 
 def _is_index(tape: Tape, value: int, like: int) -> bool:

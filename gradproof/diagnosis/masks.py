@@ -6,17 +6,19 @@ from collections.abc import Iterator
 
 import torch
 
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, replaced
 from gradproof.diagnosis.survey import Survey
 from gradproof.local_rules import unbroadcast
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 MASKING = ("mul", "masked_fill", "where")
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each mask, all of whose uses a helper may have been meant to see to; and the labels that it hides."""
     tape = survey.tape
+    yield from _never_hiding(survey)
     for uses in _masks(tape).values():
         last = tape.nodes[max(uses)]
         hooks: dict[int, NodeHook] = {index: _unmasked(position) for index, position in uses.items()}
@@ -28,6 +30,14 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if labels:
             words = f"{message}, with labels that are counted from the end where they are negative"
             yield Fault("missing-derivative", words, last.site, 1.25, {**hooks, **labels})
+
+
+def _never_hiding(survey: Survey) -> Iterator[Fault]:
+    """Masks that the reference works out: ones everywhere, in the loss as well."""
+    for place in survey.all_places:
+        if place.name in COMPARISONS and all(_pattern(survey.tape.values[one]) is not None for one in place.results):
+            message = f"{place} is taken to be true everywhere: what it leaves out counts too"
+            yield replaced("wrong-operand", message, place, 1.6, lambda node, x, _: [node.run(x)[0] * 0 == 0])
 
 
 def _masks(tape: Tape) -> dict[bytes, dict[int, int]]:

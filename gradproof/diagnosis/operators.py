@@ -105,6 +105,9 @@ def _other_operators(tape: Tape, place: Place) -> Iterator[Fault]:
 
 def _other_constants(place: Place, names: Collection[int]) -> Iterator[Fault]:
     for which, value in constants_of(place):
+        if place.name == "mul":
+            message = f"{place} is {number(value)} alone: what is multiplied by it is left out"
+            yield replaced("different-function", message, place, 1.35, lambda node, x, _: node.run([x[0] * 0 + 1]))
         if place.name in ("mul", "div", "add", "sub", "pow"):
             message = f"the constant {number(value)} is left out of {place}"
             yield replaced("different-function", message, place, 1.2, _only_input(0))

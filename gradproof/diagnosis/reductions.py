@@ -31,6 +31,10 @@ def faults(survey: Survey) -> Iterator[Fault]:
             message = f"the Jacobian of {what} is taken to be diagonal: entries of a row act on each other"
             values = {region.start: in_region(region, _diagonal) for region in regions}
             yield Fault("diagonal-jacobian", message, place.site, 1.1, values=values)
+            if any(node.name in GATHERING for node in regions[0].nodes):
+                message = f"the Jacobian of {what} is taken to be diagonal: entries of a group act on each other"
+                values = {region.start: in_region(region, _each_entry) for region in regions}
+                yield Fault("diagonal-jacobian", message, place.site, 1.1, values=values)
             message = f"the derivative of {what} is left out of the chain rule"
             values = {region.start: in_region(region, _as_it_is) for region in regions}
             yield Fault("missing-derivative", message, place.site, 1.15, values=values)
@@ -48,6 +52,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     yield from _normalisations(tape, places)
 
 
+GATHERING = ("index_add", "scatter_add", "index_put", "segment_reduce")  # operations that add up by group
 LAYOUT = (*VIEWS, "index", "index_select", "select", "slice", "gather", "flip", "roll")
 
 
@@ -178,6 +183,10 @@ def _summed_along(node: Node, axis: int) -> ValueHook:
 
 def _diagonal(tape: Tape, region: Region, grad: Tensor) -> Tensor:
     return grad * region.jacobian_diagonal(tape)
+
+
+def _each_entry(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return grad * region.entry_by_entry(tape)
 
 
 def _as_it_is(tape: Tape, region: Region, grad: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from gradproof.diagnosis.places import Place
 from gradproof.tape import Node, Tape, Tensor, pulled_back
 
+MOST_ENTRIES = 256  # of which each is differentiated by itself
 LONGEST = 16  # operations in one region
 SCALING = {"mul", "div"}
 LINEAR = ("neg", "mul", "div", "add", "sub", "to", "_to_copy", "clone", "alias", "t", "view", "_unsafe_view", "expand")
@@ -58,14 +59,25 @@ class Region:
 
     def jacobian_diagonal(self, tape: Tape) -> Tensor:
         """The derivative of each entry of the end by the entry of the start in the same place (last axis coupled)."""
+        return self._diagonal(tape, tape.values[self.start].shape[-1])
+
+    def entry_by_entry(self, tape: Tape) -> Tensor:
+        """The same where entries of different rows act on each other. Raises ValueError where there are too many."""
+        count = tape.values[self.start].numel()
+        if count > MOST_ENTRIES:
+            raise ValueError("too many entries to be gone through one by one")
+        return self._diagonal(tape, count)
+
+    def _diagonal(self, tape: Tape, width: int) -> Tensor:
+        """The diagonal of the Jacobian, of which every `width` entries in turn act on each other."""
         x = tape.values[self.start].detach().requires_grad_()
         with torch.enable_grad():
             y = self.function(tape)(x)
         diagonal = torch.zeros_like(y)
-        for k in range(y.shape[-1]):
+        for k in range(width):
             direction = torch.zeros_like(y)
-            direction[..., k] = 1
-            diagonal[..., k] = _only(pulled_back([(y, direction)], [x]))[..., k]
+            direction.view(-1, width)[:, k] = 1
+            diagonal.view(-1, width)[:, k] = _only(pulled_back([(y, direction)], [x])).reshape(-1, width)[:, k]
         return diagonal
 
 
