@@ -43,6 +43,8 @@ def fitted(array: Tensor, shape: tuple[int, ...]) -> Tensor | None:
             return array.reshape(shape)
     if 1 < len(own) < len(shape) and own == shape[len(shape) - len(own) :]:
         return array.expand(shape)
+    if len(own) == len(shape) > 2 and own[0] == shape[0] and all(a in (1, b) for a, b in zip(own, shape, strict=True)):
+        return array.expand(shape)
     return None
 
 

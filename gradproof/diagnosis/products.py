@@ -12,6 +12,7 @@ from gradproof.diagnosis.places import EACH, VIEWS, Place
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.local_rules import unbroadcast
+from gradproof.report import number
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 _MATRIX = ("mm", "bmm", "mv", "dot")
@@ -65,6 +66,11 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
             message = f"in the gradient of {target}, the power of {below} is wrong: {words}"
             hooks = {node.index: _other_power(position, power) for node in place.nodes}
             yield Fault("wrong-operand", message, place.site, 1.4, hooks)
+            constant = _constant_factor(tape, place.model.inputs[1])
+            if constant is not None:
+                message += f", without its factor {number(constant)}"
+                hooks = {node.index: _other_power(position, power, constant) for node in place.nodes}
+                yield Fault("wrong-operand", message, place.site, 1.42, hooks)
     yield from _other_operands(tape, place, pool, position, target, factor)
 
 
@@ -210,12 +216,21 @@ def _without_factor(position: int, sign: float) -> NodeHook:
     return hook
 
 
-def _other_power(position: int, power: int) -> NodeHook:
+def _constant_factor(tape: Tape, value: int) -> float | None:
+    """The number that a value was multiplied by as it was made."""
+    producer = tape.producer.get(value)
+    node = None if producer is None else tape.nodes[producer]
+    if node is None or node.name != "mul" or len(node.inputs) != 1:
+        return None
+    return next((float(one) for one in node.constants if isinstance(one, (int, float)) and one not in (0, 1)), None)
+
+
+def _other_power(position: int, power: int, constant: float = 1.0) -> NodeHook:
     """The gradient of one side of a quotient, with one factor of the denominator more (power 1) or less (power -1)."""
 
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
-        scaled = None if grad is None else grad * tape.values[node.inputs[1]] ** power
+        scaled = None if grad is None else grad * (tape.values[node.inputs[1]] / constant) ** power
         found[position] = tape.vjp(node, [scaled])[position]
         return found
 
@@ -268,6 +283,9 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
     needed = [node.inputs[position] in tape.differentiable for node in place.nodes]
     for row in pool.fitting(place, own, needed):
         message = f"in the gradient of {target}, {row.words} stands for {factor}"
+        if row.shift:
+            which = "after" if row.shift == 1 else "before"
+            message = f"in the gradient of {target}, each step takes {factor} of the step {which} its own"
         yield _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed, needed)
     yield from _behind_views(tape, place, pool, position, (target, factor))
     if 1 < len(place.nodes) <= EACH and not place.everywhere and len({tape.values[value].shape for value in own}) > 1:

@@ -41,6 +41,7 @@ PLAIN = 22.1  # the rank of an explanation by two rules up to which no other arr
 FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
 MOST_FITTING = 40  # other arrays that are tried in full
 FEWER_SHARE = 0.25  # of the time, for the same over fewer steps
+SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
 BEAM = 6  # partial explanations that are followed up
 
 
@@ -103,14 +104,14 @@ class _Search:
         """Explanations by one rule; if there is none, by more of them."""
         singles = self._singles([one for one in self._likely if one.rank <= REPEATED or not one.local])
         complete = self._that_hold(singles)
-        over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
-        if any(one.cost < 2 for one in over_fewer):
-            return over_fewer
         limit = min((one.faults[0].rank + TIE for one in complete if len(one.faults) == 1), default=np.inf)
         further = self._singles([one for one in self._likely if one.local and REPEATED < one.rank <= limit])
         complete += self._that_hold(further)
         if complete and min(one.cost for one in complete) < 2:
             return complete
+        over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
+        if any(one.cost < 2 for one in over_fewer):
+            return over_fewer
         return self._by_several_rules(singles + further, complete, over_fewer)
 
     def _by_several_rules(
@@ -120,6 +121,10 @@ class _Search:
         repeated = self._again_and_again(singles)
         if repeated:
             return complete + repeated
+        with self.clock.part(SINGLE_SHARE):
+            far_fetched = self._far_fetched(singles)
+        if far_fetched:
+            return complete + far_fetched
         complete += self._outwards(singles, REPEATED)
         if not any(one.rank < PLAIN and not one.transforms for one in complete):
             others = self._other_factors(self.nothing)
@@ -127,7 +132,6 @@ class _Search:
             complete = plain or complete or [one for one in others if one.complete]
             singles += others
         stages: tuple[Callable[[], list[Explanation]], ...] = (
-            lambda: self._far_fetched(singles),
             lambda: over_fewer,
             self._fitted_constants,
             lambda: self._outwards(singles, np.inf),
@@ -216,7 +220,8 @@ class _Search:
                 if self.clock.over() or above is None:
                     break
                 left = [name for name in self.order if name not in state.matched]
-                complete += self._that_hold(self._on_top_of(state.faults, self._likely, left, above, hasty=True))
+                with self.clock.part(FEWER_SHARE):
+                    complete += self._that_hold(self._on_top_of(state.faults, self._likely, left, above, hasty=True))
             if complete:
                 return complete
         return []
