@@ -79,6 +79,11 @@ def _silu(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequen
     return [g * (s + x[0] * (s * (1 - s)))]
 
 
+def _mish(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:
+    t = torch.tanh(torch.nn.functional.softplus(x[0]))
+    return [g * (t + x[0] * (1 - t * t) * torch.sigmoid(x[0]))]
+
+
 def _elu(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequence[Tensor]:
     alpha = args[1] if len(args) > 1 else 1.0
     return [g * torch.where(x[0] > 0, torch.ones_like(y), y + alpha)]
@@ -189,6 +194,9 @@ RULES: dict[str, Rule] = {
     "softplus.default": lambda x, y, g, _: [g * torch.sigmoid(x[0])],
     "gelu.default": _gelu,
     "silu.default": _silu,
+    "mish.default": _mish,
+    "atan.default": lambda x, y, g, _: [g / (1 + x[0] * x[0])],
+    "erf.default": lambda x, y, g, _: [g * (2 / math.sqrt(math.pi) * torch.exp(-(x[0] * x[0])))],
     "elu.default": _elu,
     "clamp.default": _clamp,
     "clamp_min.default": _clamp,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, Replacement, replaced
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
@@ -66,6 +66,7 @@ class _Target:
 def faults(survey: Survey) -> Iterator[Fault]:
     """At each array that has the shape of a data array, or scores for its labels: the gradient of another criterion."""
     tape, seen = survey.tape, set()
+    yield from _other_divergences(tape, survey.places)
     for place in survey.places:
         value = place.nodes[-1].outputs[0]
         if value in seen:
@@ -74,6 +75,29 @@ def faults(survey: Survey) -> Iterator[Fault]:
         for target in _targets(tape, value) if value in tape.clean.totals else ():
             for words, criterion in target.criteria.items():
                 yield _instead(tape, place, value, target, words, criterion, 1.0)
+
+
+def _other_divergences(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]:
+    """The divergence of two distributions, `sum(p * (log(p) - x))`: from the other one to the first."""
+    for place in places:
+        makers = [tape.nodes[tape.producer[one]] for one in place.model.inputs if one in tape.producer]
+        if place.name == "sub" and [one.name for one in makers] == ["xlogy", "mul"]:
+            (known,) = set(makers[0].inputs) if len(set(makers[0].inputs)) == 1 else (None,)
+            if known in makers[1].inputs and known not in tape.differentiable:
+                message = f"{place.site.expression or place} is the divergence the other way round, with the two"
+                message += " distributions exchanged"
+                yield replaced("different-function", message, place, 1.3, _turned_round(known))
+
+
+def _turned_round(known: int) -> Replacement:
+    """In place of `xlogy(p, p) - p * x`, where x is log(q): `q * (x - log(p))`."""
+
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        p = values[known]
+        x = inputs[1] / p
+        return [torch.exp(x) * (x - torch.log(p))]
+
+    return replacement
 
 
 def _targets(tape: Tape, value: int) -> Iterator[_Target]:

@@ -7,6 +7,7 @@ the line has: what is forgotten or has the wrong sign is all that the line sends
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
@@ -16,6 +17,7 @@ from gradproof.report import number
 from gradproof.tape import Tape, Tensor, Totals, ValueHook, joined
 
 MOST_OPERATIONS = 30  # of one line
+MOST_ARRAYS = 6  # that come into a line of which each two are exchanged
 
 Uses = tuple[tuple[int, frozenset[int]], ...]  # for each passage: an array, and the operations of the line that take it
 
@@ -33,6 +35,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 words = origin(survey.tape, place.model, position)
                 elsewhere = set(survey.tape.consumers[uses[-1][0]]) - uses[-1][1]
                 yield from _of_uses(survey, place, words, uses, bool(elsewhere))
+            yield from _exchanged(survey.tape, places)
 
 
 def _used_again(tape: Tape, places: Sequence[Place]) -> Iterator[tuple[Place, int, Uses]]:
@@ -81,6 +84,27 @@ def _of_uses(survey: Survey, place: Place, words: str, uses: Uses, elsewhere: bo
 def _from_before(tape: Tape, value: int, users: frozenset[int]) -> bool:
     """Whether an array was made in the passage before."""
     return tape.producer.get(value, -1) < min(users) and value in tape.producer
+
+
+def _exchanged(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]:
+    """Two arrays that a line takes from elsewhere, each in the other one's place: a divergence the wrong way round."""
+    made = {value for place in places for node in place.nodes for value in node.outputs}
+    first = min(node.index for place in places for node in place.nodes[:1])
+    taken = {value: (place, i) for place in places for i, value in enumerate(place.model.inputs) if value not in made}
+    arrays = [value for value in taken if tape.values[value].numel() > 1 and tape.producer.get(value, -1) < first]
+    for one, other in combinations(arrays, 2) if len(places[0].nodes) == 1 and len(arrays) <= MOST_ARRAYS else ():
+        if tape.values[one].shape == tape.values[other].shape and tape.values[one].dtype == tape.values[other].dtype:
+            swap = {one: other, other: one}
+            rewired = {place.model.index: _moved(place, swap) for place in places}
+            names = [origin(tape, place.model, position) for place, position in (taken[one], taken[other])]
+            message = f"{names[0]} and {names[1]} stand in each other's place"
+            rewired = {index: moved for index, moved in rewired.items() if moved}
+            if len(rewired) > 1:
+                yield Fault("wrong-operand", message, places[0].site, 1.4, rewired=rewired)
+
+
+def _moved(place: Place, swap: dict[int, int]) -> dict[int, int]:
+    return {position: swap[value] for position, value in enumerate(place.model.inputs) if value in swap}
 
 
 def _scaled(constant: float, users: frozenset[int]) -> ValueHook:

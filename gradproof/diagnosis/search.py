@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -153,7 +154,17 @@ class _Search:
 
     def _that_hold(self, found: Iterable[Explanation]) -> list[Explanation]:
         """Those that explain all parameters, on fresh inputs as well."""
-        return [one for one in found if one.complete and self.confirmed.holds(one)]
+        return [one for one in found if one.complete and self._are_different(one) and self.confirmed.holds(one)]
+
+    def _are_different(self, one: Explanation) -> bool:
+        """Whether no two of the broken rules do the same: one mistake that is made twice over is none of anybody's."""
+        if len(one.faults) < 2:
+            return True
+        alone = [run(self.model, (fault,)) for fault in one.faults]
+        known = [found[0] for found in alone if found is not None]
+        return not any(
+            all(np.allclose(a[name], b[name], rtol=1e-9, atol=0.0) for name in a) for a, b in combinations(known, 2)
+        )
 
     def _singles(self, faults: Sequence[Fault]) -> list[Explanation]:
         return list(self._on_top_of((), faults, self.order, self.shadows, hasty=True))
@@ -435,7 +446,7 @@ class _Search:
                 both = _fit(self.case, self.model, pair.other, before, left)
             else:
                 both = evaluate(self.case, self.model, (*before, pair.other))
-            if both is not None and (not both.complete or self.confirmed.holds(both)):
+            if both is not None and (not both.complete or self._that_hold([both])):
                 found.append(both)
         return found
 

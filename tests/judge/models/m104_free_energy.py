@@ -128,7 +128,7 @@ WRONG = [
     ),
     wrong(
         "label_bias_without_the_positive_phase",
-        "missing-path",
+        "missing-path|overwritten",
         "dd = np.mean(tk, axis=0) - np.bincount(label, minlength=tk.shape[1]) / n",
         "dd = np.mean(tk, axis=0)",
     ),
@@ -140,7 +140,7 @@ WRONG = [
     ),
     wrong(
         "sparsity_by_the_activity_minus_its_target",
-        "derivative-at-wrong-point|different-function",
+        "derivative-at-wrong-point|different-function|wrong-operand",
         "pull = dq * h0 * (1 - h0) / n",
         "pull = np.tile(strength * (q - rho), (n, 1)) / n",
     ),

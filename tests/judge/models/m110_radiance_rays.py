@@ -135,7 +135,7 @@ WRONG = [
     wrong("those_behind_with_the_wrong_sign", "wrong-sign", "T[:, i] - behind / clear", "T[:, i] + behind / clear"),
     wrong(
         "only_the_next_sample_behind",
-        "truncated-in-time|overwritten|last-step-only|missing-path",
+        "truncated-in-time|overwritten|last-step-only|missing-path|diagonal-jacobian",
         "behind = behind + dweights[:, i]",
         "behind = dweights[:, i]",
     ),

@@ -144,7 +144,7 @@ WRONG = [
     ),
     wrong(
         "delayed_tap_forgotten",
-        "missing-path|truncated-in-time",
+        "missing-path|truncated-in-time|overwritten",
         "        dx[:, :-d] += dpast[:, d:]\n",
         "",
     ),

@@ -136,7 +136,7 @@ WRONG = [
     wrong("logits_bias_forgotten", "missing-gradient", '"W": dW, "b": db', '"W": dW'),
     wrong(
         "reshaped_in_another_order",
-        "wrong-operand|transposed",
+        "wrong-operand|transposed|wrong-axis",
         "dW = flat.T @ dlogits",
         "dW = pooled.transpose(0, 2, 3, 1).reshape(n, -1).T @ dlogits",
     ),

@@ -138,7 +138,7 @@ WRONG = [
     wrong("one_group_in_both", "wrong-axis|different-function", "groups = 2", "groups = 1"),
     wrong(
         "identity_of_the_steering_forgotten",
-        "missing-path",
+        "missing-path|wrong-operand",
         "dnormed = dsteered * (1 + scale)",
         "dnormed = dsteered * scale",
     ),
@@ -189,7 +189,7 @@ WRONG = [
         "rest = kept[:, None, None], (1 - kept)[:, None, None]",
     ),
     wrong(
-        "step_off_by_one_in_both", "shifted-in-time|wrong-operand", "math.pi * (step + 1) / 12", "math.pi * step / 12"
+        "step_off_by_one_in_both", "shifted-in-time|wrong-operand|different-function", "math.pi * (step + 1) / 12", "math.pi * step / 12"
     ),
     wrong("skip_of_the_clean_signal", "wrong-operand", '"nfl,ncl->fc", dout, noisy)', '"nfl,ncl->fc", dout, clean)'),
 ]

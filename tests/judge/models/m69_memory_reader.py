@@ -159,7 +159,7 @@ WRONG = [
     ),
     wrong(
         "erasing_forgotten_in_the_address",
-        "missing-path",
+        "missing-path|wrong-operand",
         "dmemory * (written[t][:, None, :] - memory[t])",
         "dmemory * written[t][:, None, :]",
     ),
