@@ -99,6 +99,7 @@ class _Search:
     nothing: Explanation
     whole: bool = True  # whether it may look at fewer steps
     _losses: dict[Fault, float | None] = field(default_factory=dict)  # of other forward passes
+    _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
 
     def found(self) -> list[Explanation]:
@@ -135,6 +136,7 @@ class _Search:
         stages: tuple[Callable[[], list[Explanation]], ...] = (
             lambda: over_fewer,
             self._fitted_constants,
+            self._between_steps,
             lambda: self._outwards(singles, np.inf),
             self._other_factors_on_top,
             self._both_in_a_loop,
@@ -222,20 +224,26 @@ class _Search:
         return shadows is not None and fault.rank > REPEATED and fault.local and shadows.of_none(fault)
 
     def _over_fewer_steps(self) -> list[Explanation]:
-        """What the same comparison over fewer steps comes to; and one rule more, which acts between the steps."""
+        """What the same comparison over fewer steps comes to."""
         for case in shorter.cases(self.case, self.clock.over) if self.whole else ():
             states = self._as_over_fewer(case)
             complete = self._that_hold(states)
-            for state in states if not complete else ():
-                above = None if self.shadows is None else self.shadows.after(state.faults)
-                if self.clock.over() or above is None:
-                    break
-                left = [name for name in self.order if name not in state.matched]
-                with self.clock.part(FEWER_SHARE):
-                    complete += self._that_hold(self._on_top_of(state.faults, self._likely, left, above, hasty=True))
             if complete:
                 return complete
+            self._of_steps += states
         return []
+
+    def _between_steps(self) -> list[Explanation]:
+        """On top of what fewer steps came to, one rule more, which acts between the steps."""
+        complete: list[Explanation] = []
+        for state in self._of_steps:
+            above = None if self.shadows is None else self.shadows.after(state.faults)
+            if complete or self.clock.over() or above is None:
+                break
+            left = [name for name in self.order if name not in state.matched]
+            with self.clock.part(FEWER_SHARE):
+                complete += self._that_hold(self._on_top_of(state.faults, self._likely, left, above, hasty=True))
+        return complete
 
     def _as_over_fewer(self, case: Case) -> list[Explanation]:
         """What explains the comparison over fewer steps, with the same rules broken in the whole of it."""
@@ -349,8 +357,11 @@ class _Search:
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if above is None:  # each has to be run in full
                     useful = [fault for fault in useful if fault.rank <= LIKELY]
-                states += self._on_top_of(state.faults, useful, left, above, hasty=True)
-            complete += self._that_hold(states)
+                found = list(self._on_top_of(state.faults, useful, left, above, hasty=True))
+                states += found
+                complete += self._that_hold(found)
+                if any(fault.rank <= REPEATED for one in complete for fault in one.faults[-1:]):
+                    break  # what explains less by itself leads to nothing simpler
             if complete or self.clock.over():
                 break
         return complete

@@ -270,9 +270,11 @@ PARTS = 6  # places of one fault that are looked at one by one
 
 
 def _parallel(one: np.ndarray, other: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """For each parameter, whether the second numbers are a multiple of the first; zeros are a multiple of nothing."""
     cross = np.abs(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.asarray(cross <= LOOSE * np.maximum(lengths, 1e-6 * sizes[:, 0] ** 2))
+    something = np.linalg.norm(other, axis=1) > 1e-3 * LOOSE * sizes[:, 0]
+    return np.asarray(something & (cross <= LOOSE * np.maximum(lengths, 1e-6 * sizes[:, 0] ** 2)))
 
 
 def _numbers(directions: list[list[np.ndarray]], gradients: list[np.ndarray]) -> np.ndarray:
