@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gradproof.local_rules import unbroadcast
-from gradproof.tape import Backward, Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import PARTS, Backward, Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
 
 Hooks = tuple[Mapping[int, NodeHook], Mapping[int, ValueHook]]
 UNRUNNABLE = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError, KeyError)
@@ -155,6 +155,7 @@ class Lanes:
             for one, value in zip(grads, node.outputs, strict=True)
         ]
         many = _many(self.tape, node, batched)
+        many = _by_jacobian(self.tape, node, batched) if many is None else many
         if many is None:
             lanes = [
                 self.tape.vjp(node, [None if one is None else one[lane] for one in batched])
@@ -196,10 +197,12 @@ def _by_place(hooks: Sequence[Mapping[int, Any]]) -> dict[int, list[tuple[int, A
 
 def _many(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor | None] | None:
     """A local rule for gradients with a first axis more; None for an operation that has no such form here."""
+    if type(node) is Node and node.name in (*PARTS, "unbind"):
+        return _put_together(tape, node, grads)
     if type(node) is not Node or len(node.outputs) != 1 or grads[0] is None:
         return None
     grad, x, y = grads[0], [tape.values[value] for value in node.inputs], tape.values[node.outputs[0]]
-    form = None if node.keywords else _FORMS.get(node.name)
+    form = None if node.keywords and node.name != "clone" else _FORMS.get(node.name)
     if form is not None:
         return form(x, y, grad, node.arguments)
     if not node.pointwise or node.rule is None:
@@ -207,6 +210,47 @@ def _many(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor
     like = [_padded(one, y).expand(len(grad), *[-1] * y.dim()) for one in x]
     made = node.rule(like, y.expand(grad.shape), grad, node.arguments)
     return [None if g is None else g.reshape(len(grad), *one.shape) for g, one in zip(made, x, strict=True)]
+
+
+def _put_together(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor | None] | None:
+    """The rule of an operation that takes an array apart; None where nothing arrives at any part."""
+    lanes = next((len(one) for one in grads if one is not None), 0)
+    shapes = [tape.values[value].shape for value in node.outputs]
+    parts = [
+        torch.zeros(lanes, *shape, dtype=torch.float64) if one is None else one
+        for one, shape in zip(grads, shapes, strict=True)
+    ]
+    if not lanes or any(part.dtype != parts[0].dtype for part in parts):
+        return None
+    if node.name == "unbind":
+        return [torch.stack(parts, _axes(node.arguments[1] if len(node.arguments) > 1 else 0, len(shapes[0]) + 1)[0])]
+    return [torch.cat(parts, _axes(node.arguments[2] if len(node.arguments) > 2 else 0, len(shapes[0]))[0])]
+
+
+LARGEST = 300_000  # numbers of a Jacobian that is kept
+MOST_RESULTS = 600  # entries of a result, each of which takes a backward pass for it
+
+
+def _by_jacobian(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor | None] | None:
+    """A local rule by products with its Jacobian, which is kept; None where that is too large."""
+    grad = grads[0]
+    if type(node) is not Node or len(node.outputs) != 1 or grad is None:
+        return None
+    y = tape.values[node.outputs[0]]
+    entries = sum(tape.values[value].numel() for value in node.inputs if value in tape.differentiable)
+    if y.numel() > MOST_RESULTS or y.numel() * entries > LARGEST:
+        return None
+    if node.index not in tape.jacobians:
+        rows = [tape.vjp(node, [one.reshape(y.shape)]) for one in torch.eye(y.numel(), dtype=y.dtype)]
+        tape.jacobians[node.index] = [
+            None if of_input[0] is None else torch.stack([one.reshape(-1) for one in of_input])
+            for of_input in zip(*rows, strict=True)
+        ]
+    flat = grad.reshape(len(grad), -1)
+    return [
+        None if jacobian is None else (flat @ jacobian).reshape(len(grad), *tape.values[value].shape)
+        for jacobian, value in zip(tape.jacobians[node.index], node.inputs, strict=True)
+    ]
 
 
 def _padded(x: Tensor, y: Tensor) -> Tensor:
@@ -268,6 +312,11 @@ def _stack(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> li
     return list(g.unbind(_axes(args[1] if len(args) > 1 else 0, y.dim())[0]))
 
 
+def _permute(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> list[Tensor | None]:
+    dims = [dim % y.dim() for dim in args[1]]
+    return [g.permute([0, *(1 + dims.index(i) for i in range(y.dim()))])]
+
+
 def _along_axis(rule_of: Callable[[Tensor, Tensor, int], Tensor]) -> Form:
     return lambda x, y, g, args: [rule_of(y, g, _axes(args[1], y.dim())[0])]
 
@@ -276,6 +325,7 @@ _FORMS: dict[str, Form] = {
     **dict.fromkeys(("view", "_unsafe_view", "unsqueeze", "squeeze", "reshape", "flatten"), _reshaped),
     "clone": lambda x, y, g, _: [g],
     "t": lambda x, y, g, _: [g.mT if x[0].dim() == 2 else g],
+    "permute": _permute,
     "transpose": lambda x, y, g, args: [g.transpose(*(dim % y.dim() - y.dim() for dim in args[1:3]))],
     "mm": lambda x, y, g, _: [g @ x[1].T, x[0].T @ g],
     "mv": lambda x, y, g, _: [g[:, :, None] * x[1], g @ x[0]],

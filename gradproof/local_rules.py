@@ -89,6 +89,11 @@ def _elu(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequ
     return [g * torch.where(x[0] > 0, torch.ones_like(y), y + alpha)]
 
 
+def _leaky_relu(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequence[Tensor]:
+    slope = args[1] if len(args) > 1 else 0.01
+    return [torch.where(x[0] > 0, g, slope * g)]
+
+
 def _softmax(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequence[Tensor]:
     return [y * (g - (g * y).sum(args[1], keepdim=True))]
 
@@ -198,6 +203,7 @@ RULES: dict[str, Rule] = {
     "atan.default": lambda x, y, g, _: [g / (1 + x[0] * x[0])],
     "erf.default": lambda x, y, g, _: [g * (2 / math.sqrt(math.pi) * torch.exp(-(x[0] * x[0])))],
     "elu.default": _elu,
+    "leaky_relu.default": _leaky_relu,
     "clamp.default": _clamp,
     "clamp_min.default": _clamp,
     "_softmax.default": _softmax,

@@ -193,6 +193,7 @@ class Tape:
     how: Recording
     torn: bool = False  # whether it writes into a slice, and does not know what becomes of the whole array
     _graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = field(default_factory=dict)
+    jacobians: dict[int, list[Tensor | None]] = field(default_factory=dict)  # of operations that are asked for often
 
     @cached_property
     def consumers(self) -> dict[int, list[int]]:
