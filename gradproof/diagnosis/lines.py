@@ -24,18 +24,24 @@ Uses = tuple[tuple[int, frozenset[int]], ...]  # for each passage: an array, and
 
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each line, and each array that several of its operations take from elsewhere."""
-    lines: dict[tuple[str, int, int, int], list[Place]] = {}
-    for place in survey.places:
-        if not place.everywhere and not place.whole and place.copies == 1 and not place.passage:
-            key = (place.site.file, place.site.line, place.caller, len(place.nodes))
-            lines.setdefault(key, []).append(place)
-    for places in lines.values():
-        if 1 < len(places) <= MOST_OPERATIONS:
+    for places in _by_line(survey.all_places):
+        yield from _exchanged(survey.tape, places)
+    for places in _by_line(survey.places):
+        if 1 < len(places):
             for place, position, uses in _used_again(survey.tape, places):
                 words = origin(survey.tape, place.model, position)
                 elsewhere = set(survey.tape.consumers[uses[-1][0]]) - uses[-1][1]
                 yield from _of_uses(survey, place, words, uses, bool(elsewhere))
-            yield from _exchanged(survey.tape, places)
+
+
+def _by_line(places: Sequence[Place]) -> Iterator[list[Place]]:
+    """The operations of each line that are done equally often."""
+    lines: dict[tuple[str, int, int, int], list[Place]] = {}
+    for place in places:
+        if not place.everywhere and not place.whole and place.copies == 1 and not place.passage:
+            key = (place.site.file, place.site.line, place.caller, len(place.nodes))
+            lines.setdefault(key, []).append(place)
+    yield from (found for found in lines.values() if len(found) <= MOST_OPERATIONS)
 
 
 def _used_again(tape: Tape, places: Sequence[Place]) -> Iterator[tuple[Place, int, Uses]]:

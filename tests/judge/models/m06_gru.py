@@ -90,7 +90,12 @@ WRONG = [
     wrong("route_through_the_update_gate_forgotten", "missing-path", "        dh_next += daz @ U_z.T\n", ""),
     wrong("kept_state_forgotten", "missing-path", "dh_next = dh * z[t]", "dh_next = np.zeros_like(dh)"),
     wrong("new_state_in_the_reset_gate", "shifted-in-time", 'U_r"] += h[t].T', 'U_r"] += h[t + 1].T'),
-    wrong("new_state_in_the_update_gate", "shifted-in-time|extra-derivative", "dh * (h[t] - g[t])", "dh * (h[t + 1] - g[t])"),
+    wrong(
+        "new_state_in_the_update_gate",
+        "shifted-in-time|extra-derivative",
+        "dh * (h[t] - g[t])",
+        "dh * (h[t + 1] - g[t])",
+    ),
     wrong("U_g_not_transposed", "not-transposed", "dag @ U_g.T", "dag @ U_g"),
     wrong("U_z_not_transposed", "not-transposed", "daz @ U_z.T", "daz @ U_z"),
     wrong("W_z_assigned", "overwritten|last-step-only", 'd["W_z"] += ', 'd["W_z"] = '),

@@ -189,7 +189,10 @@ WRONG = [
         "rest = kept[:, None, None], (1 - kept)[:, None, None]",
     ),
     wrong(
-        "step_off_by_one_in_both", "shifted-in-time|wrong-operand|different-function", "math.pi * (step + 1) / 12", "math.pi * step / 12"
+        "step_off_by_one_in_both",
+        "shifted-in-time|wrong-operand|different-function",
+        "math.pi * (step + 1) / 12",
+        "math.pi * step / 12",
     ),
     wrong("skip_of_the_clean_signal", "wrong-operand", '"nfl,ncl->fc", dout, noisy)', '"nfl,ncl->fc", dout, clean)'),
 ]

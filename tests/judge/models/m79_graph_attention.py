@@ -164,7 +164,12 @@ WRONG = [
         "np.add.at(dz, source, alpha[:, :, None] * dmessage)",
         "np.add.at(dz, source, dmessage)",
     ),
-    wrong("target_for_the_source", "wrong-operand|missing-path", "np.sum(dmessage * z[source]", "np.sum(dmessage * z[target]"),
+    wrong(
+        "target_for_the_source",
+        "wrong-operand|missing-path",
+        "np.sum(dmessage * z[source]",
+        "np.sum(dmessage * z[target]",
+    ),
     wrong("score_of_the_target_forgotten", "missing-path", "    dz += dto[:, :, None] * a_to\n", ""),
     wrong(
         "attention_vectors_mixed_up",

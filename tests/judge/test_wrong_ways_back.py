@@ -1,0 +1,304 @@
+"""Mistakes on the way back alone, each in the smallest model that has it: the loss is right, the gradient is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gradproof import compare_gradients
+from tests.judge.test_small_models import STATES, X, Y, by_torch, told
+
+RNG = np.random.default_rng(1)
+LABELS = np.array([2, 0, 1, 2, 2, 0])
+COLUMNS = RNG.integers(0, 3, size=(6, 4))
+SQUARE = RNG.normal(size=(4, 4)) * 0.6
+
+
+def as_if(value, wrong):
+    """A value whose gradient is that of a wrong one."""
+    return value.detach() + wrong - wrong.detach()
+
+
+def named(right, wrong, params, *data):
+    """The one finding about a candidate with the numbers of `wrong`; that of `right` itself is none."""
+    assert compare_gradients(by_torch(right), right, params, *data).ok
+    return told(by_torch(wrong), right, params, *data)
+
+
+def squares(params, x, y, product=lambda x, w: x @ w):
+    z = product(x, params["A"])
+    return F.mse_loss(torch.tanh(z) @ params["B"], y) + 0.1 * params["A"].square().sum()
+
+
+def test_a_transposed_product_beside_a_penalty():
+    def turned(x, w):
+        return as_if(x @ w.detach(), x.detach() @ w.T)
+
+    params = {"A": SQUARE, "B": RNG.normal(size=(4, 3))}
+    found = named(squares, lambda p, x, y: squares(p, x, y, turned), params, X, Y)
+    assert found[0] == "transposed"
+    assert "to A is transposed" in found[1]
+
+
+def covariance(params, y, times=lambda a, p: a @ p @ a.T):
+    p = torch.diag(torch.exp(params["s"]))
+    for _ in range(4):
+        p = times(params["A"], p) + torch.eye(4).to(p)
+    return F.mse_loss(p[:3], y[:3].T @ y[:3, :3] @ params["C"])
+
+
+def test_a_matrix_on_both_sides_without_its_transpose():
+    def untransposed(a, p):
+        own = a.detach()
+        return as_if(a @ p.detach() @ a.T, a @ p.detach() @ a.T + own.T @ p @ own - own.T @ p.detach() @ own)
+
+    params = {"A": SQUARE, "s": RNG.normal(size=4), "C": RNG.normal(size=(3, 4))}
+    found = named(covariance, lambda p, y: covariance(p, y, untransposed), params, Y)
+    assert found[0] == "not-transposed"
+    assert "A stands as it is wherever its transpose belongs" in found[1]
+
+
+def gated(params, states, y, step=lambda h, f, c: (1 - f) * h + f * c):
+    h = params["h"].expand(len(states), -1)
+    for t in range(states.shape[1]):
+        f = torch.sigmoid(states[:, t] @ params["F"])
+        h = step(h, f, torch.tanh((f * h) @ params["U"]))
+    return F.mse_loss(h @ params["W"], y)
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "words"),
+    [
+        (lambda h, f, c: as_if((1 - f) * h + f * c, (1 - (2 * f.detach() - f)) * h + (2 * f.detach() - f) * c),
+         "wrong-sign", "has the wrong sign"),
+        (lambda h, f, c: as_if((1 - f) * h + f * c, f.detach() * c + (1 - f.detach()) * h), "missing-path",
+         "nothing of the gradient flows back"),
+    ],
+    ids=["sign", "dropped"],
+)
+def test_what_a_line_sends_back_to_a_gate(step, code, words):
+    params = {"h": RNG.normal(size=4), "F": SQUARE, "U": SQUARE.T, "W": RNG.normal(size=(4, 3))}
+    found = named(gated, lambda p, *d: gated(p, *d, step), params, STATES, Y)
+    assert found[0] == code
+    assert words in found[1]
+
+
+def filtered(params, x, back=lambda t, y: y):
+    """A recursion over two steps, whose coefficients are made of parameters."""
+    a, b = torch.tanh(params["a"][0]), torch.tanh(params["a"][1])
+    before = older = torch.zeros_like(x[:, 0])
+    total = 0.0
+    for t in range(x.shape[1]):
+        y = x[:, t] * params["gain"] + a * back(t, before) + b * back(t - 1, older)
+        before, older = y, before
+        total = total + (y - 1).square().mean()
+    return total
+
+
+def test_a_recursion_over_two_steps_that_stops_early():
+    params = {"a": np.array([0.6, -0.4]), "gain": np.array(0.8)}
+    x = RNG.normal(size=(5, 8))
+    found = named(filtered, lambda p, x: filtered(p, x, lambda t, y: y.detach() if t <= 3 else y), params, x)
+    assert found[0] == "truncated-in-time"
+    assert "dropped beyond step 3" in found[1]
+
+
+def layers(params, x, y):
+    a = x
+    for k in (1, 2, 3):
+        a = torch.sigmoid(a @ params[f"W{k}"] + params[f"b{k}"])
+    return F.mse_loss(a, y)
+
+
+def of_the_last_sample(params, x, y):
+    """Weights of the last sample alone, in every layer: `dW = a.T @ dz` without the sum over samples."""
+    a = x
+    for k in (1, 2, 3):
+        w, first = params[f"W{k}"], len(x) - 1
+        z = torch.cat([a[:first] @ w.detach(), a[first:].detach() @ w + (a[first:] - a[first:].detach()) @ w.detach()])
+        a = torch.sigmoid(z + params[f"b{k}"])
+    return F.mse_loss(a, y)
+
+
+def test_the_same_mistake_in_each_layer_of_a_loop():
+    sizes = (4, 5, 6, 3)
+    params = {f"W{k}": RNG.normal(size=sizes[k - 1 : k + 1]) for k in (1, 2, 3)}
+    params |= {f"b{k}": RNG.normal(size=sizes[k]) for k in (1, 2, 3)}
+    report = compare_gradients(by_torch(of_the_last_sample), layers, params, X, Y)
+    assert {finding.code for finding in report.findings} == {"one-sample-only"}
+    assert {name for finding in report.findings for name in finding.parameters} == {"W1", "W2", "W3"}
+
+
+def smoothed(params, x, labels):
+    return F.cross_entropy(x @ params["W"], labels, label_smoothing=0.2)
+
+
+def test_labels_that_are_smoothed_in_the_loss_alone():
+    def wrong(params, x, labels):
+        return as_if(smoothed(params, x, labels), F.cross_entropy(x @ params["W"], labels))
+
+    found = named(smoothed, wrong, {"W": RNG.normal(size=(4, 3))}, X, LABELS)
+    assert found[0] == "different-function"
+    assert "as if labels were not smoothed; but only on the way back" in found[1]
+
+
+def surrogate(params, x, y, chosen=torch.min):
+    ratio = torch.exp(torch.tanh(x @ params["A"]) @ params["w"])
+    return -chosen(ratio * y[:, 0], ratio.clamp(0.8, 1.2) * y[:, 0]).mean()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "words"),
+    [
+        (lambda one, other: other, "different-function", "is taken for the smaller everywhere"),
+        (lambda one, other: one + other, "missing-derivative", "goes to both arrays"),
+        (torch.max, "different-function", "goes to the larger of the two"),
+    ],
+    ids=["one side", "both sides", "the other"],
+)
+def test_the_smaller_of_two(wrong, code, words):
+    def by_another(params, x, y):
+        return surrogate(params, x, y, lambda one, other: as_if(torch.min(one, other), wrong(one, other)))
+
+    found = named(surrogate, by_another, {"A": SQUARE, "w": RNG.normal(size=4)}, X, Y)
+    assert found[0] == code
+    assert words in found[1]
+
+
+def weighted(params, x, y):
+    raw = x[:, :1]
+    own = (raw - raw.mean()) / raw.std()
+    first, second = torch.tanh(x @ params["A"]) * own, torch.sigmoid(x @ params["C"]) * own
+    return F.mse_loss(first @ params["B"] + torch.sin(second) @ params["B"], y)
+
+
+def test_another_array_wherever_one_is_used():
+    def wrong(params, x, y):
+        raw = x[:, :1]
+        own = (raw - raw.mean()) / raw.std()
+        u, v = torch.tanh(x @ params["A"]), torch.sigmoid(x @ params["C"])
+        first, second = as_if(u * own, u * raw), as_if(v * own, v * raw)
+        return F.mse_loss(first @ params["B"] + torch.sin(second) @ params["B"], y)
+
+    params = {"A": SQUARE, "C": SQUARE.T.copy(), "B": RNG.normal(size=(4, 3))}
+    found = named(weighted, wrong, params, X, Y)
+    assert found[0] == "wrong-operand"
+    assert "in each of the 2 products with it" in found[1]
+
+
+def votes(params, x, y):
+    u = torch.tanh(x @ params["P"]).unflatten(1, (3, 2))
+    made = torch.einsum("ide,nie->nid", params["V"], u)
+    return F.mse_loss(torch.tanh(made).sum(2), y)
+
+
+def test_another_array_in_an_einsum():
+    def wrong(params, x, y):
+        raw = x @ params["P"]
+        u, other = torch.tanh(raw).unflatten(1, (3, 2)), raw.detach().unflatten(1, (3, 2))
+        right = torch.einsum("ide,nie->nid", params["V"].detach(), u)
+        made = as_if(torch.einsum("ide,nie->nid", params["V"], u),
+                     right + torch.einsum("ide,nie->nid", params["V"], other))
+        return F.mse_loss(torch.tanh(made).sum(2), y)
+
+    params = {"P": RNG.normal(size=(4, 6)), "V": RNG.normal(size=(3, 4, 2))}
+    found = named(votes, wrong, params, X, Y)
+    assert found[0] == "wrong-operand"
+    assert "in the gradient of V" in found[1]
+
+
+def differences(params, states, y):
+    position = torch.tanh(states @ params["W"])
+    before = torch.cat([torch.zeros_like(position[:, :1]), position[:, :-1]], dim=1)
+    return (position - before).abs().sum() + F.mse_loss(position[:, 0] @ params["V"], y)
+
+
+def test_a_moved_array_is_moved_back():
+    def wrong(params, states, y):
+        position = torch.tanh(states @ params["W"])
+        before = torch.cat([torch.zeros_like(position[:, :1]), position[:, :-1]], dim=1)
+        ahead = torch.cat([position[:, 1:], torch.zeros_like(position[:, :1])], dim=1)
+        return (position - as_if(before, ahead)).abs().sum() + F.mse_loss(position[:, 0] @ params["V"], y)
+
+    params = {"W": SQUARE, "V": RNG.normal(size=(4, 3))}
+    found = named(differences, wrong, params, STATES, Y)
+    assert found[0] == "shifted-in-time"
+    assert "is moved the same way again, not back" in found[1]
+
+
+def groups(params, x, y, labels):
+    score = torch.exp(torch.tanh(x @ params["A"]))
+    total = torch.zeros(3, score.shape[1], dtype=score.dtype).index_add(0, labels, score)
+    return F.mse_loss((score / total[labels]) @ params["B"], y)
+
+
+def test_a_softmax_within_groups_has_no_diagonal_jacobian():
+    def diagonal(params, x, y, labels):
+        score = torch.exp(torch.tanh(x @ params["A"]))
+        total = torch.zeros(3, score.shape[1], dtype=score.dtype).index_add(0, labels, score)
+        others = (total[labels] - score).detach()
+        return F.mse_loss(as_if(score / total[labels], score / (others + score)) @ params["B"], y)
+
+    params = {"A": SQUARE, "B": RNG.normal(size=(4, 3))}
+    found = named(groups, diagonal, params, X, Y, LABELS)
+    assert found[0] == "diagonal-jacobian"
+    assert "entries of a group act on each other" in found[1]
+
+
+def test_samples_with_equal_labels_overwrite_each_other():
+    def reference(params, x, labels):
+        hot = F.one_hot(labels, 3).to(x.dtype)
+        return (torch.tanh(x @ params["A"]) * (hot @ params["U"])).square().mean()
+
+    def wrong(params, x, labels):
+        hot = F.one_hot(labels, 3).to(x.dtype)
+        last = torch.tensor([labels.tolist()[i + 1 :].count(label) == 0 for i, label in enumerate(labels.tolist())])
+        made = as_if(hot @ params["U"], torch.where(last[:, None], hot @ params["U"], 0.0))
+        return (torch.tanh(x @ params["A"]) * made).square().mean()
+
+    found = named(reference, wrong, {"A": SQUARE, "U": RNG.normal(size=(3, 4))}, X, LABELS)
+    assert found[0] == "overwritten"
+    assert "samples with equal labels overwrite each other" in found[1]
+
+
+def test_labels_of_another_array():
+    def reference(params, x, labels, columns):
+        return F.cross_entropy(torch.tanh(x @ params["A"]) @ params["B"], labels) + 0 * columns.sum()
+
+    def wrong(params, x, labels, columns):
+        scores = torch.tanh(x @ params["A"]) @ params["B"]
+        return as_if(reference(params, x, labels, columns), F.cross_entropy(scores, columns[:, 0]))
+
+    found = named(reference, wrong, {"A": SQUARE, "B": RNG.normal(size=(4, 3))}, X, LABELS, COLUMNS)
+    assert found[0] == "wrong-operand"
+    assert "those in the first column of" in found[1]
+
+
+def test_two_functions_of_one_parameter():
+    def reference(params, x, y, slope=torch.tanh):
+        p = params["p"]
+        return F.mse_loss(torch.tanh(x[:, 0] * slope(p[0]) + x[:, 1] * slope(p[1])), y[:, 0])
+
+    def wrong(params, x, y):
+        return reference(params, x, y, lambda one: as_if(torch.tanh(one), one))
+
+    found = named(reference, wrong, {"p": np.array([0.7, -0.4])}, X, Y)
+    assert found[0] == "missing-derivative"
+    assert "every `tanh` (of p)" in found[1]
+
+
+def test_each_factor_multiplied_by_itself():
+    def reference(params, x, y):
+        return F.mse_loss((torch.sigmoid(x @ params["A"]) * torch.tanh(x @ params["C"])) @ params["B"], y)
+
+    def wrong(params, x, y):
+        s, t = torch.sigmoid(x @ params["A"]), torch.tanh(x @ params["C"])
+        made = as_if(s * t, s * s.detach() + t * t.detach())
+        return F.mse_loss(made @ params["B"], y)
+
+    params = {"A": SQUARE, "C": SQUARE.T.copy(), "B": RNG.normal(size=(4, 3))}
+    found = named(reference, wrong, params, X, Y)
+    assert found[0] == "wrong-operand"
+    assert "each factor is multiplied by itself" in found[1]
