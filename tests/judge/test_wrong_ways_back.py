@@ -10,10 +10,16 @@ import torch.nn.functional as F
 from gradproof import compare_gradients
 from tests.judge.test_small_models import STATES, X, Y, by_torch, told
 
-RNG = np.random.default_rng(1)
 LABELS = np.array([2, 0, 1, 2, 2, 0])
-COLUMNS = RNG.integers(0, 3, size=(6, 4))
-SQUARE = RNG.normal(size=(4, 4)) * 0.6
+COLUMNS = np.random.default_rng(1).integers(0, 3, size=(6, 4))
+
+
+def numbers(*shape):
+    """Normal numbers, the same for the same shape: no test depends on those before it."""
+    return np.random.default_rng(shape).normal(size=shape)
+
+
+SQUARE = numbers(4, 4) * 0.6
 
 
 def as_if(value, wrong):
@@ -36,7 +42,7 @@ def test_a_transposed_product_beside_a_penalty():
     def turned(x, w):
         return as_if(x @ w.detach(), x.detach() @ w.T)
 
-    params = {"A": SQUARE, "B": RNG.normal(size=(4, 3))}
+    params = {"A": SQUARE, "B": numbers(4, 3)}
     found = named(squares, lambda p, x, y: squares(p, x, y, turned), params, X, Y)
     assert found[0] == "transposed"
     assert "to A is transposed" in found[1]
@@ -54,7 +60,7 @@ def test_a_matrix_on_both_sides_without_its_transpose():
         own = a.detach()
         return as_if(a @ p.detach() @ a.T, a @ p.detach() @ a.T + own.T @ p @ own - own.T @ p.detach() @ own)
 
-    params = {"A": SQUARE, "s": RNG.normal(size=4), "C": RNG.normal(size=(3, 4))}
+    params = {"A": SQUARE, "s": numbers(4), "C": numbers(3, 4)}
     found = named(covariance, lambda p, y: covariance(p, y, untransposed), params, Y)
     assert found[0] == "not-transposed"
     assert "A stands as it is wherever its transpose belongs" in found[1]
@@ -79,7 +85,7 @@ def gated(params, states, y, step=lambda h, f, c: (1 - f) * h + f * c):
     ids=["sign", "dropped"],
 )
 def test_what_a_line_sends_back_to_a_gate(step, code, words):
-    params = {"h": RNG.normal(size=4), "F": SQUARE, "U": SQUARE.T, "W": RNG.normal(size=(4, 3))}
+    params = {"h": numbers(4), "F": SQUARE, "U": SQUARE.T, "W": numbers(4, 3)}
     found = named(gated, lambda p, *d: gated(p, *d, step), params, STATES, Y)
     assert found[0] == code
     assert words in found[1]
@@ -99,7 +105,7 @@ def filtered(params, x, back=lambda t, y: y):
 
 def test_a_recursion_over_two_steps_that_stops_early():
     params = {"a": np.array([0.6, -0.4]), "gain": np.array(0.8)}
-    x = RNG.normal(size=(5, 8))
+    x = numbers(5, 8)
     found = named(filtered, lambda p, x: filtered(p, x, lambda t, y: y.detach() if t <= 3 else y), params, x)
     assert found[0] == "truncated-in-time"
     assert "dropped beyond step 3" in found[1]
@@ -124,8 +130,8 @@ def of_the_last_sample(params, x, y):
 
 def test_the_same_mistake_in_each_layer_of_a_loop():
     sizes = (4, 5, 6, 3)
-    params = {f"W{k}": RNG.normal(size=sizes[k - 1 : k + 1]) for k in (1, 2, 3)}
-    params |= {f"b{k}": RNG.normal(size=sizes[k]) for k in (1, 2, 3)}
+    params = {f"W{k}": numbers(*sizes[k - 1 : k + 1]) for k in (1, 2, 3)}
+    params |= {f"b{k}": numbers(sizes[k]) for k in (1, 2, 3)}
     report = compare_gradients(by_torch(of_the_last_sample), layers, params, X, Y)
     assert {finding.code for finding in report.findings} == {"one-sample-only"}
     assert {name for finding in report.findings for name in finding.parameters} == {"W1", "W2", "W3"}
@@ -139,7 +145,7 @@ def test_labels_that_are_smoothed_in_the_loss_alone():
     def wrong(params, x, labels):
         return as_if(smoothed(params, x, labels), F.cross_entropy(x @ params["W"], labels))
 
-    found = named(smoothed, wrong, {"W": RNG.normal(size=(4, 3))}, X, LABELS)
+    found = named(smoothed, wrong, {"W": numbers(4, 3)}, X, LABELS)
     assert found[0] == "different-function"
     assert "as if labels were not smoothed; but only on the way back" in found[1]
 
@@ -162,7 +168,7 @@ def test_the_smaller_of_two(wrong, code, words):
     def by_another(params, x, y):
         return surrogate(params, x, y, lambda one, other: as_if(torch.min(one, other), wrong(one, other)))
 
-    found = named(surrogate, by_another, {"A": SQUARE, "w": RNG.normal(size=4)}, X, Y)
+    found = named(surrogate, by_another, {"A": SQUARE, "w": numbers(4)}, X, Y)
     assert found[0] == code
     assert words in found[1]
 
@@ -182,7 +188,7 @@ def test_another_array_wherever_one_is_used():
         first, second = as_if(u * own, u * raw), as_if(v * own, v * raw)
         return F.mse_loss(first @ params["B"] + torch.sin(second) @ params["B"], y)
 
-    params = {"A": SQUARE, "C": SQUARE.T.copy(), "B": RNG.normal(size=(4, 3))}
+    params = {"A": SQUARE, "C": SQUARE.T.copy(), "B": numbers(4, 3)}
     found = named(weighted, wrong, params, X, Y)
     assert found[0] == "wrong-operand"
     assert "in each of the 2 products with it" in found[1]
@@ -203,7 +209,7 @@ def test_another_array_in_an_einsum():
                      right + torch.einsum("ide,nie->nid", params["V"], other))
         return F.mse_loss(torch.tanh(made).sum(2), y)
 
-    params = {"P": RNG.normal(size=(4, 6)), "V": RNG.normal(size=(3, 4, 2))}
+    params = {"P": numbers(4, 6), "V": numbers(3, 4, 2)}
     found = named(votes, wrong, params, X, Y)
     assert found[0] == "wrong-operand"
     assert "in the gradient of V" in found[1]
@@ -222,7 +228,7 @@ def test_a_moved_array_is_moved_back():
         ahead = torch.cat([position[:, 1:], torch.zeros_like(position[:, :1])], dim=1)
         return (position - as_if(before, ahead)).abs().sum() + F.mse_loss(position[:, 0] @ params["V"], y)
 
-    params = {"W": SQUARE, "V": RNG.normal(size=(4, 3))}
+    params = {"W": SQUARE, "V": numbers(4, 3)}
     found = named(differences, wrong, params, STATES, Y)
     assert found[0] == "shifted-in-time"
     assert "is moved the same way again, not back" in found[1]
@@ -241,7 +247,7 @@ def test_a_softmax_within_groups_has_no_diagonal_jacobian():
         others = (total[labels] - score).detach()
         return F.mse_loss(as_if(score / total[labels], score / (others + score)) @ params["B"], y)
 
-    params = {"A": SQUARE, "B": RNG.normal(size=(4, 3))}
+    params = {"A": SQUARE, "B": numbers(4, 3)}
     found = named(groups, diagonal, params, X, Y, LABELS)
     assert found[0] == "diagonal-jacobian"
     assert "entries of a group act on each other" in found[1]
@@ -258,7 +264,7 @@ def test_samples_with_equal_labels_overwrite_each_other():
         made = as_if(hot @ params["U"], torch.where(last[:, None], hot @ params["U"], 0.0))
         return (torch.tanh(x @ params["A"]) * made).square().mean()
 
-    found = named(reference, wrong, {"A": SQUARE, "U": RNG.normal(size=(3, 4))}, X, LABELS)
+    found = named(reference, wrong, {"A": SQUARE, "U": numbers(3, 4)}, X, LABELS)
     assert found[0] == "overwritten"
     assert "samples with equal labels overwrite each other" in found[1]
 
@@ -271,7 +277,7 @@ def test_labels_of_another_array():
         scores = torch.tanh(x @ params["A"]) @ params["B"]
         return as_if(reference(params, x, labels, columns), F.cross_entropy(scores, columns[:, 0]))
 
-    found = named(reference, wrong, {"A": SQUARE, "B": RNG.normal(size=(4, 3))}, X, LABELS, COLUMNS)
+    found = named(reference, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, LABELS, COLUMNS)
     assert found[0] == "wrong-operand"
     assert "those in the first column of" in found[1]
 
@@ -298,7 +304,7 @@ def test_each_factor_multiplied_by_itself():
         made = as_if(s * t, s * s.detach() + t * t.detach())
         return F.mse_loss(made @ params["B"], y)
 
-    params = {"A": SQUARE, "C": SQUARE.T.copy(), "B": RNG.normal(size=(4, 3))}
+    params = {"A": SQUARE, "C": SQUARE.T.copy(), "B": numbers(4, 3)}
     found = named(reference, wrong, params, X, Y)
     assert found[0] == "wrong-operand"
     assert "each factor is multiplied by itself" in found[1]
