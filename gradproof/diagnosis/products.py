@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, replaced
 from gradproof.diagnosis.places import EACH, VIEWS, Place
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.survey import Survey
@@ -191,6 +191,8 @@ def _by_the_number(tape: Tape, place: Place) -> Iterator[Fault]:
     count = tape.values[tape.nodes[producer].inputs[0]].numel()
     message = f"in the gradient, {place} divides by {count}, the number of entries, where it divides by their sum"
     yield Fault("wrong-scale", message, place.site, 1.2, {node.index: _divided_by(count) for node in place.nodes})
+    message = f"{place} divides by {count}, the number of entries, where it divides by their sum"
+    yield replaced("wrong-reduction", message, place, 1.3, lambda node, x, _: [x[0] / count])
 
 
 def _divided_by(count: int) -> NodeHook:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import torch
 
 from gradproof.diagnosis.edges import origin, scale_route
 from gradproof.diagnosis.elementwise import in_region
-from gradproof.diagnosis.fault import Fault, value_hooks
+from gradproof.diagnosis.fault import Fault, Replacement, replaced, value_hooks
 from gradproof.diagnosis.places import VIEWS, Place, result_of_node
 from gradproof.diagnosis.regions import Region, row_regions
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -23,6 +24,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if place.name in ("sum", "mean"):
             yield from _other_reduction(tape, place)
             yield from _along_another_axis(tape, place)
+        if place.name == "mean":
+            yield from _other_divisors(tape, place)
         for regions in row_regions(tape, place):
             what = _named(place, regions)
             if all(node.name in LAYOUT for node in regions[0].nodes):
@@ -50,6 +53,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         for position in (0, 1) if binary else ():
             yield from _not_summed(tape, place, position)
     yield from _normalisations(tape, places)
+    yield from _all_means_of_a_line(tape, places)
 
 
 GATHERING = ("index_add", "scatter_add", "index_put", "segment_reduce")  # operations that add up by group
@@ -132,6 +136,81 @@ def _other_reduction(tape: Tape, place: Place) -> Iterator[Fault]:
     yield Fault(
         "wrong-reduction", message, place.site, 1.2, {one.index: scale_route(0, factor) for one in place.nodes}
     )
+
+
+def _other_divisors(tape: Tape, place: Place) -> Iterator[Fault]:
+    """A mean over several axes: divided by the length of some of them alone; one of weighted entries: by their sum."""
+    node = place.model
+    before, after = tape.values[node.inputs[0]].shape, tape.values[node.outputs[0]].shape
+    axes = node.arguments[1] if len(node.arguments) > 1 and node.arguments[1] else range(len(before))
+    lengths = [before[axis] for axis in axes]
+    count = before.numel() // max(after.numel(), 1)
+    for few in range(1, len(lengths)):
+        for chosen in dict.fromkeys(combinations(lengths, few)):
+            divisor = math.prod(chosen)
+            words = " x ".join(str(one) for one in chosen)
+            message = f"in the gradient of {place}, the sum is divided by {words}, where it is a mean over all {count}"
+            hooks = {one.index: scale_route(0, count / divisor) for one in place.nodes}
+            if 1 < divisor < count:
+                yield Fault("wrong-reduction", message, place.site, 1.22, hooks)
+    weights = _weights(tape, node.inputs[0]) if after.numel() == 1 else None
+    if weights is not None and len(place.nodes) == 1:
+        name = origin(tape, tape.nodes[tape.producer[node.inputs[0]]], _position(tape, node.inputs[0], weights))
+        message = f"{place} is divided by the sum of {name}, where it is divided by their number"
+        back = f"{message}; but only on the way back"
+        yield Fault("wrong-reduction", back, place.site, 1.22, {node.index: _by_the_sum(weights)})
+        yield replaced("wrong-reduction", message, place, 1.3, _divided_by_the_sum(weights))
+
+
+def _all_means_of_a_line(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]:
+    """The means of one line along the same axes, as a normalisation has: all divided by too little."""
+    alike: dict[tuple[object, ...], list[Place]] = {}
+    for place in places:
+        if place.name == "mean" and not place.everywhere and not place.passage and len(place.model.arguments) > 1:
+            before = tuple(tape.values[place.model.inputs[0]].shape)
+            key = (place.site.file, place.site.line, place.caller, before, repr(place.model.arguments[1]))
+            alike.setdefault(key, []).append(place)
+    for found in alike.values():
+        node = found[0].model
+        before, after = tape.values[node.inputs[0]].shape, tape.values[node.outputs[0]].shape
+        count = before.numel() // max(after.numel(), 1)
+        for length in dict.fromkeys(before[axis] for axis in node.arguments[1]) if len(found) > 1 else ():
+            if 1 < length < count:
+                message = f"in the gradient of each mean of this line, the sum is divided by {length}, where it is one"
+                message += f" over all {count}"
+                hooks = {one.index: scale_route(0, count / length) for place in found for one in place.nodes}
+                yield Fault("wrong-reduction", message, found[0].site, 1.2, hooks)
+
+
+def _by_the_sum(weights: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        factor = _times(tape.values[weights], tape.values[node.inputs[0]])
+        return [None if one is None else factor * one for one in tape.vjp(node, grads)]
+
+    return hook
+
+
+def _divided_by_the_sum(weights: int) -> Replacement:
+    return lambda node, x, values: [_times(values[weights], x[0]) * node.run(x)[0]]
+
+
+def _times(weights: Tensor, like: Tensor) -> Tensor:
+    """How many times as large a mean is that is divided by the sum of its weights."""
+    return like.numel() / weights.expand(like.shape).sum()
+
+
+def _weights(tape: Tape, value: int) -> int | None:
+    """The data that entries are weighted with, where there are such: none of them negative."""
+    producer = tape.producer.get(value)
+    node = None if producer is None else tape.nodes[producer]
+    if node is None or node.name != "mul" or len(node.inputs) != 2:
+        return None
+    fixed = [one for one in node.inputs if one not in tape.differentiable and tape.values[one].numel() > 1]
+    return fixed[0] if len(fixed) == 1 and bool((tape.values[fixed[0]] >= 0).all()) else None
+
+
+def _position(tape: Tape, value: int, factor: int) -> int:
+    return tape.nodes[tape.producer[value]].inputs.index(factor)
 
 
 def _along_another_axis(tape: Tape, place: Place) -> Iterator[Fault]:

@@ -308,3 +308,66 @@ def test_each_factor_multiplied_by_itself():
     found = named(reference, wrong, params, X, Y)
     assert found[0] == "wrong-operand"
     assert "each factor is multiplied by itself" in found[1]
+
+
+def attended(params, x, y, wrong=lambda z, share: share):
+    z = x @ params["A"]
+    e = torch.exp(z - z.amax(1, keepdim=True))
+    share = e / e.sum(1, keepdim=True)
+    return F.mse_loss(wrong(z, share) @ params["B"], y)
+
+
+@pytest.mark.parametrize(
+    ("slope", "code", "words"),
+    [
+        (lambda z, y: y * z - y * (y * z).sum(0, keepdim=True), "wrong-axis", "sum(g * y) goes along axis 0"),
+        (lambda z, y: y * z + y * (y * z).sum(1, keepdim=True), "wrong-sign", "there is a plus for the minus"),
+        (lambda z, y: y * z - y * y * z, "diagonal-jacobian", "each entry is taken to act on itself alone"),
+    ],
+    ids=["axis", "sign", "diagonal"],
+)
+def test_a_softmax_in_full(slope, code, words):
+    def by_formula(params, x, y):
+        return attended(params, x, y, lambda z, share: as_if(share, slope(z, share.detach())))
+
+    found = named(attended, by_formula, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
+    assert found[0] == code
+    assert words in found[1] or code == "diagonal-jacobian"
+
+
+def weighted_mean(params, x, y):
+    return (y[:, 0].abs() * (torch.tanh(x @ params["A"]) @ params["w"] - y[:, 1]).square()).mean() + params["w"].sum()
+
+
+def test_a_mean_that_is_divided_by_the_sum_of_the_weights():
+    def by_the_sum(params, x, y):
+        weights = y[:, 0].abs()
+        right = weighted_mean(params, x, y) - params["w"].sum()
+        return as_if(right, right * len(x) / weights.sum()) + params["w"].sum()
+
+    found = named(weighted_mean, by_the_sum, {"A": SQUARE, "w": numbers(4)}, X, Y)
+    assert found[0] == "wrong-reduction"
+    assert "where it is divided by their number; but only on the way back" in found[1]
+
+
+def normalised(params, images, y):
+    h = F.batch_norm(F.conv2d(images, params["K"]), None, None, training=True)
+    return F.mse_loss(torch.tanh(h).mean((2, 3)) @ params["B"], y)
+
+
+def test_statistics_that_are_divided_by_the_images_alone():
+    images = numbers(6, 2, 4, 3)
+
+    def by_hand(params, images, y):
+        """In each of the two means on the way back, a sum over images and places is divided by the images alone."""
+        h = F.conv2d(images, params["K"])
+        count, axes = h.shape[2] * h.shape[3], (0, 2, 3)
+        mean = h.mean(axes, keepdim=True)
+        centred = h - as_if(mean, count * mean)
+        variance = centred.square().mean(axes, keepdim=True)
+        n = centred / torch.sqrt(as_if(variance, count * variance) + 1e-5)
+        return F.mse_loss(torch.tanh(n).mean((2, 3)) @ params["B"], y)
+
+    found = named(normalised, by_hand, {"K": numbers(4, 2, 2, 2), "B": numbers(4, 3)}, images, Y)
+    assert found[0] == "wrong-reduction"
+    assert "in the gradient of each mean of this line, the sum is divided by 6" in found[1]
