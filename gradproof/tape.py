@@ -561,9 +561,12 @@ _CONSTANT = frozenset(
 
 
 def _is_the_same_view(func: Any, given: Tensor, outputs: Sequence[Tensor]) -> bool:
-    """Whether an operation only looks at a tensor again, in the shape that it has: a product of three axes does."""
+    """Whether an operation only looks at a tensor again, in the shape that it has: a product of three axes does.
+
+    So does a slice of all of an axis, which older versions of torch make for `x[:, 1:]`.
+    """
     name, same = func.overloadpacket.__name__, outputs[0].shape == given.shape
-    return same and name in ("view", "_unsafe_view", "expand", "reshape", "unsqueeze", "squeeze")
+    return same and name in ("view", "_unsafe_view", "expand", "reshape", "unsqueeze", "squeeze", "slice")
 
 
 def _functional(func: Any) -> Any:

@@ -88,7 +88,7 @@ def smoothed(params, x, labels, others_alone=False):
 
 CASES = {
     "mean for the first": (pooled, {"entry": lambda h: h.mean(1)}, WEIGHTS, (STATES, Y), "different-function",
-                           "the mean of all 5 along axis 1 stands for `h[:, 0]`"),
+                           "the mean of all 5 along axis 1 stands for `"),
     "last for the first": (pooled, {"entry": lambda h: h[:, -1]}, WEIGHTS, (STATES, Y), "wrong-operand",
                            "takes entry 4 along axis 1, not 0"),
     "larger for smaller": (clipped, {"smaller": torch.max}, WEIGHTS, (X, Y), "different-function",
