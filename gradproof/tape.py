@@ -225,6 +225,11 @@ class Tape:
         """Whether a value was computed from an operation's result."""
         return bool(self.ancestors.get(value, 0) >> node.index & 1)
 
+    def maker(self, value: int) -> Node | None:
+        """The operation that made a value; None of a parameter, of data and of a constant."""
+        index = self.producer.get(value)
+        return None if index is None else self.nodes[index]
+
     def name_of(self, value: int) -> str | None:
         """A parameter's or data array's name; None for anything that was computed."""
         for names in (self.parameters, self.data):

@@ -52,15 +52,15 @@ def faults(survey: Survey) -> Iterator[Fault]:
 
 def _ending_at(tape: Tape, node: Node) -> _Normalisation | None:
     """The normalisation whose last operation this product or quotient is."""
-    makers = [_maker(tape, value) for value in node.inputs]
+    makers = [tape.maker(value) for value in node.inputs]
     product = node.name == "mul"
     for centred, scale in ((makers, makers[::-1]) if product else (makers,)) if len(makers) == 2 else ():
         if centred is None or scale is None or centred.name != "sub" or len(centred.inputs) != 2:
             continue
         x, mean = centred.inputs
-        of_mean = _maker(tape, mean)
+        of_mean = tape.maker(mean)
         variance = _back(tape, scale, ("rsqrt" if product else "sqrt", "add", "mean"))
-        square = None if variance is None else _maker(tape, variance.inputs[0])
+        square = None if variance is None else tape.maker(variance.inputs[0])
         if of_mean is None or of_mean.name != "mean" or of_mean.inputs[0] != x or square is None:
             continue
         axes = of_mean.arguments[1] if len(of_mean.arguments) > 1 else None
@@ -71,11 +71,6 @@ def _ending_at(tape: Tape, node: Node) -> _Normalisation | None:
     return None
 
 
-def _maker(tape: Tape, value: int) -> Node | None:
-    index = tape.producer.get(value)
-    return None if index is None else tape.nodes[index]
-
-
 def _back(tape: Tape, node: Node, names: Sequence[str]) -> Node | None:
     """The operation that one comes to by going back through operations of these names, the last of which it is."""
     found: Node | None = node
@@ -83,7 +78,7 @@ def _back(tape: Tape, node: Node, names: Sequence[str]) -> Node | None:
         if found is None or found.name != name:
             return None
         if name != names[-1]:
-            found = _maker(tape, found.inputs[0])
+            found = tape.maker(found.inputs[0])
     return found
 
 

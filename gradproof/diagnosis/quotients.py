@@ -138,7 +138,7 @@ def _ending_at(tape: Tape, node: Node) -> _Quotient | None:
     if total is None or axis is None:
         return None
     rooted = any(maker.name == "sqrt" for maker in makers)
-    squared = _maker(tape, total.inputs[0])
+    squared = tape.maker(total.inputs[0])
     if not rooted and total.inputs[0] == x:
         start, users = _before_exponential(tape, x)
         if start is not None:
@@ -148,7 +148,7 @@ def _ending_at(tape: Tape, node: Node) -> _Quotient | None:
         own = squared.inputs[0]
         if own == x:
             return _Quotient("length", x, (node.index, squared.index), x, node.outputs[0], below, axis)
-        product = _maker(tape, x)
+        product = tape.maker(x)
         if product is not None and product.name == "mul" and own in product.inputs and len(product.inputs) == 2:
             factor = next((one for one in product.inputs if one != own), own)
             users = (product.index, squared.index)
@@ -158,16 +158,11 @@ def _ending_at(tape: Tape, node: Node) -> _Quotient | None:
 
 def _back(tape: Tape, value: int) -> Iterator[Node]:
     """The operations of one array by which a denominator was made, the last first, up to a sum."""
-    while (maker := _maker(tape, value)) is not None:
+    while (maker := tape.maker(value)) is not None:
         yield maker
         if maker.name not in (*VIEWS, "sqrt", "clamp_min", "clamp"):
             return
         value = maker.inputs[0]
-
-
-def _maker(tape: Tape, value: int) -> Node | None:
-    index = tape.producer.get(value)
-    return None if index is None else tape.nodes[index]
 
 
 def _axis(tape: Tape, total: Node) -> int | None:
@@ -179,13 +174,13 @@ def _axis(tape: Tape, total: Node) -> int | None:
 
 def _before_exponential(tape: Tape, x: int) -> tuple[int | None, tuple[int, ...]]:
     """The scores of which x is the exponential, with the operations that take them: their largest may be taken off."""
-    maker = _maker(tape, x)
+    maker = tape.maker(x)
     if maker is None or maker.name != "exp" or len(tape.consumers.get(x, ())) != 2:
         return None, ()
     scores = maker.inputs[0]
-    less = _maker(tape, scores)
+    less = tape.maker(scores)
     if less is not None and less.name == "sub" and len(less.inputs) == 2:
-        largest = _maker(tape, less.inputs[1])
+        largest = tape.maker(less.inputs[1])
         if largest is not None and largest.name in ("amax", "max", "detach") and len(tape.consumers[scores]) == 1:
             users = [index for index in tape.consumers[less.inputs[0]] if tape.nodes[index].name in ("amax", "max")]
             return less.inputs[0], (less.index, *users)
