@@ -121,6 +121,22 @@ def _has_own_parameters(place: Place, parameter_of: Callable[[int], str | None])
     return False
 
 
+def bare(tape: Tape, value: int) -> int:
+    """The array that a value is a view of."""
+    while value in tape.producer and tape.nodes[tape.producer[value]].name in VIEWS:
+        value = tape.nodes[tape.producer[value]].inputs[0]
+    return value
+
+
+def views_before(tape: Tape, value: int) -> list[Node]:
+    """The views by which a value is made of another array, in their order."""
+    views: list[Node] = []
+    while value in tape.producer and tape.nodes[tape.producer[value]].name in VIEWS:
+        views.insert(0, tape.nodes[tape.producer[value]])
+        value = views[0].inputs[0]
+    return views
+
+
 def result_of_node(node: Node) -> str:
     """What an operation made, in words."""
     return f"the result of `{node.name}` (line {node.site.line})"

@@ -8,7 +8,7 @@ import torch
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, replaced
-from gradproof.diagnosis.places import EACH, VIEWS, Place
+from gradproof.diagnosis.places import EACH, Place, bare, views_before
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.local_rules import unbroadcast
@@ -29,8 +29,6 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 yield from _of_factor(survey, place, position)
             if place.name == "mul" and len(moving) == 2:
                 yield from _own_factors(tape, place)
-    yield from _of_sandwiches(tape, places)
-    yield from _wherever_used(survey)
 
 
 def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
@@ -41,7 +39,7 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
     if place.name in _MATRIX[:2]:
         for words, nodes in survey.subsets(place):
             message = f"in the gradient of {target}, {factor} is used as it stands where its transpose belongs{words}"
-            hooks = {node.index: _untransposed(position) for node in nodes}
+            hooks = {node.index: untransposed(position) for node in nodes}
             yield Fault("not-transposed", message, place.site, 1.1 if nodes == place.nodes else 1.3, hooks)
         message = f"what flows back through {place} to {target} is transposed"
         hooks = {node.index: _turned(position) for node in place.nodes}
@@ -74,29 +72,6 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
     yield from _other_operands(tape, place, pool, position, target, factor)
 
 
-def _wherever_used(survey: Survey) -> Iterator[Fault]:
-    """An array that several products take: another one in its place in all of them, on the way back."""
-    tape, uses = survey.tape, dict[tuple[int, ...], list[tuple[Place, int]]]()
-    for place in survey.places:
-        binary = place.name in ("mul", *_MATRIX[:2]) and all(len(node.inputs) == 2 for node in place.nodes)
-        for position in (0, 1) if binary and not place.everywhere and place.copies == 1 else ():
-            if place.model.inputs[position] in tape.differentiable:
-                uses.setdefault(tuple(node.inputs[1 - position] for node in place.nodes), []).append((place, position))
-    for own, found in uses.items():
-        if 1 < len(found) == len({place.model.index for place, _ in found}):
-            place, position = found[0]
-            factor = origin(tape, place.model, 1 - position)
-            for row in survey.pool.fitting(place, own):
-                if not row.transposed:
-                    message = f"on the way back, {row.words} stands for {factor} in each of the {len(found)} products"
-                    hooks = {
-                        node.index: with_operand(at, value, transposed=False)
-                        for one, at in found
-                        for node, value in zip(one.nodes, row.values, strict=True)
-                    }
-                    yield Fault(row.code, f"{message} with it", place.site, 1.62, hooks)
-
-
 def _own_factors(tape: Tape, place: Place) -> Iterator[Fault]:
     """A product of two arrays: each is given itself as its derivative, where it is the other one."""
     first, second = place.model.inputs[:2]
@@ -114,73 +89,6 @@ def _times_itself(tape: Tape, node: Node, grads: list[Tensor | None], totals: To
         if grad is not None and found[position] is not None:
             found[position] = grad * tape.values[node.inputs[position]]
     return found
-
-
-def _of_sandwiches(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]:
-    """A line that multiplies by one matrix several times (`A @ P @ A.T`): each time without its transpose."""
-    by_line: dict[tuple[object, ...], list[tuple[Place, int]]] = {}
-    for place in places:
-        name = None if place.everywhere or place.name not in _MATRIX[:2] else place.name
-        for position in (0, 1) if name is not None and len(place.model.inputs) >= 2 else ():
-            matrix = _bare(tape, place.model.inputs[1 - position])
-            if place.model.inputs[position] in tape.differentiable:
-                by_line.setdefault((*_line(place), len(place.nodes), matrix), []).append((place, position))
-    for found in by_line.values():
-        if len({place.model.index for place, _ in found}) != len(found) or len(found) < 2:
-            continue
-        place, position = found[-1]
-        factor = origin(tape, place.model, 1 - position)
-        message = f"on the way back through this line, {factor} stands as it is wherever its transpose belongs,"
-        message += " and transposed where it belongs as it is"
-        hooks = {node.index: _untransposed(at) for one, at in found for node in one.nodes}
-        yield Fault("not-transposed", message, place.site, 1.12, hooks)
-        (outer, outer_at), (inner, inner_at) = found[0], found[-1]
-        chains = [_views_between(tape, b, a.outputs[0]) for a, b in zip(inner.nodes, outer.nodes, strict=True)]
-        if len(found) == 2 and None not in chains:
-            target = origin(tape, inner.model, inner_at)
-            hooks = {
-                a.index: _untransposed_twice(inner_at, outer_at, b, chain or [])
-                for a, b, chain in zip(inner.nodes, outer.nodes, chains, strict=True)
-            }
-            message += f"; but only in what flows on to {target}"
-            yield Fault("not-transposed", message, place.site, 1.14, hooks)
-
-
-def _views_between(tape: Tape, later: Node, value: int) -> list[Node] | None:
-    """The views by which an operation takes a value, the last one first; None where it is no such."""
-    for one in later.inputs:
-        views = []
-        while one != value and one in tape.producer and tape.nodes[tape.producer[one]].name in VIEWS:
-            views.append(tape.nodes[tape.producer[one]])
-            one = views[-1].inputs[0]
-        if one == value:
-            return views
-    return None
-
-
-def _untransposed_twice(inner_at: int, outer_at: int, outer: Node, views: Sequence[Node]) -> NodeHook:
-    """What flows through two products on to a factor of the inner one, in both without the transpose."""
-
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-        found = list(tape.vjp(node, grads))
-        arrived = _untransposed(outer_at)(tape, outer, [totals.get(outer.outputs[0])], totals)[outer_at]
-        for view in views:
-            arrived = tape.vjp(view, [arrived])[0]
-        found[inner_at] = _untransposed(inner_at)(tape, node, [arrived], totals)[inner_at]
-        return found
-
-    return hook
-
-
-def _line(place: Place) -> tuple[str, int, int]:
-    return place.site.file, place.site.line, place.caller
-
-
-def _bare(tape: Tape, value: int) -> int:
-    """The array that a value is a view of."""
-    while value in tape.producer and tape.nodes[tape.producer[value]].name in VIEWS:
-        value = tape.nodes[tape.producer[value]].inputs[0]
-    return value
 
 
 def _by_the_number(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -239,7 +147,7 @@ def _other_power(position: int, power: int, constant: float = 1.0) -> NodeHook:
     return hook
 
 
-def _untransposed(position: int) -> NodeHook:
+def untransposed(position: int) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found, grad = list(tape.vjp(node, grads)), grads[0]
         factor = tape.values[node.inputs[1 - position]]
@@ -297,11 +205,11 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
 def _behind_views(tape: Tape, place: Place, pool: Pool, position: int, names: tuple[str, str]) -> Iterator[Fault]:
     """Where the axes of the other factor were moved first, as an einsum does: another array with its axes moved so."""
     target, factor = names
-    views = {node.index: _views_before(tape, node.inputs[1 - position]) for node in place.nodes}
+    views = {node.index: views_before(tape, node.inputs[1 - position]) for node in place.nodes}
     if not any(view.name in ("permute", "transpose") for view in views[place.model.index]):
         return
-    bare = [_bare(tape, node.inputs[1 - position]) for node in place.nodes]
-    for row in [*pool.shifted(place, bare), *pool.fitting(place, bare)]:
+    whole = [bare(tape, node.inputs[1 - position]) for node in place.nodes]
+    for row in [*pool.shifted(place, whole), *pool.fitting(place, whole)]:
         if not row.transposed:
             ending = f", each passage uses {factor} {row.words}"
             if not row.words.startswith("of the"):
@@ -309,15 +217,6 @@ def _behind_views(tape: Tape, place: Place, pool: Pool, position: int, names: tu
             pairs = zip(place.nodes, row.values, strict=True)
             hooks = {node.index: with_operand(position, value, False, views[node.index]) for node, value in pairs}
             yield Fault(row.code, f"in the gradient of {target}{ending}", place.site, 1.6, hooks)
-
-
-def _views_before(tape: Tape, value: int) -> list[Node]:
-    """The views by which a value is made of another array, in their order."""
-    views: list[Node] = []
-    while value in tape.producer and tape.nodes[tape.producer[value]].name in VIEWS:
-        views.insert(0, tape.nodes[tape.producer[value]])
-        value = views[0].inputs[0]
-    return views
 
 
 def _in_one_layer(
