@@ -81,6 +81,13 @@ def test_local_rules_are_torchs(entry, function, params):
         np.testing.assert_allclose(ours, truth.gradients[name], rtol=1e-12, atol=1e-13, err_msg=entry)
 
 
+@pytest.mark.parametrize("function", [F.mish, torch.atan, torch.erf], ids=["mish", "atan", "erf"])
+def test_local_rules_without_a_formula(function):
+    truth = oracles.autograd(summed(function), {"a": A}, ())
+    ours = record(summed(function), {"a": A}, ()).clean.arrays()
+    np.testing.assert_allclose(ours["a"], truth.gradients["a"], rtol=1e-12, atol=1e-13)
+
+
 def recurrent(params, x):
     gru = nn.GRU(2, 3, batch_first=True).to(x.dtype)
     weights = dict(zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), params.values(), strict=True))
@@ -150,7 +157,9 @@ def test_two_broken_rules_at_one_value_both_act():
     np.testing.assert_allclose(gradients["x"], 0, atol=1e-15)
 
 
-@pytest.mark.parametrize("model", ["m12_conv_maxpool", "m48_bidirectional_rnn"])
+@pytest.mark.parametrize(
+    "model", ["m10_embedding_mean", "m12_conv_maxpool", "m41_multi_head_einsum", "m48_bidirectional_rnn"]
+)
 @pytest.mark.parametrize("underneath", [0, 1])
 def test_lanes_are_runs_of_their_own(model, underneath):
     """Many broken rules in one pass give what each gives alone, also on top of another one."""
