@@ -12,7 +12,18 @@ from typing import Any
 import torch
 
 from gradproof.local_rules import unbroadcast
-from gradproof.tape import PARTS, Backward, Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import (
+    PARTS,
+    Backward,
+    Gradients,
+    Node,
+    NodeHook,
+    Tape,
+    Tensor,
+    Totals,
+    ValueHook,
+    put_together,
+)
 
 Hooks = tuple[Mapping[int, NodeHook], Mapping[int, ValueHook]]
 UNRUNNABLE = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError, KeyError)
@@ -198,7 +209,7 @@ def _by_place(hooks: Sequence[Mapping[int, Any]]) -> dict[int, list[tuple[int, A
 def _many(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor | None] | None:
     """A local rule for gradients with a first axis more; None for an operation that has no such form here."""
     if type(node) is Node and node.name in (*PARTS, "unbind"):
-        return _put_together(tape, node, grads)
+        return _of_parts(tape, node, grads)
     if type(node) is not Node or len(node.outputs) != 1 or grads[0] is None:
         return None
     grad, x, y = grads[0], [tape.values[value] for value in node.inputs], tape.values[node.outputs[0]]
@@ -212,7 +223,7 @@ def _many(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor
     return [None if g is None else g.reshape(len(grad), *one.shape) for g, one in zip(made, x, strict=True)]
 
 
-def _put_together(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor | None] | None:
+def _of_parts(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor | None] | None:
     """The rule of an operation that takes an array apart; None where nothing arrives at any part."""
     lanes = next((len(one) for one in grads if one is not None), 0)
     shapes = [tape.values[value].shape for value in node.outputs]
@@ -222,9 +233,7 @@ def _put_together(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> lis
     ]
     if not lanes or any(part.dtype != parts[0].dtype for part in parts):
         return None
-    if node.name == "unbind":
-        return [torch.stack(parts, _axes(node.arguments[1] if len(node.arguments) > 1 else 0, len(shapes[0]) + 1)[0])]
-    return [torch.cat(parts, _axes(node.arguments[2] if len(node.arguments) > 2 else 0, len(shapes[0]))[0])]
+    return [put_together(node, parts, tape.values[node.inputs[0]].dim())]
 
 
 LARGEST = 300_000  # numbers of a Jacobian that is kept

@@ -285,8 +285,7 @@ class Tape:
             torch.zeros_like(self.values[value]) if grad is None else grad
             for value, grad in zip(node.outputs, grads, strict=True)
         ]
-        dim = int(node.arguments[2]) if len(node.arguments) > 2 else 0
-        return [torch.cat(parts, dim)]
+        return [put_together(node, parts, self.values[node.inputs[0]].dim())]
 
     def _graph(self, node: Node) -> tuple[list[Tensor], list[Tensor]]:
         if node.index not in self._graphs:
@@ -480,6 +479,19 @@ def joined(contributions: Sequence[tuple[int, Tensor]], without: Collection[int]
     """The sum of what arrives at a value, but for what some operations send; None where nothing is left."""
     parts = [one for index, one in contributions if index not in without]
     return sum(parts[1:], parts[0]) if parts else None
+
+
+def added(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """What arrives in two ways together, either of which may bring nothing."""
+    return other if one is None else one if other is None else one + other
+
+
+def put_together(node: Node, parts: Sequence[Tensor], dims: int) -> Tensor:
+    """The array of so many axes that a node took apart, of its parts; these may all have more axes in front."""
+    position = 1 if node.name == "unbind" else 2
+    dim = int(node.arguments[position]) if len(node.arguments) > position else 0
+    join = torch.stack if node.name == "unbind" else torch.cat
+    return join(list(parts), dim % dims - dims)
 
 
 def pulled_back(pairs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]) -> tuple[Tensor | None, ...]:

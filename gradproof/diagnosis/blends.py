@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, Replacement, replaced
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import Place, bare, constant_factor
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
@@ -18,7 +18,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     tape = survey.tape
     for place in survey.places:
         if place.name == "add" and len(place.model.inputs) == 2:
-            own = (_weight(tape, place.model.inputs[0]), _weight(tape, place.model.inputs[1]))
+            own = [constant_factor(tape.maker(bare(tape, value))) for value in place.model.inputs]
             if own[0] is not None and own[1] is not None:
                 yield from _of_sum(tape, place, (own[0], own[1]))
 
@@ -51,19 +51,6 @@ def _classes(own: Weights) -> int | None:
     """Among how many classes the second term shares out what the first one's weight leaves of 1."""
     count = (1.0 - own[0]) / own[1] if own[1] else 0.0
     return round(count) if count > 1.5 and abs(count - round(count)) < 1e-9 else None
-
-
-def _weight(tape: Tape, value: int) -> float | None:
-    """The constant that a value is a product with."""
-    while value in tape.producer:
-        node = tape.nodes[tape.producer[value]]
-        if node.name == "mul" and len(node.inputs) == 1:
-            weights = [one for one in node.constants if isinstance(one, (int, float)) and not isinstance(one, bool)]
-            return float(weights[0]) if weights and weights[0] else None
-        if node.name not in VIEWS:
-            return None
-        value = node.inputs[0]
-    return None
 
 
 def _scaled(factors: Weights) -> NodeHook:

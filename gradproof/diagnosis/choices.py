@@ -1,11 +1,10 @@
-"""What is chosen: the larger or smaller of two arrays, one entry along an axis, the padding around an array."""
+"""What is chosen: the larger or smaller of two arrays, one entry along an axis, the side of a comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, Replacement, replaced
@@ -27,7 +26,7 @@ COMPARISONS: dict[str, tuple[str, Callable[[Tensor, Tensor | float], Tensor]]] =
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
-    """For each choice between two arrays, each entry taken along an axis, each padding and each comparison."""
+    """For each choice between two arrays, each entry taken along an axis, and each comparison."""
     tape = survey.tape
     for place in survey.places:
         if place.name in EXTREMES:
@@ -37,9 +36,6 @@ def faults(survey: Survey) -> Iterator[Fault]:
     for place in survey.all_places:
         if place.name == "select" and len(place.nodes) > 1:
             yield from _of_entries_in_turn(tape, place)
-        elif place.name == "constant_pad_nd":
-            message = f"what leaves {place} at one end comes in again at the other, where zeros belong"
-            yield replaced("different-function", message, place, 1.3, _wrapped_around)
         elif place.name in COMPARISONS:
             symbol, comparison = COMPARISONS[place.name]
             message = f"{place} is done with `{symbol}`: what is equal goes to the other side"
@@ -144,16 +140,6 @@ def _summarised(summary: Callable[[Tensor, int], Tensor]) -> Replacement:
 
 def _selected(index: int) -> Replacement:
     return lambda node, inputs, values: [inputs[0].select(int(node.arguments[1]), index).clone()]
-
-
-def _wrapped_around(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Raises ValueError where more than one axis is padded, or something is cut off."""
-    widths = list(node.arguments[1])
-    if len(widths) != 2 or min(widths) < 0 or inputs[0].dim() < 2:
-        raise ValueError("not one axis that is padded")
-    x = inputs[0].reshape(1, -1, inputs[0].shape[-1])
-    padded = F.pad(x, widths, mode="circular")
-    return [padded.reshape(*inputs[0].shape[:-1], padded.shape[-1])]
 
 
 def _compared(comparison: Callable[[Tensor, Tensor | float], Tensor]) -> Replacement:

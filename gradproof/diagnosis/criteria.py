@@ -80,10 +80,10 @@ def faults(survey: Survey) -> Iterator[Fault]:
 def _other_divergences(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]:
     """The divergence of two distributions, `sum(p * (log(p) - x))`: from the other one to the first."""
     for place in places:
-        makers = [tape.nodes[tape.producer[one]] for one in place.model.inputs if one in tape.producer]
+        makers = [maker for maker in map(tape.maker, place.model.inputs) if maker is not None]
         if place.name == "sub" and [one.name for one in makers] == ["xlogy", "mul"]:
-            (known,) = set(makers[0].inputs) if len(set(makers[0].inputs)) == 1 else (None,)
-            if known in makers[1].inputs and known not in tape.differentiable:
+            known, other = makers[0].inputs
+            if known == other and known in makers[1].inputs and known not in tape.differentiable:
                 message = f"{place.site.expression or place} is the divergence the other way round, with the two"
                 message += " distributions exchanged"
                 yield replaced("different-function", message, place, 1.3, _turned_round(known))

@@ -12,7 +12,7 @@ from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.regions import Region, elementwise_regions, scalings
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, added, joined
 
 RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
 
@@ -112,7 +112,7 @@ def in_region(region: Region, rule: RegionRule) -> ValueHook:
         if grad is None:
             return others
         through = rule(tape, region, grad)
-        return through if others is None else others + through
+        return added(others, through)
 
     return hook
 

@@ -34,8 +34,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
 def _of_gates(tape: Tape, places: list[Place]) -> Iterator[Fault]:
     """Two products of one line: each has the other one's factor, in the loss as well: old and new share it wrongly."""
     for one, other in combinations(places, 2):
-        same_line = (one.site.file, one.site.line, one.caller) == (other.site.file, other.site.line, other.caller)
-        if not same_line or len(one.nodes) != len(other.nodes) or one.everywhere or other.everywhere:
+        if one.line != other.line or len(one.nodes) != len(other.nodes) or one.everywhere or other.everywhere:
             continue
         pairs = list(zip(one.nodes, other.nodes, strict=True))
         if any(len(node.inputs) != 2 for pair in pairs for node in pair):

@@ -14,7 +14,7 @@ from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Tape, Tensor, Totals, ValueHook, added, joined
 
 MOST_OPERATIONS = 30  # of one line
 MOST_ARRAYS = 6  # that come into a line of which each two are exchanged
@@ -36,11 +36,10 @@ def faults(survey: Survey) -> Iterator[Fault]:
 
 def _by_line(places: Sequence[Place]) -> Iterator[list[Place]]:
     """The operations of each line that are done equally often."""
-    lines: dict[tuple[str, int, int, int], list[Place]] = {}
+    lines: dict[tuple[object, ...], list[Place]] = {}
     for place in places:
         if not place.everywhere and not place.whole and place.copies == 1 and not place.passage:
-            key = (place.site.file, place.site.line, place.caller, len(place.nodes))
-            lines.setdefault(key, []).append(place)
+            lines.setdefault((*place.line, len(place.nodes)), []).append(place)
     yield from (found for found in lines.values() if len(found) <= MOST_OPERATIONS)
 
 
@@ -117,8 +116,6 @@ def _scaled(constant: float, users: frozenset[int]) -> ValueHook:
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
         rest = joined(arriving, without=users)
         line = joined(arriving, without=[index for index, _ in arriving if index not in users])
-        if line is None or constant == 0.0:
-            return rest
-        return constant * line if rest is None else rest + constant * line
+        return added(rest, None if line is None or constant == 0.0 else constant * line)
 
     return hook

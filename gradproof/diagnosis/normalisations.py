@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, added, joined
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _end(tape: Tape, value: int) -> int:
 def _passed_by(one: _Normalisation, end: int) -> ValueHook:
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
         others, g = joined(arriving, without=one.users), totals.get(end)
-        return g if others is None else others if g is None else others + g
+        return added(others, g)
 
     return hook
 
@@ -113,6 +113,6 @@ def _with_means(one: _Normalisation, which: Sequence[int], axis: int) -> ValueHo
         first, second = (wrong[i] if i in which else right[i] for i in (0, 1))
         through, std = g - first - y * second, tape.values[one.std]
         through = through * std if one.product else through / std
-        return through if others is None else others + through
+        return added(others, through)
 
     return hook

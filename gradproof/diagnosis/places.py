@@ -42,6 +42,11 @@ class Place:
     copies: int = 1  # so many lines do the same with the same arrays: `nodes` has the first line's, then the next's
 
     @property
+    def line(self) -> tuple[str, int, int]:
+        """The file and line that the place stands on, and the line that calls it."""
+        return self.site.file, self.site.line, self.caller
+
+    @property
     def model(self) -> Node:
         """The passage to look at: the last, since the first of a loop may start from constants."""
         return self.nodes[-1]
@@ -123,18 +128,25 @@ def _has_own_parameters(place: Place, parameter_of: Callable[[int], str | None])
 
 def bare(tape: Tape, value: int) -> int:
     """The array that a value is a view of."""
-    while value in tape.producer and tape.nodes[tape.producer[value]].name in VIEWS:
-        value = tape.nodes[tape.producer[value]].inputs[0]
-    return value
+    views = views_before(tape, value)
+    return views[0].inputs[0] if views else value
 
 
 def views_before(tape: Tape, value: int) -> list[Node]:
     """The views by which a value is made of another array, in their order."""
     views: list[Node] = []
-    while value in tape.producer and tape.nodes[tape.producer[value]].name in VIEWS:
-        views.insert(0, tape.nodes[tape.producer[value]])
-        value = views[0].inputs[0]
+    while (maker := tape.maker(value)) is not None and maker.name in VIEWS:
+        views.insert(0, maker)
+        value = maker.inputs[0]
     return views
+
+
+def constant_factor(node: Node | None) -> float | None:
+    """The number that an operation multiplies its one input by, if that is all that it does."""
+    if node is None or node.name != "mul" or len(node.inputs) != 1:
+        return None
+    numbers = [one for one in node.constants if isinstance(one, (int, float)) and not isinstance(one, bool)]
+    return float(numbers[0]) if numbers and numbers[0] else None
 
 
 def result_of_node(node: Node) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, replaced
-from gradproof.diagnosis.places import EACH, Place, bare, views_before
+from gradproof.diagnosis.places import EACH, Place, bare, constant_factor, views_before
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.local_rules import unbroadcast
@@ -64,8 +64,8 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
             message = f"in the gradient of {target}, the power of {below} is wrong: {words}"
             hooks = {node.index: _other_power(position, power) for node in place.nodes}
             yield Fault("wrong-operand", message, place.site, 1.4, hooks)
-            constant = _constant_factor(tape, place.model.inputs[1])
-            if constant is not None:
+            constant = constant_factor(tape.maker(place.model.inputs[1]))
+            if constant is not None and constant != 1.0:
                 message += f", without its factor {number(constant)}"
                 hooks = {node.index: _other_power(position, power, constant) for node in place.nodes}
                 yield Fault("wrong-operand", message, place.site, 1.42, hooks)
@@ -124,15 +124,6 @@ def _without_factor(position: int, sign: float) -> NodeHook:
         return found
 
     return hook
-
-
-def _constant_factor(tape: Tape, value: int) -> float | None:
-    """The number that a value was multiplied by as it was made."""
-    producer = tape.producer.get(value)
-    node = None if producer is None else tape.nodes[producer]
-    if node is None or node.name != "mul" or len(node.inputs) != 1:
-        return None
-    return next((float(one) for one in node.constants if isinstance(one, (int, float)) and one not in (0, 1)), None)
 
 
 def _other_power(position: int, power: int, constant: float = 1.0) -> NodeHook:

@@ -15,8 +15,9 @@ import torch
 
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import VIEWS
+from gradproof.diagnosis.reductions import axis_of
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, added, joined
 
 FORMULAS = {
     "sum": "(g - sum(g * y)) / sum(x)",
@@ -111,7 +112,7 @@ def _with(one: _Quotient, formula: Formula) -> ValueHook:
         g = g if one.factor is None else g * tape.values[one.factor]
         x, denominator = tape.values[one.x], tape.values[one.denominator]
         through = formula(g, x, x / denominator, denominator, one.axis)
-        return through if others is None else others + through
+        return added(others, through)
 
     return hook
 
@@ -134,7 +135,7 @@ def _ending_at(tape: Tape, node: Node) -> _Quotient | None:
     x, below = node.inputs
     makers = list(_back(tape, below))
     total = next((maker for maker in makers if maker.name == "sum"), None)
-    axis = None if total is None else _axis(tape, total)
+    axis = None if total is None else axis_of(tape, total)
     if total is None or axis is None:
         return None
     rooted = any(maker.name == "sqrt" for maker in makers)
@@ -163,13 +164,6 @@ def _back(tape: Tape, value: int) -> Iterator[Node]:
         if maker.name not in (*VIEWS, "sqrt", "clamp_min", "clamp"):
             return
         value = maker.inputs[0]
-
-
-def _axis(tape: Tape, total: Node) -> int | None:
-    """The one axis along which a sum goes."""
-    axes = total.arguments[1] if len(total.arguments) > 1 else None
-    axes = [axes] if isinstance(axes, int) else axes
-    return None if not axes or len(axes) != 1 else int(axes[0]) % tape.values[total.inputs[0]].dim()
 
 
 def _before_exponential(tape: Tape, x: int) -> tuple[int | None, tuple[int, ...]]:

@@ -168,7 +168,7 @@ def _all_means_of_a_line(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]
     for place in places:
         if place.name == "mean" and not place.everywhere and not place.passage and len(place.model.arguments) > 1:
             before = tuple(tape.values[place.model.inputs[0]].shape)
-            key = (place.site.file, place.site.line, place.caller, before, repr(place.model.arguments[1]))
+            key = (*place.line, before, repr(place.model.arguments[1]))
             alike.setdefault(key, []).append(place)
     for found in alike.values():
         node = found[0].model
@@ -201,8 +201,7 @@ def _times(weights: Tensor, like: Tensor) -> Tensor:
 
 def _weights(tape: Tape, value: int) -> int | None:
     """The data that entries are weighted with, where there are such: none of them negative."""
-    producer = tape.producer.get(value)
-    node = None if producer is None else tape.nodes[producer]
+    node = tape.maker(value)
     if node is None or node.name != "mul" or len(node.inputs) != 2:
         return None
     fixed = [one for one in node.inputs if one not in tape.differentiable and tape.values[one].numel() > 1]
@@ -217,16 +216,16 @@ def _along_another_axis(tape: Tape, place: Place) -> Iterator[Fault]:
     """A mean that is used on all that it was taken of: on the way back, the mean of what arrives along another axis."""
     if not all(_spreads(tape, node) for node in place.nodes):
         return
-    own = {_axis(tape, node) for node in place.nodes}
+    own = {axis_of(tape, node) for node in place.nodes}
     for axis in range(tape.values[place.model.inputs[0]].dim()):
         if axis not in own:
             message = f"on the way back to {place}, what arrives is summed along axis {axis}, not along axis"
-            message += f" {_axis(tape, place.model)}"
+            message += f" {axis_of(tape, place.model)}"
             values = {node.inputs[0]: _summed_along(node, axis) for node in place.nodes}
             yield Fault("wrong-axis", message, place.site, 1.3, values=values)
 
 
-def _axis(tape: Tape, node: Node) -> int | None:
+def axis_of(tape: Tape, node: Node) -> int | None:
     """The one axis that a sum or mean is taken along; None where there are several."""
     given = node.arguments[1] if len(node.arguments) > 1 else None
     axes = list(given) if isinstance(given, (list, tuple)) else [given]
@@ -238,7 +237,7 @@ def _spreads(tape: Tape, node: Node) -> bool:
     users = [tape.nodes[index] for index in tape.consumers.get(node.outputs[0], ())]
     shape = tape.values[node.inputs[0]].shape
     like = all(one.pointwise and tape.values[one.outputs[0]].shape == shape for one in users)
-    return bool(users) and like and _axis(tape, node) is not None and _keeps_axes(tape, node)
+    return bool(users) and like and axis_of(tape, node) is not None and _keeps_axes(tape, node)
 
 
 def _summed_along(node: Node, axis: int) -> ValueHook:

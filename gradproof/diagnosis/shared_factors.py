@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import VIEWS, Place, bare
+from gradproof.diagnosis.places import Place, bare, views_before
 from gradproof.diagnosis.products import untransposed, with_operand
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
@@ -53,7 +53,7 @@ def _of_sandwiches(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]:
         for position in (0, 1):
             matrix = bare(tape, place.model.inputs[1 - position])
             if place.model.inputs[position] in tape.differentiable:
-                by_line.setdefault((*_line(place), len(place.nodes), matrix), []).append((place, position))
+                by_line.setdefault((*place.line, len(place.nodes), matrix), []).append((place, position))
     for found in by_line.values():
         if len({place.model.index for place, _ in found}) != len(found) or len(found) < 2:
             continue
@@ -77,14 +77,7 @@ def _of_sandwiches(tape: Tape, places: Sequence[Place]) -> Iterator[Fault]:
 
 def _views_between(tape: Tape, later: Node, value: int) -> list[Node] | None:
     """The views by which an operation takes a value, the last one first; None where it is no such."""
-    for one in later.inputs:
-        views = []
-        while one != value and one in tape.producer and tape.nodes[tape.producer[one]].name in VIEWS:
-            views.append(tape.nodes[tape.producer[one]])
-            one = views[-1].inputs[0]
-        if one == value:
-            return views
-    return None
+    return next((views_before(tape, one)[::-1] for one in later.inputs if bare(tape, one) == value), None)
 
 
 def _untransposed_twice(inner_at: int, outer_at: int, outer: Node, views: Sequence[Node]) -> NodeHook:
@@ -99,7 +92,3 @@ def _untransposed_twice(inner_at: int, outer_at: int, outer: Node, views: Sequen
         return found
 
     return hook
-
-
-def _line(place: Place) -> tuple[str, int, int]:
-    return place.site.file, place.site.line, place.caller

@@ -31,6 +31,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
     for place in survey.all_places:
         if place.name == "constant_pad_nd":
             yield replaced("different-function", f"{place} pads at the other end", place, 1.3, _padded_elsewhere)
+            message = f"what leaves {place} at one end comes in again at the other, where zeros belong"
+            yield replaced("different-function", message, place, 1.3, _wrapped_around)
         elif place.name == "convolution" and any(any(node.arguments[4]) for node in place.nodes):
             for start, where in ((True, "start"), (False, "end")):
                 message = f"{place} has all its padding at the {where}, where the reference has half of it at each"
@@ -183,6 +185,16 @@ def _evenly(dims: list[int], factor: float) -> NodeHook:
         return [grad.expand(x.shape) * factor]
 
     return hook
+
+
+def _wrapped_around(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Raises ValueError where more than one axis is padded, or something is cut off."""
+    widths = list(node.arguments[1])
+    if len(widths) != 2 or min(widths) < 0 or inputs[0].dim() < 2:
+        raise ValueError("not one axis that is padded")
+    x = inputs[0].reshape(1, -1, inputs[0].shape[-1])
+    padded = F.pad(x, widths, mode="circular")
+    return [padded.reshape(*inputs[0].shape[:-1], padded.shape[-1])]
 
 
 def _padded_elsewhere(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
