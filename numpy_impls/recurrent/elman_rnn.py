@@ -152,7 +152,7 @@ def loss_and_grads_tuned(
     instead of one a step. Time comes first, so that the rows of one step lie together. States and deltas share one
     allocation: two of half the size are given back to the system at every call, and fetched anew page by page. `dot`
     costs a third of `@` to call, up to a third less where both operands lie row by row (hence the copy of W_hh'), and
-    ones.dot(dz) is the sum over rows by the fast library routine.
+    ones.dot(dz) is the sum over rows by the fast library routine. Large products are made in blocks, see `step_product`.
     """
     target, first = targets_by_step(params, x, target, loss_at)
     (f, f_prime), (g, g_prime) = ACTIVATIONS[activation], ACTIVATIONS[readout]
@@ -165,7 +165,7 @@ def loss_and_grads_tuned(
     z = np.matmul(x, params["W_xh"], out=h[1:].reshape(rows))  # in the place of the states that are made of it
     z += params["b_h"]
     for h_before, h_t in zip(h[:-1], h[1:], strict=True):
-        h_t += h_before.dot(W_hh)
+        h_t += step_product(h_before, W_hh)
         h_t[:] = f(h_t)
 
     r = g(h[first + 1 :]).reshape(-1, hidden)  # (steps with a loss * batch, hidden)
@@ -181,7 +181,7 @@ def loss_and_grads_tuned(
     for dz_t, slope in zip(dz[::-1], f_prime(h[1:])[::-1], strict=True):
         dz_t += dh_next
         dz_t *= slope
-        dh_next = dz_t.dot(W_hh_transposed)
+        dh_next = step_product(dz_t, W_hh_transposed)
     dz = dz.reshape(rows)
     return loss / n, {
         "W_xh": x.T @ dz,
@@ -191,3 +191,14 @@ def loss_and_grads_tuned(
         "b_y": do.sum(axis=0),
         "h_0": dh_next if params["h_0"].ndim == 2 else dh_next.sum(axis=0),
     }
+
+
+def step_product(rows, W):
+    """rows @ W, for the (batch, hidden) rows of one step.
+
+    OpenBLAS copies W into a layout of its own first, at every step anew, unless a product has less than about a million
+    multiplications: a large one is a fifth faster in blocks of 8 rows.
+    """
+    if len(rows) % 8 or len(rows) * W.size < 1_000_000:
+        return rows.dot(W)
+    return np.matmul(rows.reshape(-1, 8, len(W)), W).reshape(rows.shape)

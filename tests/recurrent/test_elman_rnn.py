@@ -131,6 +131,12 @@ def test_per_sample_and_tuned_equal_vectorised(impl, rng, options, shared_state)
     assert_same(impl.loss_and_grads_tuned(*arrays, **options), vectorised, 1e-13)
 
 
+@pytest.mark.parametrize("n", [16, 17], ids=["in blocks of 8 rows", "no whole number of blocks"])
+def test_tuned_equals_vectorised_where_the_products_are_large(impl, rng, n):
+    arrays = problem(rng, n=n, hidden=256, loss_at="last")
+    assert_same(impl.loss_and_grads_tuned(*arrays), impl.loss_and_grads(*arrays), 1e-13)
+
+
 @pytest.mark.parametrize("form", ["loss_and_grads", "loss_and_grads_per_sample", "loss_and_grads_tuned"])
 def test_float32(impl, reference, rng, form):
     candidate, loss = partial(getattr(impl, form), loss_at="every"), partial(reference.loss, loss_at="every")
