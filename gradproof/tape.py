@@ -15,7 +15,7 @@ import linecache
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from gradproof.tolerances import largest, relative_tolerance
 
 Tensor = torch.Tensor
 _POINTWISE = ("leaky_relu", "elu", "softplus", "hardtanh")  # torch 2.6 does not say so of them
+MOST_REMEMBERED = 10_000_000  # numbers (80 MB)
 PARTS = ("split", "unsafe_split", "split_with_sizes", "chunk")
 _HERE = str(Path(__file__).parent)
 _SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), _HERE)
@@ -194,6 +195,7 @@ class Tape:
     torn: bool = False  # whether it writes into a slice, and does not know what becomes of the whole array
     _graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = field(default_factory=dict)
     jacobians: dict[int, list[Tensor | None]] = field(default_factory=dict)  # of operations that are asked for often
+    _remembered: dict[Hashable, Tensor] = field(default_factory=dict)
 
     @cached_property
     def consumers(self) -> dict[int, list[int]]:
@@ -246,6 +248,15 @@ class Tape:
             if found & set(node.inputs) and node.name not in _CONSTANT:
                 found.update(value for value in node.outputs if self.values[value].dtype.is_floating_point)
         return frozenset(found)
+
+    def remembered(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """What many rules ask for in turn, made once where there is room for it."""
+        found = self._remembered.get(key)
+        if found is None:
+            found = make()
+            if found.numel() * (1 + len(self._remembered)) < MOST_REMEMBERED:
+                self._remembered[key] = found
+        return found
 
     def vjp(self, node: Node, grads: Sequence[Tensor | None], at: Mapping[int, Tensor] | None = None) -> Gradients:
         """The local rule: gradients of a node's inputs from those of its outputs.
@@ -333,14 +344,15 @@ class Tape:
         rewired = rewired or {}
         values = list(self.values)
         dirty: set[int] = set()
-        nodes = []
+        first = min((*changed, *rewired), default=0)
+        nodes = self.nodes[:first]
         with torch.no_grad():
-            for node in self.nodes:
+            for node in self.nodes[first:]:
                 own = node
                 if node.index in rewired:
                     others = rewired[node.index]
                     node = dataclasses.replace(node, inputs=[others.get(i, v) for i, v in enumerate(node.inputs)])
-                if node.index in changed or node.index in rewired or dirty & set(node.inputs):
+                if node.index in changed or node.index in rewired or not dirty.isdisjoint(node.inputs):
                     inputs = [values[value] for value in node.inputs]
                     try:
                         replace = changed.get(node.index)
@@ -350,7 +362,7 @@ class Tape:
                     if len(outputs) != len(node.outputs):
                         return None
                     for value, tensor in zip(node.outputs, outputs, strict=True):
-                        if tensor.isnan().any() and not values[value].isnan().any():
+                        if _has_nan(tensor) and not _has_nan(values[value]):
                             return None
                         values[value] = tensor
                         dirty.add(value)
@@ -473,6 +485,11 @@ class _Seen(Totals):
 
     def __len__(self) -> int:
         return len(self.backward.totals)
+
+
+def _has_nan(tensor: Tensor) -> bool:
+    total = float(tensor.sum())  # quicker than to look at each entry; infinities may cancel to NaN
+    return total != total and bool(tensor.isnan().any())
 
 
 def joined(contributions: Sequence[tuple[int, Tensor]], without: Collection[int] = ()) -> Tensor | None:

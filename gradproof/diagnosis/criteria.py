@@ -115,12 +115,18 @@ def _same_but_ones(one: Tensor, other: Tensor) -> bool:
     return [n for n in one.shape if n != 1] == [n for n in other.shape if n != 1]
 
 
-def _slope(tape: Tape, value: int, target: _Target, criterion: Criterion) -> Tensor | None:
+def _slope(tape: Tape, value: int, target: _Target, criterion: Criterion) -> Tensor:
+    """The criterion's gradient. Raises ValueError where it would be no sign of another loss."""
     z = tape.values[value].detach().requires_grad_()
+    goal = target.tensor(tape, z.detach())
     with torch.enable_grad():
-        loss = criterion(z, target.tensor(tape, z.detach()))
+        loss = criterion(z, goal)
     (slope,) = torch.autograd.grad(loss, [z])
-    return slope if bool(torch.isfinite(slope).all()) else None
+    known = (tape.clean.totals[value], goal, torch.ones_like(slope))
+    if not bool(torch.isfinite(slope).all()) or any(_is_multiple(one, slope) for one in known):
+        # a hinge that is active everywhere, errors of one sign: no reason to speak of another loss
+        raise ValueError("no other criterion")
+    return slope
 
 
 def _is_multiple(one: Tensor, other: Tensor) -> bool:
@@ -139,12 +145,8 @@ def _instead(
     )
 
     def made(tape: Tape) -> Tensor:
-        slope = _slope(tape, value, target, criterion)
-        own = () if slope is None else (tape.clean.totals[value], target.tensor(tape, slope), torch.ones_like(slope))
-        if slope is None or any(_is_multiple(one, slope) for one in own):
-            # a hinge that is active everywhere, errors of one sign: no reason to speak of another loss
-            raise ValueError("no other criterion")
-        return constant * slope
+        key = (criterion, value, target.value, target.classes)
+        return constant * tape.remembered(key, lambda: _slope(tape, value, target, criterion))
 
     return Fault(
         "different-function",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-Tensor = torch.Tensor
+from gradproof.tape import Tape, Tensor
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z.clone(),
@@ -61,8 +61,12 @@ BY_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def derivative(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """The derivative of an elementwise function at each entry."""
+def derivative(tape: Tape, function: Callable[[Tensor], Tensor], value: int) -> Tensor:
+    """The derivative of an elementwise function at each entry of a value."""
+    return tape.remembered((function, value), lambda: _derivative(function, tape.values[value]))
+
+
+def _derivative(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     x = z.detach().requires_grad_()
     with torch.enable_grad():
         total = function(x).sum()

@@ -176,7 +176,7 @@ def _other_by_output(formula: Callable[[Tensor], Tensor]) -> RegionRule:
 
 def _other_derivative(function: Callable[[Tensor], Tensor]) -> RegionRule:
     def rule(tape: Tape, region: Region, grad: Tensor) -> Tensor:
-        slope = derivative(function, tape.values[region.start])
+        slope = derivative(tape, function, region.start)
         if slope.numel() > 1 and bool((slope == slope.reshape(-1)[0]).all()):
             raise ValueError("a constant there, and no sign of this function")
         return grad * slope
@@ -205,7 +205,7 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
 def _extra_factor(function: Callable[[Tensor], Tensor]) -> NodeHook:
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         grad = grads[0]
-        slope = derivative(function, tape.values[node.outputs[0]])
+        slope = derivative(tape, function, node.outputs[0])
         return tape.vjp(node, [None if grad is None else grad * slope])
 
     return hook

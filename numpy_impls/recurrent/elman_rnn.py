@@ -152,7 +152,7 @@ def loss_and_grads_tuned(
     instead of one a step. Time comes first, so that the rows of one step lie together. States and deltas share one
     allocation: two of half the size are given back to the system at every call, and fetched anew page by page. `dot`
     costs a third of `@` to call, up to a third less where both operands lie row by row (hence the copy of W_hh'), and
-    ones.dot(dz) is the sum over rows by the fast library routine. Large products are made in blocks, see `step_product`.
+    ones.dot(dz) is the sum over rows by the fast library routine. Large products go in blocks, see `step_product`.
     """
     target, first = targets_by_step(params, x, target, loss_at)
     (f, f_prime), (g, g_prime) = ACTIVATIONS[activation], ACTIVATIONS[readout]
