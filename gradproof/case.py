@@ -81,6 +81,7 @@ class Case:
     rtol: float | None = None
     atol: float | None = None
     floors: dict[str, float] = field(default_factory=dict)  # absolute rounding that the candidate cannot avoid
+    output_is_right: bool = False  # whether that is known of a candidate that computes no loss
 
     @cached_property
     def tape(self) -> Tape | None:
@@ -147,6 +148,11 @@ class Case:
     @property
     def loss_is_right(self) -> bool:
         return self.loss is None or self.agrees("", self.loss, self.truth.loss)
+
+    @property
+    def forward_is_right(self) -> bool:
+        """Whether the candidate's forward pass is known to be right."""
+        return self.output_is_right if self.loss is None else self.loss_is_right
 
     def comparison(self, name: str, raw: Array | None) -> Comparison:
         """What is reported of one parameter."""

@@ -120,7 +120,8 @@ def _compare(
     def ask(other: Problem) -> tuple[float | None, Arrays] | None:
         return _usable_answer(candidate, other)
 
-    case = Case(problem, reference, ask, truth, loss, gradients, rtol, atol, floors)
+    output_is_right = output is not None and output.ok
+    case = Case(problem, reference, ask, truth, loss, gradients, rtol, atol, floors, output_is_right)
     wrong = bool(case.wrong) or not case.loss_is_right
     if reference is not None and (wrong or "rounding" in vars(case)):  # a random one would pass for a rounding one
         _check_that_it_repeats(reference, problem, truth)

@@ -174,7 +174,7 @@ class _Search:
     @cached_property
     def _likely(self) -> list[Fault]:
         """What is tried first: whoever has the loss right has made no other forward pass."""
-        right = self.case.loss is not None and self.case.loss_is_right
+        right = self.case.forward_is_right
         return [fault for fault in self.faults if not (right and fault.consistent)]
 
     @cached_property
