@@ -6,7 +6,8 @@ one of them; and whoever goes back along each use of a result by itself can appl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault
@@ -20,21 +21,36 @@ MOST_USES = 4  # lines that use a result
 Step = tuple[int, int]  # an operation, and which of its inputs
 
 
+@dataclass(frozen=True)
+class Branch:
+    """A way into the expression that an input of a place is: for each passage, the steps from there, the last of which
+    takes `target`."""
+
+    target: str
+    paths: tuple[tuple[Step, ...], ...]
+
+
+def branches(tape: Tape, place: Place, position: int) -> list[Branch]:
+    """The branches of the expression that one input of a place is, where all passages have them."""
+    found = []
+    for path in _branches(tape, place.model.inputs[position], DEEPEST):
+        shifts = [node.index - place.model.index for node in place.nodes]
+        paths = tuple(tuple((index + shift, at) for index, at in path) for shift in shifts)
+        if all(_same(tape, path, one) for one in paths):
+            last, where = path[-1]
+            found.append(Branch(origin(tape, tape.nodes[last], where), paths))
+    return found
+
+
 def restricted(
-    survey: Survey, place: Place, position: int, slips: dict[int, NodeHook], fault: Fault
+    place: Place, position: int, slips: dict[int, NodeHook], fault: Fault, known: list[Branch]
 ) -> Iterator[Fault]:
     """The fault of a place's rule for one input, for each branch of the expression that this input is."""
-    tape = survey.tape
-    for path in _branches(tape, place.model.inputs[position], DEEPEST):
-        last, where = path[-1]
-        target = origin(tape, tape.nodes[last], where)
-        hooks = {}
-        for node in place.nodes:
-            shifted = [(index + node.index - place.model.index, at) for index, at in path]
-            if _same(tape, path, shifted):
-                hooks[shifted[-1][0]] = _on_branch(node, position, slips[node.index], shifted)
+    for branch in known:
+        pairs = zip(place.nodes, branch.paths, strict=True)
+        hooks = {path[-1][0]: _on_branch(node, position, slips[node.index], path) for node, path in pairs}
         if len(hooks) == len(place.nodes):
-            message = f"{fault.message}; but only in what flows on to {target}"
+            message = f"{fault.message}; but only in what flows on to {branch.target}"
             rank, about = fault.rank + 0.45, tuple(node.index for node in place.nodes)
             yield Fault(fault.code, message, fault.site, rank, hooks, about=about)
 
@@ -92,7 +108,7 @@ def _branches(tape: Tape, value: int, depth: int) -> Iterator[list[Step]]:
             yield [(producer, position), *rest]
 
 
-def _same(tape: Tape, path: list[Step], other: list[Step]) -> bool:
+def _same(tape: Tape, path: Sequence[Step], other: Sequence[Step]) -> bool:
     return all(
         0 <= there < len(tape.nodes)
         and tape.nodes[there].name == tape.nodes[index].name
@@ -101,7 +117,7 @@ def _same(tape: Tape, path: list[Step], other: list[Step]) -> bool:
     )
 
 
-def _on_branch(broken: Node, position: int, slip: NodeHook, path: list[Step]) -> NodeHook:
+def _on_branch(broken: Node, position: int, slip: NodeHook, path: Sequence[Step]) -> NodeHook:
     """A hook at the end of a path: what the slip changes, brought there on this path alone."""
 
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:

@@ -34,6 +34,7 @@ def _other_deltas(
         return
     last = flowing[-1]  # the last passage of a loop may lead nowhere
     own = tape.clean.totals[results[last]]
+    ends = _ends(tape, results[last], starts)
     for row in pool.shifted(place, results):
         message = f"the gradient of {name} is made with the delta {row.words}"
         yield _made_with(tape, row.code, message, place, position, row)
@@ -45,7 +46,7 @@ def _other_deltas(
         delta = None if there is None else tape.clean.totals.get(there)
         if row.transposed or delta is None or _same(delta, own):
             continue
-        skipped = there in _ends(tape, results[last], starts)
+        skipped = there in ends
         code = "missing-derivative" if skipped else row.code
         message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
         message += ": the derivative between them is left out, in this gradient alone" if skipped else ""

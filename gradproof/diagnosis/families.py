@@ -74,10 +74,13 @@ FAMILIES: tuple[Family, ...] = (
     blends.faults,
     scalings.faults,
     inputs.faults,
-    other_inputs.faults,
-    samples.faults,
     sequences.faults,
+    criteria.faults,
+)
+# Those of which every fault is another forward pass: whoever has the loss right has made none of them.
+OF_THE_FORWARD_PASS: tuple[Family, ...] = (
     functions.faults,
     operators.faults,
-    criteria.faults,
+    other_inputs.faults,
+    samples.faults,
 )

@@ -8,7 +8,7 @@ from itertools import combinations
 import torch
 
 from gradproof.diagnosis.arrays import orders_after_the_first, read_in_order
-from gradproof.diagnosis.branches import restricted
+from gradproof.diagnosis.branches import branches, restricted
 from gradproof.diagnosis.fault import Fault, Replacement, replaced
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
@@ -37,7 +37,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         elif place.name == "cumsum":
             for fault in _of_running_sum(place):
                 yield fault
-                yield from restricted(survey, place, 0, dict(fault.nodes), fault)
+                yield from restricted(place, 0, dict(fault.nodes), fault, branches(tape, place, 0))
 
 
 def _in_another_order(tape: Tape, places: list[Place]) -> Iterator[Fault]:

@@ -20,7 +20,7 @@ from gradproof.diagnosis.confirmation import TIE, Confirmation
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.factors import Factors
-from gradproof.diagnosis.families import FAMILIES
+from gradproof.diagnosis.families import FAMILIES, OF_THE_FORWARD_PASS, Family
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.pairs import Pairs
@@ -72,7 +72,7 @@ def search(case: Case) -> Found:
         if tape is not None and case.reference is not None:
             search = _Search(case, Model(case.reference, case.problem, tape), clock, confirmed, nothing)
             found += search.found()
-            tried = len(search.faults)
+            tried = search.proposed
         found.sort(key=lambda one: one.rank)
         return Found(tuple(confirmed.best(found)), tried, clock.cut, clock.broken_off)
 
@@ -98,6 +98,7 @@ class _Search:
     confirmed: Confirmation
     nothing: Explanation
     whole: bool = True  # whether it may look at fewer steps
+    proposed: int = 0  # how many rules there were to be tried
     _losses: dict[Fault, float | None] = field(default_factory=dict)  # of other forward passes
     _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
@@ -174,8 +175,17 @@ class _Search:
     @cached_property
     def _likely(self) -> list[Fault]:
         """What is tried first: whoever has the loss right has made no other forward pass."""
-        right = self.case.forward_is_right
-        return [fault for fault in self.faults if not (right and fault.consistent)]
+        if self.case.forward_is_right:
+            return [fault for fault in self._of_rules if not fault.consistent]
+        return self._sorted(self._of_rules + self._of_the_forward_pass)
+
+    @cached_property
+    def _of_rules(self) -> list[Fault]:
+        return self._proposed_by(FAMILIES)
+
+    @cached_property
+    def _of_the_forward_pass(self) -> list[Fault]:
+        return self._proposed_by(OF_THE_FORWARD_PASS)
 
     @cached_property
     def shadows(self) -> Shadows | None:
@@ -196,21 +206,24 @@ class _Search:
         last = {name: max(tape.consumers.get(value, [-1])) for name, value in tape.parameters.items()}
         return sorted(self.case.wrong, key=lambda name: -last[name])
 
-    @cached_property
-    def faults(self) -> list[Fault]:
-        """What all families propose, the likeliest first.
+    def _proposed_by(self, families: Sequence[Family]) -> list[Fault]:
+        """What some families propose, the likeliest first.
 
         A family that fails on a reference that nobody has thought of does not stop the others.
         """
         faults: list[Fault] = []
-        for family in FAMILIES:
+        for family in families:
             try:
                 faults.extend(family(self.survey))
             except Exception as error:
                 self.clock.broken_off = f"{type(error).__name__}: {error}"
-        loss_is_right = self.case.loss_is_right
-        if not loss_is_right and self._belongs:
+        if not self.case.loss_is_right and self._belongs:
             faults = [one for one in faults if _may_belong_to_another_loss(self.model.tape, one)]
+        self.proposed += len(faults)
+        return self._sorted(faults)
+
+    def _sorted(self, faults: Sequence[Fault]) -> list[Fault]:
+        loss_is_right = self.case.loss_is_right
         return sorted(faults, key=lambda one: one.rank + (0.0 if loss_is_right == one.local else 5.0))
 
     @cached_property
@@ -278,8 +291,9 @@ class _Search:
 
     def _another_forward_pass(self) -> list[Explanation]:
         """Of a candidate whose loss is right: that only its gradient is another function's."""
-        likely = set(self._likely)
-        faults = [one for one in self.faults if one not in likely]
+        if not self.case.forward_is_right:
+            return []
+        faults = self._sorted([*(one for one in self._of_rules if one.consistent), *self._of_the_forward_pass])
         return self._that_hold(self._on_top_of((), faults, self.order, self.shadows))
 
     def _on_top_of(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradproof.diagnosis.branches import of_some_uses, restricted
+from gradproof.diagnosis.branches import Branch, branches, of_some_uses, restricted
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, constants_of, neighbours, other_constant
 from gradproof.diagnosis.places import Place
@@ -109,10 +109,11 @@ def faults(survey: Survey) -> Iterator[Fault]:
     """For each operation whose rule is written out, and each operation in that rule: what may go wrong there."""
     tape, places = survey.tape, survey.places
     for place in places:
+        known = [branches(tape, place, position) for position in range(len(place.model.inputs))]
         yield from _other_constants(tape, place)
         program = recorded(tape, place.model)
         if program is not None and place.name not in (*SYMBOLS, "convolution"):
-            yield from _other_factors(survey, place, program)
+            yield from _other_factors(survey, place, program, known)
             yield from _other_outputs(survey, place, program)
             yield from _input_for_output(survey, place, program)
         varying = any(len({node.constants[i] for node in place.nodes}) > 1 for i, _ in constants_of(place))
@@ -130,7 +131,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                     fault = Fault(code, message, place.site, rank, {node.index: hook for node in nodes})
                     yield fault
                     if nodes == place.nodes:
-                        yield from restricted(survey, place, position, dict(fault.nodes), fault)
+                        yield from restricted(place, position, dict(fault.nodes), fault, known[position])
                         yield from of_some_uses(survey, place, dict(fault.nodes), fault)
 
 
@@ -182,7 +183,7 @@ def _with_other_constant(which: int, value: float) -> NodeHook:
     return hook
 
 
-def _other_factors(survey: Survey, place: Place, program: Program) -> Iterator[Fault]:
+def _other_factors(survey: Survey, place: Place, program: Program, known: list[list[Branch]]) -> Iterator[Fault]:
     """A factor of the rule, with another array of the same shape in its place."""
     first = [node.inputs[0] for node in place.nodes]
     for node in program.nodes:
@@ -201,7 +202,7 @@ def _other_factors(survey: Survey, place: Place, program: Program) -> Iterator[F
                 fault = Fault("wrong-operand", message, place.site, 1.55, hooks)
                 yield fault
                 if len(hooks) == len(place.nodes):
-                    yield from restricted(survey, place, position, hooks, fault)
+                    yield from restricted(place, position, hooks, fault, known[position])
 
 
 def _other_outputs(survey: Survey, place: Place, program: Program) -> Iterator[Fault]:

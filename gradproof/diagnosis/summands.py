@@ -26,7 +26,7 @@ class _Sum:
     position: int
     name: str
     parameter: int
-    views: int  # how many operations after the place's own the axes are looked at
+    paths: tuple[tuple[int, ...], ...]  # for each passage, the values from its result to where the axes are looked at
     shape: tuple[int, ...]
 
 
@@ -80,11 +80,13 @@ def _sums(tape: Tape, place: Place) -> Iterator[_Sum]:
         if name is None or (place.name in VIEWS and place.name != "expand"):
             continue
         parameter, seen = parameter_value(tape, value), set()
-        for views, result in enumerate(_looked_at(tape, place.model)):
+        paths = [_looked_at(tape, node) for node in place.nodes]
+        for views, result in enumerate(_looked_at(tape, place.model), start=1):
             shape = tuple(tape.values[result].shape)
             if shape and len(shape) <= MOST_AXES and shape not in seen:
                 seen.add(shape)
-                yield _Sum(place, position, name, parameter, views, shape)
+                looked_at = tuple(tuple(path[:views]) if len(path) >= views else () for path in paths)
+                yield _Sum(place, position, name, parameter, looked_at, shape)
 
 
 def _looked_at(tape: Tape, node: Node) -> list[int]:
@@ -166,8 +168,8 @@ def _changed(sums: list[_Sum], change: Change) -> ValueHook:
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
         total = joined(arriving)
         for one in sums:
-            for node in one.place.nodes:
-                difference = _difference(tape, node, one, change, totals)
+            for node, path in zip(one.place.nodes, one.paths, strict=True):
+                difference = _difference(tape, node, one.position, path, change, totals)
                 if difference is not None and total is not None:
                     total = total + difference
         return total
@@ -175,16 +177,15 @@ def _changed(sums: list[_Sum], change: Change) -> ValueHook:
     return hook
 
 
-def _difference(tape: Tape, node: Node, one: _Sum, change: Change, totals: Totals) -> Tensor | None:
-    path = _looked_at(tape, node)
-    if len(path) <= one.views:
-        return None
-    delta = totals.get(path[one.views])
+def _difference(
+    tape: Tape, node: Node, position: int, path: tuple[int, ...], change: Change, totals: Totals
+) -> Tensor | None:
+    delta = totals.get(path[-1]) if path else None
     if delta is None:
         return None
     difference: Tensor | None = change(delta) - delta
-    for result, before in zip(path[one.views : 0 : -1], path[one.views - 1 :: -1], strict=False):
+    for result, before in zip(path[:0:-1], path[-2::-1], strict=True):
         view = tape.nodes[tape.producer[result]]
         own = 0 if view.inputs[0] == before else 1
         difference = None if difference is None else tape.vjp(view, [difference])[own]
-    return None if difference is None else contribution(tape, node, one.position, difference)
+    return None if difference is None else contribution(tape, node, position, difference)
