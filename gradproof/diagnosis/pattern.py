@@ -8,6 +8,7 @@ from gradproof.case import Case
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.search import Found
 from gradproof.report import Finding, number
+from gradproof.tape import Tape
 from gradproof.tolerances import largest
 
 # Whether the gradient is the derivative of the candidate's own loss, and whether that loss is right.
@@ -21,9 +22,12 @@ _OWN = {
 
 
 def unexplained(case: Case, found: Found | None) -> Finding:
-    """The finding that says plainly that the mistake is not known, with all that the numbers do say."""
+    """The finding that says plainly that the mistake is not known, with all that the numbers do say.
+
+    Without a search (`found` is None), what takes a run of the reference to know is left out.
+    """
     lines = [f"{name}: {_entries(case, name)}" for name in case.wrong]
-    lines += _inference(case)
+    lines += _inference(case, None if found is None else case.tape)
     own = belongs_to_own_loss(case)
     if own is not None:
         lines.append(_OWN[own, case.loss_is_right])
@@ -74,11 +78,10 @@ def _direction(cosine: float) -> str:
     return "the opposite way" if cosine < -0.3 else "nowhere near the right way"
 
 
-def _inference(case: Case) -> list[str]:
+def _inference(case: Case, tape: Tape | None) -> list[str]:
     right = [name for name in case.truth.gradients if name in case.gradients and name not in case.wrong]
     if not right:
         return []
-    tape = case.tape
     if tape is None:
         return [f"{_list(right)} {_are(right)} right."]
     last = {name: max(tape.consumers.get(value, [-1])) for name, value in tape.parameters.items()}

@@ -507,7 +507,7 @@ def test_in_parallel(project, monkeypatch, hints, told):
     )
     write(project.path / "rule.py", FILES["numpy_impls/rules/halving.py"])
     monkeypatch.setenv("PYTHONPATH", str(Path(gradproof.__file__).parents[1]))
-    result = project.runpytest_subprocess("-p", "xdist", "-n", "2", "--impl", "halving=rule.py", "tests/rules", *hints)
+    result = project.runpytest_subprocess("-p", "xdist", "-n", "1", "--impl", "halving=rule.py", "tests/rules", *hints)
     result.assert_outcomes(failed=2)
     text = shown(result)
     assert (" half of it" in text, "dw = 2 * dw" in text) == told
