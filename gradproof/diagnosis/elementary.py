@@ -49,6 +49,23 @@ KINKED = ("relu", "leaky_relu, slope 0.01", "abs")
 # What may be taken of a result besides: everything that may stand in a function's place, and two more.
 MORE: dict[str, Callable[[Tensor], Tensor]] = {"one minus": lambda z: 1 - z, "minus": torch.neg}
 
+# Losses of a margin or of an error, links and kernels, which are taken for one another.
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "max(0, 1 - z), the hinge loss": lambda z: torch.relu(1 - z),
+    "max(0, 1 - z)^2, the squared hinge loss": lambda z: torch.relu(1 - z) ** 2,
+    "log(1 + exp(-z)), the logistic loss": lambda z: F.softplus(-z),
+    "exp(-z)": lambda z: torch.exp(-z),
+    "log(cosh(z))": lambda z: torch.log(torch.cosh(z)),
+    "sqrt(1 + z^2)": lambda z: torch.sqrt(1 + z * z),
+    "log(1 + z^2)": lambda z: torch.log1p(z * z),
+    "exp(-z^2 / 2)": lambda z: torch.exp(-z * z / 2),
+    "1 / (1 + z)": lambda z: 1 / (1 + z),
+    "1 / (1 + z^2)": lambda z: 1 / (1 + z * z),
+    "1 - exp(-exp(z)), the complementary log-log link": lambda z: -torch.expm1(-torch.exp(z)),
+    "exp(-exp(-z)), the log-log link": lambda z: torch.exp(-torch.exp(-z)),
+    "the normal distribution function (probit)": torch.special.ndtr,
+}
+
 # f' written in terms of y = f(z), as it is often remembered.
 BY_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda y: y * (1 - y),

@@ -10,33 +10,71 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+import torch
 
 from gradproof.case import Case
+from gradproof.diagnosis.constants import named
+from gradproof.diagnosis.elementary import FUNCTIONS, LOSSES
 from gradproof.diagnosis.fault import Fault, Replacement, constants_of, replaced, with_constant
+from gradproof.diagnosis.functions import in_place_of
 from gradproof.diagnosis.places import ELEMENTARY, Place
+from gradproof.diagnosis.regions import Region, every_region
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
+from gradproof.tape import Tensor
 
 STEPS = 25  # of the search for a root
 CLOSE = 1e-9  # how near a constant has to be to a short decimal for that to be meant
 
 
-def faults(survey: Survey, case: Case) -> Iterator[Fault]:
+def faults(survey: Survey, case: Case, over: Callable[[], bool]) -> Iterator[Fault]:
     """For each constant that another number could stand for: the number that gives the candidate's loss.
 
-    And for each activation: what is added to its input, or what that is multiplied with, where the reference does not.
+    And for each activation: what is added to its input, or what that is multiplied with, where the reference does not;
+    and for each elementwise function, another one, times the number that gives the loss. `over` says when the time is.
     """
     for place in survey.all_places:
-        for which, value in constants_of(place):
+        for which, value in constants_of(place) if not over() else ():
             for other in _solutions(survey, case, place, partial(with_constant, which), value):
                 message = f"the constant of {place} is {number(other)} instead of {number(value)}"
                 yield replaced("different-function", message, place, 1.45, with_constant(which, other))
     for place in survey.places:
-        for words, change, neutral in CHANGES if place.name in ELEMENTARY else ():
+        for words, change, neutral in CHANGES if place.name in ELEMENTARY and not over() else ():
             for other in _solutions(survey, case, place, change, neutral):
                 if other == float(f"{other:.3g}"):  # a number that somebody would write
                     message = f"the input of {place} is {words.format(number(other))}"
                     yield replaced("different-function", message, place, 1.5, change(other))
+    for place in survey.places:
+        for regions in every_region(survey.tape, place):
+            if over():
+                return
+            yield from _multiples(survey, case, place, regions)
+
+
+def _multiples(survey: Survey, case: Case, place: Place, regions: tuple[Region, ...]) -> Iterator[Fault]:
+    """Other functions times a constant: half a square for an absolute value, minus a hinge for a logarithm."""
+    assert case.loss is not None
+
+    def fault(words: str, function: Callable[[Tensor], Tensor]) -> Fault:
+        return in_place_of(place, regions, function, f"{words} stands where the reference has {place}", 1.5)
+
+    def loss(function: Callable[[Tensor], Tensor]) -> float:
+        other = survey.tape.replay(fault("", function).forward)
+        return np.nan if other is None else other.loss()
+
+    without = loss(torch.zeros_like)
+    for name, function in {**FUNCTIONS, **LOSSES}.items():
+        once = loss(function)
+        with np.errstate(all="ignore"):  # of a loss that is linear in what the function gives
+            constant = float(np.divide(case.loss - without, once - without))
+        constant = 1.0 if case.agrees("", case.loss, once) else float(f"{constant:.12g}")
+        if np.isfinite(constant) and constant and named(constant, case.problem) is not None:
+            words = "" if constant == 1 else "minus " if constant == -1 else f"{number(constant)} times "
+            yield fault(f"{words}{name}", partial(_product, constant, function))
+
+
+def _product(constant: float, function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    return constant * function(z)
 
 
 def _plus(constant: float) -> Replacement:

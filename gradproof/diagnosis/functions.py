@@ -35,6 +35,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         yield from _other_order(place)
         if of_data and place.name in ("sum", "mean", "amax"):
             yield from _other_reductions(tape, place)
+    yield from _other_reduction_everywhere(tape, places)
     yield from _other_axis_everywhere(tape, places)
     yield from _swapped_order(tape, places)
 
@@ -46,9 +47,16 @@ def _other_functions(place: Place, regions: tuple[Region, ...]) -> Iterator[Faul
         message = f"{name} stands where the reference has {place}"
         if name == "identity":
             message = f"{place} is left out"
-        forward = {region.nodes[-1].index: _function_of(region.start, function) for region in regions}
-        values = {region.start: _through(region, function) for region in regions}
-        yield Fault("different-function", message, place.site, 1.3, values=values, forward=forward)
+        yield in_place_of(place, regions, function, message, 1.3)
+
+
+def in_place_of(
+    place: Place, regions: tuple[Region, ...], function: Callable[[Tensor], Tensor], message: str, rank: float
+) -> Fault:
+    """The fault of another function of what regions start with."""
+    forward = {region.nodes[-1].index: _function_of(region.start, function) for region in regions}
+    values = {region.start: _through(region, function) for region in regions}
+    return Fault("different-function", message, place.site, rank, values=values, forward=forward)
 
 
 def _one_more_function(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -143,6 +151,22 @@ def _other_reductions(tape: Tape, place: Place) -> Iterator[Fault]:
             if dim != dims[0]:
                 message = f"{place} goes along axis {dim} instead of axis {dims[0]}"
                 yield replaced("wrong-axis", message, place, 1.3, _along(place.name, dim, keep))
+
+
+def _other_reduction_everywhere(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """The sums of several terms along one axis, all of them means, or the reverse."""
+    groups: dict[tuple[str, torch.Size, torch.Size], list[Place]] = {}
+    for place in places:
+        if place.name in _ARTICLE:
+            given, result = (tape.values[one[0]].shape for one in (place.model.inputs, place.model.outputs))
+            groups.setdefault((place.name, given, result), []).append(place)
+    for (name, given, result), group in groups.items():
+        count = given.numel() // max(result.numel(), 1)
+        if len(group) > 1 and count > 1:
+            words = "means" if name == "sum" else "sums"
+            message = f"{words} over {count} entries stand wherever the reference takes {_ARTICLE[name]} of so many"
+            forward = {node.index: _times(1 / count if name == "sum" else count) for one in group for node in one.nodes}
+            yield Fault("wrong-reduction", message, group[0].site, 1.3, forward=forward)
 
 
 def _other_axis_everywhere(tape: Tape, places: list[Place]) -> Iterator[Fault]:

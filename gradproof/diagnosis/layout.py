@@ -14,6 +14,8 @@ from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
+MOST_GROUPS = 8
+JOINED = ("stack", "cat")
 RESHAPED = ("view", "_unsafe_view", "reshape", "flatten")
 
 
@@ -28,6 +30,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _of_selection(tape, place)
         elif place.name in RESHAPED:
             yield from _of_view(tape, place)
+            yield from _other_groups(tape, place)
+        elif place.name in JOINED:
+            yield from _in_reverse(tape, place)
         elif place.name == "slice":
             yield from _of_shift(tape, place)
         elif place.name == "roll":
@@ -209,6 +214,44 @@ def _of_view(tape: Tape, place: Place) -> Iterator[Fault]:
             message = f"what flows back through {place} is given its old shape as if the axes of that were in the order"
             hooks = {node.index: _permuted_after(order) for node in place.nodes}
             yield Fault("wrong-axis", f"{message} {order}", place.site, 1.45, hooks)
+
+
+def _other_groups(tape: Tape, place: Place) -> Iterator[Fault]:
+    """An axis that is divided into groups: into more of them, or fewer."""
+    before, after = _shapes(tape, place.model)
+    for axis in range(1, len(after) - 1):
+        if axis < len(before) and after[axis] == before[axis]:
+            continue
+        length = after[axis] * after[axis + 1]
+        for count in range(1, min(length, MOST_GROUPS) + 1):
+            if length % count == 0 and count != after[axis]:
+                groups = f"{count} group{'s' * (count > 1)}"
+                message = f"{place} makes {groups} along axis {axis}, where the reference makes {after[axis]}"
+                yield replaced("wrong-axis", message, place, 1.4, _in_groups(axis, count))
+
+
+def _in_groups(axis: int, count: int) -> Replacement:
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        made = node.run(inputs)[0]
+        return [made.reshape((*made.shape[:axis], count, -1, *made.shape[axis + 2 :])).clone()]
+
+    return replacement
+
+
+def _in_reverse(tape: Tape, place: Place) -> Iterator[Fault]:
+    """Arrays that are joined: the last one first, in both passes or on the way back alone."""
+    inputs = place.model.inputs
+    if len(inputs) < 3 or len({tape.values[value].shape for value in inputs}) > 1:
+        return
+    message = f"the {len(inputs)} arrays that {place} joins are joined in reversed order"
+    rewired = {node.index: dict(enumerate(reversed(node.inputs))) for node in place.nodes}
+    yield Fault("flipped", message, place.site, 1.35, rewired=rewired)
+    message = f"what flows back through {place} goes to the {len(inputs)} arrays that it joins in reversed order"
+    yield Fault("flipped", message, place.site, 1.25, {node.index: _to_the_reverse for node in place.nodes})
+
+
+def _to_the_reverse(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    return list(reversed(tape.vjp(node, grads)))
 
 
 def _orders(dims: int) -> Iterator[tuple[int, ...]]:

@@ -112,6 +112,14 @@ def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]
             yield regions
 
 
+def every_region(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
+    """All of them, wherever they start, on as many lines as it may be."""
+    for start, nodes in _roots(tape, place.model).items():
+        regions = _all_passages(tape, place, start, nodes)
+        if regions and any(node.name not in LINEAR for node in regions[0].nodes):
+            yield regions
+
+
 def scalings(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
     """The expressions that end at a place and only multiply and divide, in several operations of one line."""
     roots = _roots(tape, place.model)

@@ -42,6 +42,7 @@ PLAIN = 22.1  # the rank of an explanation by two rules up to which no other arr
 FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
 MOST_FITTING = 40  # other arrays that are tried in full
 FEWER_SHARE = 0.25  # of the time, for the same over fewer steps
+FITTED_SHARE = 0.25  # for constants and functions that the loss tells
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
 BEAM = 6  # partial explanations that are followed up
 
@@ -111,7 +112,8 @@ class _Search:
         further = self._singles([one for one in self._likely if one.local and REPEATED < one.rank <= limit])
         complete += self._that_hold(further)
         if complete and min(one.cost for one in complete) < 2:
-            return complete
+            with_the_loss = any(one.loss_matches for one in complete)
+            return complete if with_the_loss else self._fitted_constants() or complete
         over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
@@ -121,7 +123,7 @@ class _Search:
         self, singles: list[Explanation], complete: list[Explanation], over_fewer: list[Explanation]
     ) -> list[Explanation]:
         """One stage after the other, until there is an explanation or no more time; at last, what fewer steps told."""
-        repeated = self._again_and_again(singles)
+        repeated = self._again_and_again(singles) or self._fitted_constants()
         if repeated:
             return complete + repeated
         with self.clock.part(SINGLE_SHARE):
@@ -136,7 +138,6 @@ class _Search:
             singles += others
         stages: tuple[Callable[[], list[Explanation]], ...] = (
             lambda: over_fewer,
-            self._fitted_constants,
             self._between_steps,
             lambda: self._outwards(singles, np.inf),
             self._other_factors_on_top,
@@ -286,7 +287,8 @@ class _Search:
         """Of a candidate whose gradient belongs to its own wrong loss: another constant, whatever it is."""
         if self.case.loss is None or self.case.loss_is_right or not self._belongs:
             return []
-        faults = list(fitted_constants.faults(self.survey, self.case))
+        with self.clock.part(FITTED_SHARE):
+            faults = list(fitted_constants.faults(self.survey, self.case, self.clock.over))
         return self._that_hold(self._on_top_of((), faults, self.order, None))
 
     def _another_forward_pass(self) -> list[Explanation]:
