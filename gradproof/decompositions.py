@@ -14,6 +14,7 @@ import torch
 
 Tensor = torch.Tensor
 MEAN, SUM = 1, 2  # torch's numbers for reduction="mean" and reduction="sum"
+BILINEAR, ZEROS, BORDER = 0, 0, 1  # of grid_sample's mode and padding_mode
 
 
 def _reduced(value: Tensor, reduction: int) -> Tensor:
@@ -219,6 +220,39 @@ def _bilinear(
     return (product * b).sum(-1).t()
 
 
+def _grid_sampler_2d(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Any:
+    """x (n, c, h, w), read at a grid of places from -1 to 1, (n, rows, columns, 2): (n, c, rows, columns)."""
+    if mode != BILINEAR or padding not in (ZEROS, BORDER):
+        return NotImplemented
+    h, w = x.shape[2:]
+    across, down = (_pixels(grid[..., i], size, padding, align_corners) for i, size in enumerate((w, h)))
+    left, top = across.detach().floor(), down.detach().floor()
+    far_across, far_down = across - left, down - top  # from the pixel to the left, and from the one above
+    corners = (
+        (left, top, (1 - far_across) * (1 - far_down)),
+        (left + 1, top, far_across * (1 - far_down)),
+        (left, top + 1, (1 - far_across) * far_down),
+        (left + 1, top + 1, far_across * far_down),
+    )
+    return sum(_read(x, column, row) * weight.unsqueeze(1) for column, row, weight in corners)
+
+
+def _pixels(places: Tensor, size: int, padding: int, align_corners: bool) -> Tensor:
+    """Places from -1 to 1, counted in pixels from the first."""
+    pixels = (places + 1) / 2 * (size - 1) if align_corners else ((places + 1) * size - 1) / 2
+    return pixels.clamp(0, size - 1) if padding == BORDER else pixels
+
+
+def _read(x: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    """The pixels at a column and a row for each sample, all channels of them; zero beyond the edges."""
+    h, w = x.shape[2:]
+    inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
+    sample = torch.arange(len(x)).reshape(-1, 1, 1)
+    columns, rows = (one.clamp(0, size - 1).to(torch.int64) for one, size in ((column, w), (row, h)))
+    found = x[sample, :, rows, columns].permute(0, 3, 1, 2)
+    return found * inside.to(x.dtype).unsqueeze(1)
+
+
 def _norm(x: Tensor, order: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
     return _vector_norm(x, 2 if order is None else order, dim or None, keepdim)
 
@@ -247,6 +281,7 @@ TABLE: Mapping[str, Callable[..., Any]] = {
     "norm.ScalarOpt_dim": _norm,
     "norm.Scalar": _norm,
     "_trilinear": _bilinear,
+    "grid_sampler_2d": _grid_sampler_2d,
     "smooth_l1_loss": _smooth_l1,
     "huber_loss": _huber,
     "log_sigmoid_forward": _log_sigmoid,

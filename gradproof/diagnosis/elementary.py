@@ -51,9 +51,9 @@ MORE: dict[str, Callable[[Tensor], Tensor]] = {"one minus": lambda z: 1 - z, "mi
 
 # Losses of a margin or of an error, links and kernels, which are taken for one another.
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
-    "max(0, 1 - z), the hinge loss": lambda z: torch.relu(1 - z),
-    "max(0, 1 - z)^2, the squared hinge loss": lambda z: torch.relu(1 - z) ** 2,
-    "log(1 + exp(-z)), the logistic loss": lambda z: F.softplus(-z),
+    "the hinge loss max(0, 1 - z)": lambda z: torch.relu(1 - z),
+    "the squared hinge loss max(0, 1 - z)^2": lambda z: torch.relu(1 - z) ** 2,
+    "the logistic loss log(1 + exp(-z))": lambda z: F.softplus(-z),
     "exp(-z)": lambda z: torch.exp(-z),
     "log(cosh(z))": lambda z: torch.log(torch.cosh(z)),
     "sqrt(1 + z^2)": lambda z: torch.sqrt(1 + z * z),
@@ -61,8 +61,8 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "exp(-z^2 / 2)": lambda z: torch.exp(-z * z / 2),
     "1 / (1 + z)": lambda z: 1 / (1 + z),
     "1 / (1 + z^2)": lambda z: 1 / (1 + z * z),
-    "1 - exp(-exp(z)), the complementary log-log link": lambda z: -torch.expm1(-torch.exp(z)),
-    "exp(-exp(-z)), the log-log link": lambda z: torch.exp(-torch.exp(-z)),
+    "the complementary log-log link 1 - exp(-exp(z))": lambda z: -torch.expm1(-torch.exp(z)),
+    "the log-log link exp(-exp(-z))": lambda z: torch.exp(-torch.exp(-z)),
     "the normal distribution function (probit)": torch.special.ndtr,
 }
 

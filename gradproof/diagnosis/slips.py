@@ -110,7 +110,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     tape, places = survey.tape, survey.places
     for place in places:
         known = [branches(tape, place, position) for position in range(len(place.model.inputs))]
-        yield from _other_constants(tape, place)
+        yield from _other_constants(survey, place)
         program = recorded(tape, place.model)
         if program is not None and place.name not in (*SYMBOLS, "convolution"):
             yield from _other_factors(survey, place, program, known)
@@ -135,15 +135,15 @@ def faults(survey: Survey) -> Iterator[Fault]:
                         yield from of_some_uses(survey, place, dict(fault.nodes), fault)
 
 
-def _other_constants(tape: Tape, place: Place) -> Iterator[Fault]:
+def _other_constants(survey: Survey, place: Place) -> Iterator[Fault]:
     """The derivative of the same function with another constant: the slope of a leaky ReLU, a power."""
     for which, value in constants_of(place):
         for other in neighbours(value):
             yield _with_constant(place, which, value, other)
-        if place.name not in SYMBOLS and _is_affine(tape, place.model, which):
+        if place.name not in SYMBOLS and _is_affine(survey.tape, place.model, which):
             yield _with_constant(place, which, value, 0.0, fitting=True)
         if len({node.constants[which] for node in place.nodes}) > 1:
-            yield from _constants_of_the_neighbour(place, which)
+            yield from _constants_of_the_neighbour(place, which, survey.pool.in_time(len(place.nodes)))
 
 
 def _with_constant(place: Place, which: int, value: float, other: float, fitting: bool = False) -> Fault:
@@ -166,14 +166,15 @@ def _is_affine(tape: Tape, node: Node, which: int) -> bool:
     return bool(torch.allclose(low + high, 2 * middle, rtol=1e-12, atol=0.0))
 
 
-def _constants_of_the_neighbour(place: Place, which: int) -> Iterator[Fault]:
+def _constants_of_the_neighbour(place: Place, which: int, in_time: bool) -> Iterator[Fault]:
     """A constant that changes from step to step: that of the step after, or of the one before."""
+    what, code = ("step", "shifted-in-time") if in_time else ("passage", "wrong-operand")
     own = [float(node.constants[which]) for node in place.nodes]
     beyond = 2 * own[-1] - own[-2], 2 * own[0] - own[1]
     for words, moved in (("after", [*own[1:], beyond[0]]), ("before", [beyond[1], *own[:-1]])):
-        message = f"in the derivative of {place}, each step takes the constant of the step {words} its own"
+        message = f"in the derivative of {place}, each {what} takes the constant of the {what} {words} its own"
         hooks = {node.index: _with_other_constant(which, one) for node, one in zip(place.nodes, moved, strict=True)}
-        yield Fault("shifted-in-time", message, place.site, 1.3, hooks)
+        yield Fault(code, message, place.site, 1.3, hooks)
 
 
 def _with_other_constant(which: int, value: float) -> NodeHook:

@@ -86,7 +86,45 @@ def smoothed(params, x, labels, others_alone=False):
     return -((0.8 * hot + 0.1 * (1 - hot)) * F.log_softmax(scores, dim=1)).sum() / len(x)
 
 
+def margins(params, x, y, loss=lambda m: F.softplus(-m)):
+    return loss(torch.tanh(x @ params["A"]) @ params["W"] * y.sign()).mean()
+
+
+def errors(params, x, y, loss=lambda e: torch.sqrt(e**2 + 0.04)):
+    weight = x[:, :1] ** 2
+    return (weight * loss(torch.tanh(x @ params["A"]) @ params["W"] - y)).sum() / weight.sum()
+
+
+def grouped(params, states, y, groups=2):
+    h = F.group_norm(torch.tanh(states @ params["A"]).transpose(1, 2), groups, eps=1e-3)
+    return F.mse_loss(h[:, :, 0] @ params["W"], y)
+
+
+def read_back(params, states, y, order=lambda states: states[::-1]):
+    h, read = torch.zeros(len(states), 4, dtype=states.dtype), []
+    for t in reversed(range(states.shape[1])):
+        h = torch.tanh(states[:, t] @ params["A"] + 0.5 * h)
+        read.append(h)
+    joined = torch.stack(order(read), dim=1)
+    return F.mse_loss((joined * torch.arange(1, 6)[:, None]).sum(1) @ params["W"], y)
+
+
+def densities(params, x, y, over=torch.sum):
+    e = torch.tanh(x @ params["A"]) @ params["W"] - y
+    log_p = over(-0.5 * e**2, dim=1)
+    log_p = log_p - over(F.softplus(e), dim=1)
+    return (x @ params["A"]).square().mean() - log_p.mean()
+
+
 CASES = {
+    "hinge for logistic": (margins, {"loss": lambda m: torch.relu(1 - m)}, WEIGHTS, (X, Y), "different-function",
+                           "the hinge loss max(0, 1 - z) stands where"),
+    "half a square": (errors, {"loss": lambda e: 0.5 * e**2}, WEIGHTS, (X, Y), "different-function",
+                      "0.5 times square stands where the reference has `torch.sqrt(e**2 + 0.04)`"),
+    "one group": (grouped, {"groups": 1}, WEIGHTS, (STATES, Y), "wrong-axis", "makes 1 group along axis 1, where"),
+    "never turned round": (read_back, {"order": list}, WEIGHTS, (STATES, Y), "flipped", "joined in reversed order"),
+    "means for both sums": (densities, {"over": torch.mean}, WEIGHTS, (X, Y), "wrong-reduction",
+                            "means over 3 entries stand wherever the reference takes a sum"),
     "mean for the first": (pooled, {"entry": lambda h: h.mean(1)}, WEIGHTS, (STATES, Y), "different-function",
                            "the mean of all 5 along axis 1 stands for `"),
     "last for the first": (pooled, {"entry": lambda h: h[:, -1]}, WEIGHTS, (STATES, Y), "wrong-operand",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +52,9 @@ def fused():
     yield lambda a, b, c: F.layer_norm(a, (3,), b, c), (A, ROW, array(3))
     yield lambda a, b, c: F.batch_norm(a, None, None, b, c, training=True), (A, ROW, array(3))
     yield lambda a, b, c: F.group_norm(a, 1, b, c), (IMAGE, array(3), array(3))
+    for corners, padding in itertools.product((True, False), ("zeros", "border")):
+        options = {"padding_mode": padding, "align_corners": corners}
+        yield partial(F.grid_sample, **options), (array(2, 3, 4, 5), 1.3 * array(2, 6, 7, 2))
     yield lambda a, b: F.scaled_dot_product_attention(a, b, b), (DEEP, array(2, 5, 3))
     yield lambda a, b: F.scaled_dot_product_attention(a, b, b, is_causal=True), (DEEP, array(2, 4, 3))
     yield lambda a: torch.stack(a.split([1, 2, 1])[:1] + a.chunk(4)[1:]), (A,)

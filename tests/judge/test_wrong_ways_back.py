@@ -371,3 +371,22 @@ def test_statistics_that_are_divided_by_the_images_alone():
     found = named(normalised, by_hand, {"K": numbers(4, 2, 2, 2), "B": numbers(4, 3)}, images, Y)
     assert found[0] == "wrong-reduction"
     assert "in the gradient of each mean of this line, the sum is divided by 6" in found[1]
+
+
+def read_back(params, states, y, joined=lambda read: torch.stack(read[::-1], dim=1)):
+    h, read = torch.zeros(len(states), 4, dtype=states.dtype), []
+    for t in reversed(range(states.shape[1])):
+        h = torch.tanh(states[:, t] @ params["A"] + 0.5 * h)
+        read.append(h)
+    return F.mse_loss((joined(read) * torch.arange(1, 6)[:, None]).sum(1) @ params["W"], y)
+
+
+def test_states_that_were_turned_round_are_not_turned_back():
+    def not_turned_back(read):
+        right = torch.stack([h.detach() for h in read[::-1]], dim=1)
+        return as_if(right, torch.stack(read, dim=1))
+
+    params = {"A": SQUARE, "W": numbers(4, 3)}
+    code, message = named(read_back, lambda p, x, y: read_back(p, x, y, not_turned_back), params, STATES, Y)
+    assert code == "flipped"
+    assert "goes to the 5 arrays that it joins in reversed order" in message
