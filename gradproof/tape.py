@@ -223,6 +223,15 @@ class Tape:
                 found[value] = mask
         return found
 
+    @cached_property
+    def made_of(self) -> dict[int, frozenset[str]]:
+        """For each value that is made of parameters, which ones."""
+        found = {value: frozenset([name]) for name, value in self.parameters.items()}
+        for node in self.nodes:
+            names = frozenset().union(*(found.get(value, frozenset()) for value in node.inputs))
+            found.update((value, names) for value in node.outputs if value in self.differentiable)
+        return found
+
     def depends(self, value: int, node: Node) -> bool:
         """Whether a value was computed from an operation's result."""
         return bool(self.ancestors.get(value, 0) >> node.index & 1)

@@ -11,7 +11,7 @@ import torch
 
 from gradproof.diagnosis.branches import of_some_uses
 from gradproof.diagnosis.edges import origin, result_of
-from gradproof.diagnosis.fault import Fault, not_from
+from gradproof.diagnosis.fault import Fault, OneInput, not_from
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
@@ -230,7 +230,7 @@ def _last_of_each(position: int) -> NodeHook:
             found[position] = tape.vjp(node, [grad * (kept[:, None] if position == 1 else kept)])[position]
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -272,7 +272,7 @@ def _of_last_window(last_sample: bool, given: bool) -> NodeHook:
             found[1] = tape.vjp(node, [only_last(grad)])[1]
         return found
 
-    return hook
+    return OneInput(1, hook)
 
 
 def _windows_assigned(order: int) -> NodeHook:

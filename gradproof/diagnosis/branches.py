@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, joined
@@ -135,4 +135,4 @@ def _on_branch(broken: Node, position: int, slip: NodeHook, path: Sequence[Step]
         found[last] = own if change is None else change if own is None else own + change
         return found
 
-    return hook
+    return OneInput(path[-1][1], hook)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradproof.diagnosis.contributions import parameter_of
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.loops import carried, loops, pass_starts
 from gradproof.diagnosis.places import VIEWS, Place, result_of_node
 from gradproof.diagnosis.survey import Survey
@@ -112,7 +112,7 @@ def _scaled_by(position: int, value: int, power: int) -> NodeHook:
         found[position] = None if grad is None else grad * factor if power > 0 else grad / factor
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def _is_junction(tape: Tape, node: Node, position: int) -> bool:
@@ -190,7 +190,7 @@ def scale_route(position: int, constant: float) -> NodeHook:
         found[position] = None if constant == 0.0 or grad is None else constant * grad
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def is_recurrent(tape: Tape, place: Place, position: int) -> bool:

@@ -15,9 +15,20 @@ from gradproof import oracles
 from gradproof.case import Problem, recorded
 from gradproof.diagnosis.places import Place
 from gradproof.oracles import Arrays
-from gradproof.tape import Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
 Replacement = Callable[[Node, list[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # its inputs; all values
+
+
+@dataclass(frozen=True)
+class OneInput:
+    """A hook that changes what flows back to one input of an operation, and nothing else."""
+
+    position: int
+    hook: NodeHook
+
+    def __call__(self, tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        return self.hook(tape, node, grads, totals)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import torch
 
 from gradproof.diagnosis.arrays import orders_after_the_first, read_in_order
 from gradproof.diagnosis.branches import branches, restricted
-from gradproof.diagnosis.fault import Fault, Replacement, replaced
+from gradproof.diagnosis.fault import Fault, OneInput, Replacement, replaced
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
@@ -111,7 +111,7 @@ def _in_order(order: tuple[int, ...]) -> NodeHook:
         found[1] = tape.vjp(node, grads, at={0: other})[1]
         return found
 
-    return hook
+    return OneInput(1, hook)
 
 
 def _of_shift(tape: Tape, place: Place) -> Iterator[Fault]:

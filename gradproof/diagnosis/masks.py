@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from gradproof.diagnosis.fault import Fault, replaced
+from gradproof.diagnosis.fault import Fault, OneInput, replaced
 from gradproof.diagnosis.survey import Survey
 from gradproof.local_rules import unbroadcast
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
@@ -70,7 +70,7 @@ def _unmasked(position: int) -> NodeHook:
         found[position] = None if grad is None else unbroadcast(grad, tape.values[node.inputs[position]])
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def _look_ups_before(tape: Tape, uses: dict[int, int]) -> list[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
@@ -47,4 +47,4 @@ def _at_updated(position: int, name: str, rate: float) -> NodeHook:
         found[position] = tape.vjp(node, grads, at={1 - position: weight})[position]
         return found
 
-    return hook
+    return OneInput(position, hook)

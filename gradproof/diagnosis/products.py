@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault, replaced
+from gradproof.diagnosis.fault import Fault, OneInput, replaced
 from gradproof.diagnosis.places import EACH, Place, bare, constant_factor, views_before
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.survey import Survey
@@ -123,7 +123,7 @@ def _without_factor(position: int, sign: float) -> NodeHook:
         found[position] = None if grad is None else unbroadcast(sign * grad, tape.values[node.inputs[position]])
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def _other_power(position: int, power: int, constant: float = 1.0) -> NodeHook:
@@ -135,7 +135,7 @@ def _other_power(position: int, power: int, constant: float = 1.0) -> NodeHook:
         found[position] = tape.vjp(node, [scaled])[position]
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def untransposed(position: int) -> NodeHook:
@@ -149,7 +149,7 @@ def untransposed(position: int) -> NodeHook:
             found[position] = made
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def _turned(position: int) -> NodeHook:
@@ -164,7 +164,7 @@ def _turned(position: int) -> NodeHook:
             found[position] = own.mT
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def _flipped_filters(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
@@ -252,4 +252,4 @@ def with_operand(position: int, value: int | None, transposed: bool, views: Sequ
             found[position] = tape.vjp(node, grads, at={1 - position: operand})[position]
         return found
 
-    return hook
+    return OneInput(position, hook)

@@ -21,15 +21,17 @@ from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.factors import Factors
 from gradproof.diagnosis.families import FAMILIES, OF_THE_FORWARD_PASS, Family
-from gradproof.diagnosis.fault import Fault, Model, run
+from gradproof.diagnosis.fault import Fault, Model, OneInput, run
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.pairs import Pairs
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 from gradproof.oracles import Arrays
 from gradproof.tape import Tape
+from gradproof.tolerances import largest
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
+NOTHING = 1e-9  # of the largest gradient
 DEEPEST = 3  # rules broken at once
 MANY = ("different-function", "wrong-operand")  # codes of which two need not be of one kind
 FEW_PAIRED, MOST_PAIRED = 1000, 4000  # rules of which all pairs are looked at, first the likeliest
@@ -106,18 +108,22 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        singles = self._singles([one for one in self._likely if one.rank <= REPEATED or not one.local])
-        complete = self._that_hold(singles)
-        limit = min((one.faults[0].rank + TIE for one in complete if len(one.faults) == 1), default=np.inf)
-        further = self._singles([one for one in self._likely if one.local and REPEATED < one.rank <= limit])
-        complete += self._that_hold(further)
+        singles, complete = self._by_one_rule(self._near)
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
             return complete if with_the_loss else self._fitted_constants() or complete
         over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
-        return self._by_several_rules(singles + further, complete, over_fewer)
+        return self._by_several_rules(singles, complete, over_fewer)
+
+    def _by_one_rule(self, faults: Sequence[Fault]) -> tuple[list[Explanation], list[Explanation]]:
+        """What single rules make right, and what explains all of it: unlikely rules only where nothing else does."""
+        singles = self._singles([one for one in faults if one.rank <= REPEATED or not one.local])
+        complete = self._that_hold(singles)
+        limit = min((one.faults[0].rank + TIE for one in complete if len(one.faults) == 1), default=np.inf)
+        further = self._singles([one for one in faults if one.local and REPEATED < one.rank <= limit])
+        return singles + further, complete + self._that_hold(further)
 
     def _by_several_rules(
         self, singles: list[Explanation], complete: list[Explanation], over_fewer: list[Explanation]
@@ -142,6 +148,7 @@ class _Search:
             lambda: self._outwards(singles, np.inf),
             self._other_factors_on_top,
             self._both_in_a_loop,
+            self._elsewhere,
             lambda: self._in_pairs(FEW_PAIRED),
             lambda: self._in_pairs(MOST_PAIRED),
             self._in_threes,
@@ -179,6 +186,23 @@ class _Search:
         if self.case.forward_is_right:
             return [fault for fault in self._of_rules if not fault.consistent]
         return self._sorted(self._of_rules + self._of_the_forward_pass)
+
+    @cached_property
+    def _near(self) -> list[Fault]:
+        """Those of them that lie before nothing but wrong parameters, or say it only when they are run."""
+        truth, case = self.case.truth.gradients, self.case
+        top = max(largest(one) for one in truth.values())
+        # A gradient that is zero is right whatever is broken.
+        right = {name for name in case.gradients if name not in case.wrong and largest(truth[name]) > NOTHING * top}
+        return [one for one in self._likely if not one.local or not right & self._before(one)]
+
+    def _before(self, fault: Fault) -> frozenset[str]:
+        """The parameters that a broken rule lies before."""
+        tape, values = self.model.tape, list(fault.values)
+        for index, hook in fault.nodes.items():
+            inputs = tape.nodes[index].inputs
+            values += [inputs[hook.position]] if isinstance(hook, OneInput) else inputs
+        return frozenset().union(*(tape.made_of.get(value, frozenset()) for value in values))
 
     @cached_property
     def _of_rules(self) -> list[Fault]:
@@ -276,9 +300,14 @@ class _Search:
                 states += [made] if made is not None else []
         return sorted(states, key=lambda one: (not one.complete, -len(one.matched), one.rank))[:BEAM]
 
+    def _elsewhere(self) -> list[Explanation]:
+        """By a single rule that lies before right parameters as well, whose gradients it happens not to change."""
+        near = set(self._near)
+        return self._by_one_rule([one for one in self._likely if one not in near])[1]
+
     def _far_fetched(self, singles: list[Explanation]) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely. `singles` grows."""
-        faults = [one for one in self._likely if self._takes_long(one)]
+        faults = [one for one in self._near if self._takes_long(one)]
         found = list(self._on_top_of((), faults, self.order, self.shadows))
         singles += found
         return self._that_hold(found)
@@ -368,7 +397,7 @@ class _Search:
             states = []
             for state in frontier:
                 left = [name for name in self.order if name not in state.matched]
-                likely = [fault for fault in self._likely if fault.rank <= limit]
+                likely = [fault for fault in self._near if fault.rank <= limit]
                 useful = [fault for fault in likely if fault not in changes or set(left) & changes[fault]]
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if above is None:  # each has to be run in full
@@ -398,7 +427,7 @@ class _Search:
 
     def _other_factors_behind(self) -> list[Explanation]:
         """Another array where a derivative belongs, behind one of the likeliest rules: both change a parameter."""
-        for fault in self._likely:
+        for fault in self._near:
             if self.clock.over() or fault.rank > LIKELIEST or self.shadows is None:
                 break
             touched = self.shadows.changes(fault) if fault.local else set()
@@ -454,7 +483,7 @@ class _Search:
             above = None if self.shadows is None else self.shadows.after(state.faults)
             if above is None or complete or self.clock.over():
                 break
-            likely = [one for one in self._likely if one.rank <= LIKELY]
+            likely = [one for one in self._near if one.rank <= LIKELY]
             complete += self._that_hold(self._on_top_of(state.faults, likely, left, above, hasty=True))
         return complete
 
@@ -464,7 +493,7 @@ class _Search:
         if base is None:
             return []
         left = [name for name in self.order if name not in below.matched]
-        faults = [one for one in self._likely if one.local and one not in below.faults][:most]
+        faults = [one for one in self._near if one.local and one not in below.faults][:most]
         fitting = Pairs(base, self.case.problem, self.clock.over, names).found(faults)
         found: list[Explanation] = []
         for pair in fitting[:MOST_FITTING]:
@@ -481,7 +510,7 @@ class _Search:
         """Two rules that each step of a recurrence breaks, and whose effect is therefore told by a full run only."""
         if self.shadows is None:
             return []
-        repeated = [one for one in self._likely if one.local and one.rank <= LIKELIEST and self._repeats(one)]
+        repeated = [one for one in self._near if one.local and one.rank <= LIKELIEST and self._repeats(one)]
         for i, first in enumerate(repeated):
             above = self.shadows.after((first,))
             if self.clock.over() or self.clock.past(0.6):

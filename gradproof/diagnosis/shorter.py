@@ -20,6 +20,7 @@ from gradproof.diagnosis.confirmation import answered
 from gradproof.diagnosis.fault import Fault
 
 KEPT = (1, 2)  # steps
+SHORTER = 0.8  # the share of the operations that may be left: a loop has most of them
 MOST_LIKE = 4  # faults of the whole that may be the same as one of the shorter
 WHICH = "each|all but|the last|the first|only number|as line|where line"
 PASSAGES = re.compile(rf",? ?(?:{WHICH}) [^,;]*?(?:it runs|calls it)")  # how a message tells of passages
@@ -36,8 +37,9 @@ def cases(case: Case, over: Callable[[], bool]) -> Iterator[Case]:
         for axis, lengths in _axes(case.problem):
             other = None if over() else answered(case, _cut(case.problem, axis, lengths, kept))
             tape = None if other is None or not other.wrong else other.tape
-            if other is not None and tape is not None and whole is not None and len(tape.nodes) < len(whole.nodes):
-                found.append((len(tape.nodes), other))
+            if other is not None and tape is not None and whole is not None:
+                if len(tape.nodes) < SHORTER * len(whole.nodes):
+                    found.append((len(tape.nodes), other))
         if found:
             yield min(found, key=lambda one: one[0])[1]
 

@@ -16,7 +16,7 @@ import torch
 
 from gradproof.diagnosis.branches import Branch, branches, of_some_uses, restricted
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault, constants_of, neighbours, other_constant
+from gradproof.diagnosis.fault import Fault, OneInput, constants_of, neighbours, other_constant
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.survey import Survey
@@ -269,7 +269,7 @@ def _with_factor(program: Program, index: int, factor: int, value: int, position
 
         return _slipped(program, index, changed, position)(tape, node, grads, totals)
 
-    return hook
+    return OneInput(position, hook)
 
 
 def recorded(tape: Tape, node: Node) -> Program | None:
@@ -315,7 +315,7 @@ def _slipped(program: Program, index: int, changed: Changed, position: int) -> N
             found[position] = made
         return found
 
-    return hook
+    return OneInput(position, hook)
 
 
 def _changes(program: Program) -> Iterator[tuple[int, str, str, Changed]]:
