@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -103,6 +103,7 @@ class _Search:
     whole: bool = True  # whether it may look at fewer steps
     proposed: int = 0  # how many rules there were to be tried
     _losses: dict[Fault, float | None] = field(default_factory=dict)  # of other forward passes
+    _behind: dict[Fault, frozenset[str]] = field(default_factory=dict)  # the parameters that it lies before
     _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
 
@@ -194,10 +195,19 @@ class _Search:
         top = max(largest(one) for one in truth.values())
         # A gradient that is zero is right whatever is broken.
         right = {name for name in case.gradients if name not in case.wrong and largest(truth[name]) > NOTHING * top}
-        return [one for one in self._likely if not one.local or not right & self._before(one)]
+        return [one for one in self._likely if not right & self._before(one)]
+
+    def _sparing(self, explained: Collection[str]) -> list[Fault]:
+        """Those that lie before none of the parameters that are explained already."""
+        return [one for one in self._near if self._before(one).isdisjoint(explained)]
 
     def _before(self, fault: Fault) -> frozenset[str]:
-        """The parameters that a broken rule lies before."""
+        """The parameters that broken rules lie before; none where a fault is more than that."""
+        if fault not in self._behind:
+            self._behind[fault] = self._parameters_behind(fault) if fault.local else frozenset()
+        return self._behind[fault]
+
+    def _parameters_behind(self, fault: Fault) -> frozenset[str]:
         tape, values = self.model.tape, list(fault.values)
         for index, hook in fault.nodes.items():
             inputs = tape.nodes[index].inputs
@@ -397,7 +407,7 @@ class _Search:
             states = []
             for state in frontier:
                 left = [name for name in self.order if name not in state.matched]
-                likely = [fault for fault in self._near if fault.rank <= limit]
+                likely = [fault for fault in self._sparing(state.matched) if fault.rank <= limit]
                 useful = [fault for fault in likely if fault not in changes or set(left) & changes[fault]]
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if above is None:  # each has to be run in full
@@ -483,7 +493,7 @@ class _Search:
             above = None if self.shadows is None else self.shadows.after(state.faults)
             if above is None or complete or self.clock.over():
                 break
-            likely = [one for one in self._near if one.rank <= LIKELY]
+            likely = [one for one in self._sparing(state.matched) if one.rank <= LIKELY]
             complete += self._that_hold(self._on_top_of(state.faults, likely, left, above, hasty=True))
         return complete
 
@@ -493,7 +503,7 @@ class _Search:
         if base is None:
             return []
         left = [name for name in self.order if name not in below.matched]
-        faults = [one for one in self._near if one.local and one not in below.faults][:most]
+        faults = [one for one in self._sparing(below.matched) if one.local and one not in below.faults][:most]
         fitting = Pairs(base, self.case.problem, self.clock.over, names).found(faults)
         found: list[Explanation] = []
         for pair in fitting[:MOST_FITTING]:
