@@ -15,6 +15,7 @@ import torch
 Tensor = torch.Tensor
 MEAN, SUM = 1, 2  # torch's numbers for reduction="mean" and reduction="sum"
 BILINEAR, ZEROS, BORDER = 0, 0, 1  # of grid_sample's mode and padding_mode
+BAG_SUM, BAG_MEAN = 0, 1  # of embedding_bag's mode
 
 
 def _reduced(value: Tensor, reduction: int) -> Tensor:
@@ -220,6 +221,35 @@ def _bilinear(
     return (product * b).sum(-1).t()
 
 
+def _embedding_bag(
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scaled: bool = False,
+    mode: int = BAG_SUM,
+    sparse: bool = False,
+    weights: Tensor | None = None,
+    with_end: bool = False,
+    padding: int = -1,
+) -> Any:
+    """The rows of each bag of indices, added up or averaged: (bags, width). `offsets` say where the bags begin."""
+    begins = offsets[:-1] if with_end else offsets
+    sizes = torch.diff(begins, append=torch.tensor([len(indices)]))
+    if scaled or padding >= 0 or mode not in (BAG_SUM, BAG_MEAN) or not bool((sizes > 0).all()):
+        return NotImplemented
+    if bool((sizes == sizes[0]).all()):
+        rows = torch.ops.aten.embedding(weight, indices.reshape(len(sizes), -1))
+        rows = rows if weights is None else rows * weights.reshape(len(sizes), -1, 1)
+        found = rows.sum(1) if mode == BAG_SUM else rows.mean(1)
+    else:
+        rows = torch.ops.aten.embedding(weight, indices)
+        rows = rows if weights is None else rows * weights.unsqueeze(1)
+        bags = torch.repeat_interleave(sizes)
+        found = rows.new_zeros(len(sizes), rows.shape[1]).index_add(0, bags, rows)
+        found = found if mode == BAG_SUM else found / sizes.unsqueeze(1)
+    return found, torch.empty(0), sizes, torch.empty(0)
+
+
 def _grid_sampler_2d(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Any:
     """x (n, c, h, w), read at a grid of places from -1 to 1, (n, rows, columns, 2): (n, c, rows, columns)."""
     if mode != BILINEAR or padding not in (ZEROS, BORDER):
@@ -281,6 +311,8 @@ TABLE: Mapping[str, Callable[..., Any]] = {
     "norm.ScalarOpt_dim": _norm,
     "norm.Scalar": _norm,
     "_trilinear": _bilinear,
+    "_embedding_bag": _embedding_bag,
+    "_embedding_bag_forward_only": _embedding_bag,
     "grid_sampler_2d": _grid_sampler_2d,
     "smooth_l1_loss": _smooth_l1,
     "huber_loss": _huber,

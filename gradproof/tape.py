@@ -432,9 +432,12 @@ class Backward:
             elif node.index in self.local:
                 self._send(node, [None] * len(node.inputs))
             self._done = node.index
+        # A broken rule at one parameter may ask for what has arrived at another: those without one come first.
+        order = sorted(tape.parameters.values(), key=value_hooks.__contains__)
+        joined_at = {value: self._join(value) for value in order}
         self.gradients: dict[str, Tensor] = {}
         for name, value in tape.parameters.items():
-            total = self._join(value)
+            total = joined_at[value]
             self.gradients[name] = total if total is not None else torch.zeros_like(tape.values[value])
 
     def _send(self, node: Node, in_grads: Gradients) -> None:

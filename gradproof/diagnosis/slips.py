@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _other_factors(survey, place, program, known)
             yield from _other_outputs(survey, place, program)
             yield from _input_for_output(survey, place, program)
+            yield from _scaled_terms(survey.tape, place, program)
         varying = any(len({node.constants[i] for node in place.nodes}) > 1 for i, _ in constants_of(place))
         for index, code, words, changed in _changes(program) if program is not None else ():
             assert program is not None
@@ -234,6 +235,27 @@ def _input_for_output(survey: Survey, place: Place, program: Program) -> Iterato
                     taken = one.outputs[0] if other == "output" else one.inputs[0]
                     hooks[one.index] = _with_factor(program, node.index, factor, taken, 0)
                 yield Fault("derivative-at-wrong-point", message, place.site, 1.3, hooks)
+
+
+def _scaled_terms(tape: Tape, place: Place, program: Program) -> Iterator[Fault]:
+    """A sum, of which one term alone has a factor: `p / n - y` for `(p - y) / n`."""
+    for node in program.nodes:
+        if node.name in ("add", "sub") and len(node.inputs) == 2 and program.spine.issuperset(node.inputs):
+            for position in _touched(tape, place, program, node.index):
+                yield _scaled_term(place, program, node, 0, position, 2.0)
+                yield _scaled_term(place, program, node, 1, position, 2.0)
+
+
+def _scaled_term(place: Place, program: Program, inside: Node, which: int, position: int, constant: float) -> Fault:
+    whole, term = (f"`{program.text(value)}`" for value in (inside.outputs[0], inside.inputs[which]))
+    message = f"in the derivative of {place}, the term {term} of {whole} is {number(constant)} times the right one"
+
+    def changed(node: Node, inputs: list[Tensor]) -> Tensor:
+        return node.run(_replaced(inputs, which, constant * inputs[which]))[0]
+
+    hooks = {node.index: _slipped(program, inside.index, changed, position) for node in place.nodes}
+    scaled = partial(_scaled_term, place, program, inside, which, position)
+    return Fault("wrong-scale", message, place.site, 1.4, hooks, scaled=scaled)
 
 
 def _at_output(program: Program, value: int) -> NodeHook:

@@ -52,6 +52,11 @@ def fused():
     yield lambda a, b, c: F.layer_norm(a, (3,), b, c), (A, ROW, array(3))
     yield lambda a, b, c: F.batch_norm(a, None, None, b, c, training=True), (A, ROW, array(3))
     yield lambda a, b, c: F.group_norm(a, 1, b, c), (IMAGE, array(3), array(3))
+    words, begins = torch.tensor([[2, 0, 1], [0, 0, 2]]), torch.tensor([0, 1])
+    yield lambda a: F.embedding_bag(words, a, mode="mean"), (array(3, 2),)
+    yield lambda a, b: F.embedding_bag(words, a, mode="sum", per_sample_weights=b), (array(3, 2), array(2, 3))
+    yield lambda a: F.embedding_bag(words.flatten(), a, begins, mode="mean"), (array(3, 2),)
+    yield lambda a, b: F.embedding_bag(words[0], a, begins, mode="sum", per_sample_weights=b), (array(3, 2), array(3))
     for corners, padding in itertools.product((True, False), ("zeros", "border")):
         options = {"padding_mode": padding, "align_corners": corners}
         yield partial(F.grid_sample, **options), (array(2, 3, 4, 5), 1.3 * array(2, 6, 7, 2))

@@ -390,3 +390,18 @@ def test_states_that_were_turned_round_are_not_turned_back():
     code, message = named(read_back, lambda p, x, y: read_back(p, x, y, not_turned_back), params, STATES, Y)
     assert code == "flipped"
     assert "goes to the 5 arrays that it joins in reversed order" in message
+
+
+def classified(params, x, labels):
+    return F.cross_entropy(torch.tanh(x @ params["A"]) @ params["B"], labels)
+
+
+def test_only_the_predictions_are_divided_by_the_number_of_samples():
+    def wrong(params, x, labels):
+        z = torch.tanh(x @ params["A"]) @ params["B"]
+        dz = torch.softmax(z, dim=1) / len(x) - F.one_hot(labels, 3)
+        return as_if(F.cross_entropy(z, labels), (z * dz.detach()).sum())
+
+    code, message = named(classified, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, LABELS)
+    assert code == "wrong-scale"
+    assert "the term `d_output` of `d_output - (exp(output) * sum(d_output))` is 6 times the right one" in message
