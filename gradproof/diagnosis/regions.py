@@ -106,15 +106,16 @@ def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]
         on_line = [start for start in longer if all(tape.nodes[i].site.line == place.site.line for i in roots[start])]
         chosen += [min(on_line)] if on_line else []
         chosen += [min(longer)] if min(longer) not in chosen else []
-    for start in chosen:
-        regions = _all_passages(tape, place, start, roots[start])
-        if regions and any(node.name not in LINEAR for node in regions[0].nodes):
-            yield regions
+    yield from _not_linear(tape, place, {start: roots[start] for start in chosen})
 
 
 def every_region(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
     """All of them, wherever they start, on as many lines as it may be."""
-    for start, nodes in _roots(tape, place.model).items():
+    yield from _not_linear(tape, place, _roots(tape, place.model))
+
+
+def _not_linear(tape: Tape, place: Place, roots: dict[int, frozenset[int]]) -> Iterator[tuple[Region, ...]]:
+    for start, nodes in roots.items():
         regions = _all_passages(tape, place, start, nodes)
         if regions and any(node.name not in LINEAR for node in regions[0].nodes):
             yield regions

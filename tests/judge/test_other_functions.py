@@ -100,13 +100,12 @@ def grouped(params, states, y, groups=2):
     return F.mse_loss(h[:, :, 0] @ params["W"], y)
 
 
-def read_back(params, states, y, order=lambda states: states[::-1]):
+def read_back(params, states, y, joined=lambda read: torch.stack(read[::-1], dim=1)):
     h, read = torch.zeros(len(states), 4, dtype=states.dtype), []
     for t in reversed(range(states.shape[1])):
         h = torch.tanh(states[:, t] @ params["A"] + 0.5 * h)
         read.append(h)
-    joined = torch.stack(order(read), dim=1)
-    return F.mse_loss((joined * torch.arange(1, 6)[:, None]).sum(1) @ params["W"], y)
+    return F.mse_loss((joined(read) * torch.arange(1, 6)[:, None]).sum(1) @ params["W"], y)
 
 
 def densities(params, x, y, over=torch.sum):
@@ -122,7 +121,8 @@ CASES = {
     "half a square": (errors, {"loss": lambda e: 0.5 * e**2}, WEIGHTS, (X, Y), "different-function",
                       "0.5 times square stands where the reference has `torch.sqrt(e**2 + 0.04)`"),
     "one group": (grouped, {"groups": 1}, WEIGHTS, (STATES, Y), "wrong-axis", "makes 1 group along axis 1, where"),
-    "never turned round": (read_back, {"order": list}, WEIGHTS, (STATES, Y), "flipped", "joined in reversed order"),
+    "never turned round": (read_back, {"joined": lambda read: torch.stack(read, dim=1)}, WEIGHTS, (STATES, Y),
+                           "flipped", "joined in reversed order"),
     "means for both sums": (densities, {"over": torch.mean}, WEIGHTS, (X, Y), "wrong-reduction",
                             "means over 3 entries stand wherever the reference takes a sum"),
     "mean for the first": (pooled, {"entry": lambda h: h.mean(1)}, WEIGHTS, (STATES, Y), "different-function",

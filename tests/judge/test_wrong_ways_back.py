@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from gradproof import compare_gradients
+from tests.judge.test_other_functions import read_back
 from tests.judge.test_small_models import STATES, X, Y, by_torch, told
 
 LABELS = np.array([2, 0, 1, 2, 2, 0])
@@ -371,14 +372,6 @@ def test_statistics_that_are_divided_by_the_images_alone():
     found = named(normalised, by_hand, {"K": numbers(4, 2, 2, 2), "B": numbers(4, 3)}, images, Y)
     assert found[0] == "wrong-reduction"
     assert "in the gradient of each mean of this line, the sum is divided by 6" in found[1]
-
-
-def read_back(params, states, y, joined=lambda read: torch.stack(read[::-1], dim=1)):
-    h, read = torch.zeros(len(states), 4, dtype=states.dtype), []
-    for t in reversed(range(states.shape[1])):
-        h = torch.tanh(states[:, t] @ params["A"] + 0.5 * h)
-        read.append(h)
-    return F.mse_loss((joined(read) * torch.arange(1, 6)[:, None]).sum(1) @ params["W"], y)
 
 
 def test_states_that_were_turned_round_are_not_turned_back():
