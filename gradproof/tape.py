@@ -74,6 +74,7 @@ class Node:
     outputs: list[int]
     site: Site
     part: tuple[str, int] | None = None  # of a fused operation: its name, and which of its operations this is
+    cut: bool = False  # whether it was done under no_grad
 
     @functools.cached_property
     def name(self) -> str:
@@ -254,7 +255,7 @@ class Tape:
         """The values that depend on a parameter, through floating-point operations."""
         found = set(self.parameters.values())
         for node in self.nodes:
-            if found & set(node.inputs) and node.name not in _CONSTANT:
+            if found & set(node.inputs) and node.name not in _CONSTANT and not node.cut:
                 found.update(value for value in node.outputs if self.values[value].dtype.is_floating_point)
         return frozenset(found)
 
@@ -382,6 +383,10 @@ class Tape:
             return None
         graphs = {i: one for i, one in self._graphs.items() if not dirty & {*nodes[i].inputs, *nodes[i].outputs}}
         return Tape(nodes, values, self.parameters, self.terms, self.data, self.how, self.torn, graphs)
+
+    def with_nodes(self, nodes: list[Node]) -> Tape:
+        """The same values made by other operations, which give the same."""
+        return Tape(nodes, self.values, self.parameters, self.terms, self.data, self.how, self.torn)
 
     def loss(self) -> float:
         return sum(float(self.values[value].reshape(())) for value in self.terms.values())
@@ -595,7 +600,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         site = _site() if self.sites else Site("", 0)
         part = (self.fused, self.parts) if self.fused else None
         self.parts += 1
-        self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, site, part))
+        cut = not torch.is_grad_enabled()
+        self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, site, part, cut))
         return result
 
 
@@ -703,7 +709,7 @@ def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]
         return tuple(terms.values())
 
     flat = [*tensors.values(), *(one for one in others if isinstance(one, Tensor))]
-    with torch.no_grad(), _unfused(), recorder:
+    with torch.enable_grad(), _unfused(), recorder:  # none of the tensors asks for a gradient
         for key, tensor in zip([*tensors, *range(len(flat))], flat, strict=False):
             numbered[str(key)] = recorder.number(tensor)
         results = (torch.func.functionalize(run) if how.functionalize else run)(*flat)

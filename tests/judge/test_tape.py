@@ -123,6 +123,25 @@ def test_a_repeated_pair_of_operations_is_no_loop():
     assert {len(place.nodes) for place in find_places(tape)} == {1}
 
 
+def towards_own_values(params, x):
+    """Values that are drawn towards those one step later, which are held constant and written entry by entry."""
+    values = torch.tanh(x @ params["W"])
+    with torch.no_grad():
+        targets = torch.zeros_like(values)
+        for t in range(values.shape[1] - 1):
+            targets[:, t] = 0.9 * values[:, t + 1] + x[:, t, 0]
+    return (values - targets).square().sum()
+
+
+def test_what_is_done_without_gradients_is_cut_off():
+    params, data = {"W": array(2)}, (array(4, 5, 2),)
+    truth = oracles.autograd(towards_own_values, params, data)
+    tape = record(towards_own_values, params, data, truth)
+    np.testing.assert_allclose(tape.clean.arrays()["W"], truth.gradients["W"], rtol=1e-12)
+    assert any(node.cut for node in tape.nodes)
+    assert not tape.torn
+
+
 def gate(z):
     return torch.sigmoid(z)
 

@@ -398,3 +398,26 @@ def test_only_the_predictions_are_divided_by_the_number_of_samples():
     code, message = named(classified, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, LABELS)
     assert code == "wrong-scale"
     assert "the term `d_output` of `d_output - (exp(output) * sum(d_output))` is 6 times the right one" in message
+
+
+def towards_targets(params, states, y, held=lambda target: target.detach()):
+    """Temporal differences: each value is drawn towards the next one, which is held constant."""
+    values = torch.tanh(states @ params["A"]) @ params["v"]
+    return (values[:, :-1] - held(0.9 * values[:, 1:] + y[:, :1])).square().mean()
+
+
+def without_gradients(params, states, y):
+    values = torch.tanh(states @ params["A"]) @ params["v"]
+    with torch.no_grad():
+        target = 0.9 * values[:, 1:] + y[:, :1]
+    return (values[:, :-1] - target).square().mean()
+
+
+@pytest.mark.parametrize("reference", [towards_targets, without_gradients], ids=["detach", "no_grad"])
+def test_a_gradient_through_what_is_held_constant(reference):
+    def let_through(params, states, y):
+        return towards_targets(params, states, y, lambda target: target)
+
+    code, message = named(reference, let_through, {"A": SQUARE, "v": numbers(4)}, STATES, Y)
+    assert code == "different-function"
+    assert "the gradient flows through what the reference holds constant" in message
