@@ -56,9 +56,13 @@ def restricted(
 
 
 def of_some_uses(survey: Survey, place: Place, slips: dict[int, NodeHook], fault: Fault) -> Iterator[Fault]:
-    """The fault of a place's rule, in what arrives there from one of the lines that use its result, or from one use."""
+    """The fault of a place's rule, in what arrives there from one of the lines that use its result, or from one use.
+
+    What uses the result may be several operations further on: the carry of a cell's state, or the cell's own output.
+    """
     tape = survey.tape
-    users = {index: tape.consumers.get(tape.nodes[index].outputs[0], []) for index in slips}
+    forks = {index: _fork(tape, tape.nodes[index]) for index in slips}
+    users = {index: tape.consumers.get(value, []) for index, (value, _) in forks.items()}
     lines: dict[str, set[int]] = {}
     for group in users.values():
         for user in group:
@@ -68,18 +72,34 @@ def of_some_uses(survey: Survey, place: Place, slips: dict[int, NodeHook], fault
         (group,) = users.values() if len(users) == 1 else ([],)
         lines = {f"`{tape.nodes[user].name}` (line {tape.nodes[user].site.line})": {user} for user in group}
     for words, chosen in lines.items() if 1 < len(lines) <= MOST_USES else ():
-        hooks = {index: _of_part(slip, chosen) for index, slip in slips.items() if chosen & set(users[index])}
+        hooks = {
+            index: _of_part(slip, chosen, *forks[index]) for index, slip in slips.items() if chosen & set(users[index])
+        }
         message = f"{fault.message}; but only for what comes from {words}"
         yield Fault(fault.code, message, fault.site, fault.rank + 0.1, hooks, about=tuple(slips))
 
 
-def _of_part(slip: NodeHook, users: set[int]) -> NodeHook:
+def _fork(tape: Tape, node: Node) -> tuple[int, list[Step]]:
+    """The first value from a node on that is used several times, and the elementwise steps that lead there."""
+    value, steps = node.outputs[0], []
+    for _ in range(DEEPEST):
+        users = [tape.nodes[index] for index in tape.consumers.get(value, ())]
+        if len(users) != 1 or not users[0].pointwise or users[0].inputs.count(value) != 1:
+            break
+        steps.append((users[0].index, users[0].inputs.index(value)))
+        value = users[0].outputs[0]
+    return value, steps
+
+
+def _of_part(slip: NodeHook, users: set[int], fork: int, steps: Sequence[Step]) -> NodeHook:
     """A hook that breaks the rule for what some operations send, and keeps it for the rest."""
 
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found = list(tape.vjp(node, grads))
-        arrived = totals.arriving(node.outputs[0])
+        arrived = totals.arriving(fork)
         part = joined(arrived, without=[index for index, _ in arrived if index not in users])
+        for index, at in reversed(steps):
+            part = None if part is None else tape.vjp(tape.nodes[index], [part])[at]
         if part is None:
             return found
         wrong, right = slip(tape, node, [part], totals), tape.vjp(node, [part])

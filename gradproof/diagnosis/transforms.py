@@ -15,6 +15,7 @@ from gradproof.tolerances import largest
 
 ZERO = "it is zero at "
 OTHER = "the one of "
+SUMMED = "summed over "
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Transform:
         elif self.arrangement.startswith(OTHER):
             yield "wrong-operand", f"your gradient is {self.arrangement}"
         elif self.arrangement:
-            yield self.arrangement.split()[0], f"your gradient is the right one, {self.arrangement}"
+            code = "wrong-reduction" if self.arrangement.startswith(SUMMED) else self.arrangement.split()[0]
+            yield code, f"your gradient is the right one, {self.arrangement}"
         if self.factor < 0:
             yield "wrong-sign", "your gradient is minus the right one"
         size = abs(self.factor)
@@ -55,7 +57,7 @@ def find_transform(case: Case, name: str, ours: Array, right: Array, only_named:
     found = []
     arrangements = [*_arrangements(right)]
     if not only_named:
-        arrangements += [*_of_others(case, name), *_zeroed(ours, right), *_reread(right)]
+        arrangements += [*_of_others(case, name), *_zeroed(ours, right), *_reread(right), *_summed(right)]
     for arrangement, array in arrangements:
         if array.shape != ours.shape:
             continue
@@ -109,6 +111,17 @@ def _of_others(case: Case, name: str) -> Iterator[tuple[str, Array]]:
     for other, value in case.truth.gradients.items():
         if other != name:
             yield f"{OTHER}{other}", value
+
+
+def _summed(right: Array) -> Iterator[tuple[str, Array]]:
+    """The sums over further axes of the gradient, in the place of each of their entries."""
+    axes = [axis for axis in range(right.ndim) if right.shape[axis] > 1]
+    for count in range(1, len(axes) + 1):
+        for chosen in combinations(axes, count):
+            sums = right.sum(axis=chosen, keepdims=True)
+            if largest(sums) > 1e-6 * largest(right):  # those behind a softmax cancel
+                words = f"axis {chosen[0]}" if count == 1 else f"the axes {' and '.join(map(str, chosen))}"
+                yield f"{SUMMED}{words} as well", np.broadcast_to(sums, right.shape)
 
 
 def _zeroed(ours: Array, right: Array) -> Iterator[tuple[str, Array]]:

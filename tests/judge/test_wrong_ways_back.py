@@ -421,3 +421,42 @@ def test_a_gradient_through_what_is_held_constant(reference):
     code, message = named(reference, let_through, {"A": SQUARE, "v": numbers(4)}, STATES, Y)
     assert code == "different-function"
     assert "the gradient flows through what the reference holds constant" in message
+
+
+def test_a_bias_is_summed_over_its_own_units_too():
+    def layer(params, x, y):
+        return F.mse_loss(torch.tanh(x @ params["A"] + params["b"]) @ params["B"], y)
+
+    def summed(params, x, y):
+        b = params["b"]
+        return layer(params | {"b": as_if(b, b.sum().expand(len(b)))}, x, y)
+
+    params = {"A": SQUARE, "b": numbers(4), "B": numbers(4, 3)}
+    code, message = named(layer, summed, params, X, Y)
+    assert code == "wrong-reduction"
+    assert "the right one, summed over axis 0 as well" in message
+
+
+def cell(params, states, y):
+    c, read = torch.zeros(len(states), 4, dtype=states.dtype), 0
+    for t in range(states.shape[1]):
+        c = 0.7 * c + params["i"] * torch.tanh(states[:, t] @ params["A"])
+        read = read + (t + 1) * torch.tanh(c)
+    return F.mse_loss(read @ params["W"], y)
+
+
+def test_a_bracket_that_is_closed_before_the_derivative():
+    """`carried * i + own * i * (1 - g**2)`: the derivative is in one of the two ways that lead on from a cell."""
+
+    def wrong(params, states, y):
+        c, read = torch.zeros(len(states), 4, dtype=states.dtype), 0
+        for t in range(states.shape[1]):
+            z = states[:, t] @ params["A"]
+            g = torch.tanh(z)
+            read = read + (t + 1) * torch.tanh(0.7 * c + params["i"] * g)
+            c = 0.7 * c + params["i"] * as_if(g, z)
+        return F.mse_loss(read @ params["W"], y)
+
+    code, message = named(cell, wrong, {"A": SQUARE, "i": numbers(4), "W": numbers(4, 3)}, STATES, Y)
+    assert code == "missing-derivative"
+    assert "is left out; but only for what comes from line" in message
