@@ -24,7 +24,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     arrays = {i: one for i, one in enumerate(problem.data) if isinstance(one, np.ndarray)}
     for i, array in arrays.items():
         name = problem.data_name(i)
-        for code, message, change in (*_of_mask(name, array), *_of_steps(name, array, problem)):
+        for code, message, change in (*_of_mask(name, array), *_ignored(name, array), *_of_steps(name, array, problem)):
             yield _changed(code, message, _only(i, change))
     for (i, one), (j, other) in combinations(arrays.items(), 2):
         if one.shape == other.shape and one.dtype == other.dtype and not np.array_equal(one, other):
@@ -36,10 +36,19 @@ def faults(survey: Survey) -> Iterator[Fault]:
 def _of_mask(name: str, array: Array) -> Iterator[tuple[str, str, Change]]:
     if array.size > 1 and np.all((array == 0) | (array == 1)) and np.any(array != array.flat[0]):
         yield "wrong-operand", f"{name} is taken the other way round: 1 for 0, and 0 for 1", _turned_round
-        yield "wrong-operand", f"{name} is not looked at: it is taken to be 1 everywhere", np.ones_like
+        if array.dtype.kind != "f":
+            yield "wrong-operand", f"{name} is not looked at: it is taken to be 1 everywhere", np.ones_like
     elif array.dtype.kind == "i" and array.ndim == 1 and array.size > 1 and array.min() > 0:
         message = f"each entry of {name} is taken to be the largest, {array.max()}: what lies beyond an end counts too"
         yield "wrong-operand", message, lambda x: np.full_like(x, x.max())
+
+
+def _ignored(name: str, array: Array) -> Iterator[tuple[str, str, Change]]:
+    """A first state that is left at zero, weights that are left at one."""
+    if array.size > 1 and array.dtype.kind == "f":
+        for number, change in ((0, np.zeros_like), (1, np.ones_like)):
+            if np.any(array != number):
+                yield "wrong-operand", f"{name} is not looked at: it is taken to be {number} everywhere", change
 
 
 def _turned_round(array: Array) -> Array:

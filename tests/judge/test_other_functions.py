@@ -115,7 +115,16 @@ def densities(params, x, y, over=torch.sum):
     return (x @ params["A"]).square().mean() - log_p.mean()
 
 
+def from_a_state(params, states, first, y, seen=lambda first: first):
+    h = seen(first)
+    for t in range(states.shape[1]):
+        h = torch.tanh(states[:, t] @ params["A"] + h)
+    return F.mse_loss(h @ params["W"], y)
+
+
 CASES = {
+    "no first state": (from_a_state, {"seen": torch.zeros_like}, WEIGHTS, (STATES, RNG.normal(size=(6, 4)), Y),
+                       "wrong-operand", "first is not looked at: it is taken to be 0 everywhere"),
     "hinge for logistic": (margins, {"loss": lambda m: torch.relu(1 - m)}, WEIGHTS, (X, Y), "different-function",
                            "the hinge loss max(0, 1 - z) stands where"),
     "half a square": (errors, {"loss": lambda e: 0.5 * e**2}, WEIGHTS, (X, Y), "different-function",
