@@ -297,7 +297,7 @@ def _windows_assigned(order: int) -> NodeHook:
         found[0] = out[(slice(None), slice(None), *inner)]
         return found
 
-    return hook
+    return OneInput(0, hook)
 
 
 def _window(tape: Tape, node: Node) -> tuple[list[int], list[int], list[int], list[int]]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from gradproof.diagnosis.arrays import orders_after_the_first, read_in_order
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
@@ -74,7 +74,7 @@ def _with_other_grad(positions: Sequence[int], order: tuple[int, ...]) -> NodeHo
             found = [new if i in positions else old for i, (old, new) in enumerate(zip(found, other, strict=True))]
         return found
 
-    return hook
+    return OneInput(positions[0], hook) if len(positions) == 1 else hook
 
 
 def _with_other_filters(change: Callable[[Tensor], Tensor]) -> NodeHook:
@@ -83,7 +83,7 @@ def _with_other_filters(change: Callable[[Tensor], Tensor]) -> NodeHook:
         found[0] = tape.vjp(node, grads, at={1: change(tape.values[node.inputs[1]])})[0]
         return found
 
-    return hook
+    return OneInput(0, hook)
 
 
 def _border_cut_off(tape: Tape, place: Place) -> Iterator[Fault]:
@@ -114,7 +114,7 @@ def _cut_at_one_end(in_front: bool) -> NodeHook:
         found[0] = whole
         return found
 
-    return hook
+    return OneInput(0, hook)
 
 
 def _channels_as_they_are(filters: Tensor, turned: bool) -> Tensor:
@@ -144,7 +144,7 @@ def _undilated(positions: Sequence[int], padded: bool) -> NodeHook:
                 found[i] = torch.autograd.grad(y, (x, filters)[i], grad, retain_graph=True)[0]
         return found
 
-    return hook
+    return OneInput(positions[0], hook) if len(positions) == 1 else hook
 
 
 def _other_windows(place: Place, message: str, code: str, steps: Callable[[list[int]], list[int]]) -> Fault:
@@ -155,7 +155,8 @@ def _other_windows(place: Place, message: str, code: str, steps: Callable[[list[
             found[1] = _filters_gradient(x, grad, size, steps(list(node.arguments[3])))
         return found
 
-    return Fault(code, f"at {place}, {message}", place.site, 1.45, {node.index: hook for node in place.nodes})
+    hooks = {node.index: OneInput(1, hook) for node in place.nodes}
+    return Fault(code, f"at {place}, {message}", place.site, 1.45, hooks)
 
 
 def _filters_gradient(x: Tensor, grad: Tensor, size: list[int], steps: list[int]) -> Tensor:

@@ -110,6 +110,7 @@ class _Search:
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
         singles, complete = self._by_one_rule(self._near)
+        complete = complete or self._elsewhere(0.0, REPEATED)
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
             return complete if with_the_loss else self._fitted_constants() or complete
@@ -149,7 +150,7 @@ class _Search:
             lambda: self._outwards(singles, np.inf),
             self._other_factors_on_top,
             self._both_in_a_loop,
-            self._elsewhere,
+            lambda: self._elsewhere(REPEATED, np.inf),
             lambda: self._in_pairs(FEW_PAIRED),
             lambda: self._in_pairs(MOST_PAIRED),
             self._in_threes,
@@ -310,10 +311,10 @@ class _Search:
                 states += [made] if made is not None else []
         return sorted(states, key=lambda one: (not one.complete, -len(one.matched), one.rank))[:BEAM]
 
-    def _elsewhere(self) -> list[Explanation]:
-        """By a single rule that lies before right parameters as well, whose gradients it happens not to change."""
+    def _elsewhere(self, above: float, limit: float) -> list[Explanation]:
+        """By a single rule of some rank that lies before right parameters as well, and happens not to change them."""
         near = set(self._near)
-        return self._by_one_rule([one for one in self._likely if one not in near])[1]
+        return self._by_one_rule([one for one in self._likely if above < one.rank <= limit and one not in near])[1]
 
     def _far_fetched(self, singles: list[Explanation]) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely. `singles` grows."""
