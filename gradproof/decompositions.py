@@ -237,16 +237,15 @@ def _embedding_bag(
     sizes = torch.diff(begins, append=torch.tensor([len(indices)]))
     if scaled or padding >= 0 or mode not in (BAG_SUM, BAG_MEAN) or not bool((sizes > 0).all()):
         return NotImplemented
-    if bool((sizes == sizes[0]).all()):
-        rows = torch.ops.aten.embedding(weight, indices.reshape(len(sizes), -1))
-        rows = rows if weights is None else rows * weights.reshape(len(sizes), -1, 1)
+    alike = bool((sizes == sizes[0]).all())
+    shape = (len(sizes), -1) if alike else (-1,)
+    rows = torch.ops.aten.embedding(weight, indices.reshape(shape))
+    rows = rows if weights is None else rows * weights.reshape(*shape, 1)
+    if alike:
         found = rows.sum(1) if mode == BAG_SUM else rows.mean(1)
     else:
-        rows = torch.ops.aten.embedding(weight, indices)
-        rows = rows if weights is None else rows * weights.unsqueeze(1)
-        bags = torch.repeat_interleave(sizes)
-        found = rows.new_zeros(len(sizes), rows.shape[1]).index_add(0, bags, rows)
-        found = found if mode == BAG_SUM else found / sizes.unsqueeze(1)
+        sums = rows.new_zeros(len(sizes), rows.shape[1]).index_add(0, torch.repeat_interleave(sizes), rows)
+        found = sums if mode == BAG_SUM else sums / sizes.unsqueeze(1)
     return found, torch.empty(0), sizes, torch.empty(0)
 
 

@@ -198,6 +198,11 @@ class _Search:
         right = {name for name in case.gradients if name not in case.wrong and largest(truth[name]) > NOTHING * top}
         return [one for one in self._likely if not right & self._before(one)]
 
+    @cached_property
+    def _far(self) -> list[Fault]:
+        near = set(self._near)
+        return [one for one in self._likely if one not in near]
+
     def _sparing(self, explained: Collection[str]) -> list[Fault]:
         """Those that lie before none of the parameters that are explained already."""
         return [one for one in self._near if self._before(one).isdisjoint(explained)]
@@ -313,8 +318,7 @@ class _Search:
 
     def _elsewhere(self, above: float, limit: float) -> list[Explanation]:
         """By a single rule of some rank that lies before right parameters as well, and happens not to change them."""
-        near = set(self._near)
-        return self._by_one_rule([one for one in self._likely if above < one.rank <= limit and one not in near])[1]
+        return self._by_one_rule([one for one in self._far if above < one.rank <= limit])[1]
 
     def _far_fetched(self, singles: list[Explanation]) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely. `singles` grows."""
