@@ -33,6 +33,8 @@ def _carries_cut(survey: Survey, loop: list[Place]) -> Iterator[Fault]:
     crossing = _crossing(survey.tape, loop)
     if not any(crossing):
         return
+    taken_by = [user for taken in crossing for users in taken.values() for user in users]
+    site = survey.tape.nodes[min(taken_by)].site  # where a step takes what the one before it has made
     cuts = {", at every step": set(range(1, count))}
     for k in range(2, count) if count <= 2 * EACH else (count // 2, count - 1):
         cuts[f" beyond step {k}: steps 1 to {k} get nothing from those after them"] = set(range(1, k + 1))
@@ -45,7 +47,7 @@ def _carries_cut(survey: Survey, loop: list[Place]) -> Iterator[Fault]:
         values = {value: not_from(users) for k in chosen for value, users in crossing[k - 1].items()}
         if values:
             message = f"the gradient that a step hands back to the one before it is dropped{words}"
-            yield Fault("truncated-in-time", message, loop[0].site, 1.2, values=values)
+            yield Fault("truncated-in-time", message, site, 1.2, values=values)
     if any(len(taken) > 1 for taken in crossing):
         yield from _one_carry_cut(survey.places, crossing)
 

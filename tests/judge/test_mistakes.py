@@ -76,3 +76,10 @@ def test_names_known_codes(name):
 
 def test_catalogue_is_there():
     assert len(MISTAKES) >= 25
+
+
+def test_a_dropped_carry_is_told_where_a_step_takes_the_state():
+    _, reports = reports_of("elman_rnn/carry_dropped")
+    sites = [finding.site for report in reports for finding in report.findings]
+    assert sites
+    assert all("h = f(x[:, t]" in site for site in sites), sites
