@@ -82,13 +82,22 @@ class Case:
     atol: float | None = None
     floors: dict[str, float] = field(default_factory=dict)  # absolute rounding that the candidate cannot avoid
     output_is_right: bool = False  # whether that is known of a candidate that computes no loss
+    how: Recording | None = None  # the only way in which the reference is to be recorded
 
     @cached_property
     def tape(self) -> Tape | None:
         """The reference as a program; None where it cannot be had as one that gives autograd's numbers."""
         if self.reference is None:
             return None
-        return recorded(self.reference, self.problem, self.truth)
+        return recorded(self.reference, self.problem, self.truth, self.how)
+
+    @cached_property
+    def of_probabilities(self) -> Case | None:
+        """The same with the sigmoid or softmax of fused losses as a part of its own; None where there are none."""
+        if self.how is not None or self.tape is None or not self.tape.of_probabilities:
+            return None
+        other = replace(self, how=replace(self.tape.how, probabilities=True))
+        return None if other.tape is None else other
 
     @cached_property
     def rounding(self) -> dict[str, float]:

@@ -43,6 +43,27 @@ def _binary_cross_entropy_with_logits(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
+def _binary_cross_entropy_of_sigmoid(
+    z: Tensor, y: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = MEAN
+) -> Tensor:
+    p = torch.sigmoid(z)
+    of_ones = y * p.log()
+    loss = -((of_ones if pos_weight is None else pos_weight * of_ones) + (1 - y) * (1 - p).log())
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _log_of_sigmoid(z: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.sigmoid(z).log(), z.new_empty(0)
+
+
+def _log_of_softmax(z: Tensor, dim: int, half_to_float: bool) -> Any:
+    return NotImplemented if half_to_float else torch.softmax(z, dim).log()
+
+
+def _log_of_sum(z: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    return z.exp().sum(dim, keepdim).log()
+
+
 def _nll_loss(
     x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
 ) -> Any:
@@ -327,11 +348,22 @@ TABLE: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def decomposition(func: Any) -> Callable[..., Any] | None:
+# Functions of logits that are done in one to be exact for large ones: with their sigmoid or softmax as a part.
+OF_PROBABILITIES: Mapping[str, Callable[..., Any]] = {
+    "binary_cross_entropy_with_logits": _binary_cross_entropy_of_sigmoid,
+    "log_sigmoid_forward": _log_of_sigmoid,
+    "_log_softmax": _log_of_softmax,
+    "logsumexp": _log_of_sum,
+}
+
+
+def decomposition(func: Any, probabilities: bool = False) -> Callable[..., Any] | None:
     """The parts of a core operation, as a function of the same arguments; None where it is no fused one.
 
-    The function may return NotImplemented for arguments that it does not cover; the operation is then done as it is.
+    With `probabilities`, functions of logits are written as functions of their probabilities. The function may return
+    NotImplemented for arguments that it does not cover; the operation is then done as it is.
     """
     name = func.overloadpacket.__name__
     overload = func._overloadname
-    return TABLE.get(name if overload == "default" else f"{name}.{overload}")
+    key = name if overload == "default" else f"{name}.{overload}"
+    return OF_PROBABILITIES.get(key, TABLE.get(key)) if probabilities else TABLE.get(key)

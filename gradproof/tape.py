@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gradproof import oracles
-from gradproof.decompositions import decomposition
+from gradproof.decompositions import OF_PROBABILITIES, decomposition
 from gradproof.local_rules import Rule, rule
 from gradproof.oracles import Arrays
 from gradproof.tolerances import largest, relative_tolerance
@@ -173,10 +173,14 @@ ValueHook = Callable[["Tape", list[tuple[int, Tensor]], Totals], "Tensor | None"
 
 @dataclass(frozen=True)
 class Recording:
-    """How a reference is recorded: writing into slices turned into new values; what is detached cut off."""
+    """How a reference is recorded: writing into slices turned into new values; what is detached cut off.
+
+    With `probabilities`, functions of logits have their sigmoid or softmax as a part of their own.
+    """
 
     functionalize: bool = False
     cut: bool = False
+    probabilities: bool = False
 
 
 # The quickest first; the others start slower, or are needed by few.
@@ -388,6 +392,14 @@ class Tape:
         """The same values made by other operations, which give the same."""
         return Tape(nodes, self.values, self.parameters, self.terms, self.data, self.how, self.torn)
 
+    @cached_property
+    def of_probabilities(self) -> frozenset[int]:
+        """The operations that are functions of logits, or that were taken apart from one of these."""
+        fused = OF_PROBABILITIES
+        return frozenset(
+            one.index for one in self.nodes if one.name in fused or (one.part is not None and one.part[0] in fused)
+        )
+
     def loss(self) -> float:
         return sum(float(self.values[value].reshape(())) for value in self.terms.values())
 
@@ -547,7 +559,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, how: Recording | None = None, sites: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sites = sites
-        self.aliases = (*_ALIASES, "detach") if how is None or not how.cut else _ALIASES
+        how = how or Recording()
+        self.probabilities = how.probabilities
+        self.aliases = _ALIASES if how.cut else (*_ALIASES, "detach")
         self.fused, self.parts = "", 0  # the operation that is being taken apart, and how many parts it has by now
         self.nodes: list[Node] = []
         self.values: list[Tensor] = []
@@ -566,7 +580,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        parts = decomposition(func)
+        parts = decomposition(func, self.probabilities)
         if parts is not None:
             outermost = not self.fused
             if outermost:
@@ -666,13 +680,13 @@ def record(
 ) -> Tape | None:
     """Run the reference once and keep every operation.
 
-    With `truth`, what comes back is known to give autograd's numbers; None where that cannot be had in any way.
-    Without it, the reference is recorded as `how` says. Raises whatever the reference raises.
+    With `truth`, what comes back is known to give autograd's numbers; None where that cannot be had in any way, or not
+    as `how` says. Without it, the reference is recorded as `how` says. Raises whatever the reference raises.
     """
     if truth is None:
         return _record(reference, params, data, how or Recording())
     found = None
-    for one in RECORDINGS:
+    for one in RECORDINGS if how is None else (how,):
         tape = _record(reference, params, data, one)
         if _gives(tape, truth):
             if not tape.torn:

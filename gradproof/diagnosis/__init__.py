@@ -61,7 +61,7 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
             message += f"\n{ONE_WAY if fault.forward_only else _belonging(case, best)}"
         site = str(fault.site) if fault.site else None
-        findings.append(Finding(fault.code, touched, message, site, mend=_mend(case, fault)))
+        findings.append(Finding(fault.code, touched, message, site, mend=_mend(best.case, fault)))
         if fault.besides is not None:
             findings.append(Finding(fault.besides[0], touched, fault.besides[1]))
     groups: dict[tuple[str, str], dict[str, Transform]] = {}

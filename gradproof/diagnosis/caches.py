@@ -7,6 +7,7 @@ from itertools import permutations
 
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.places import plain
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
@@ -59,7 +60,7 @@ def _call(node: Node) -> object:
 def _where(call: Sequence[Node]) -> str:
     part, site = call[-1].part, call[-1].site
     called = f"called from line {site.callers[0][1]}" if site.callers else f"on line {site.line}"
-    return f"`{part[0].removeprefix('native_')}` {called}" if part is not None else f"the function {called}"
+    return f"`{plain(part[0])}` {called}" if part is not None else f"the function {called}"
 
 
 def _same_shapes(tape: Tape, one: Sequence[Node], other: Sequence[Node]) -> bool:

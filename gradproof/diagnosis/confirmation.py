@@ -22,16 +22,16 @@ class Confirmation:
     """Whether an explanation holds again on fresh inputs: numbers that agree by a coincidence do not."""
 
     case: Case
-    _known: dict[int, tuple[Explanation, bool]] = field(default_factory=dict)
+    known: dict[int, tuple[Explanation, bool]] = field(default_factory=dict)  # what was asked before, by identity
 
     @cached_property
     def fresh(self) -> Case | None:
         return fresh_case(self.case)
 
     def holds(self, one: Explanation) -> bool:
-        if id(one) not in self._known:
-            self._known[id(one)] = (one, self.fresh is None or _holds(self.fresh, one))
-        return self._known[id(one)][1]
+        if id(one) not in self.known:
+            self.known[id(one)] = (one, self.fresh is None or _holds(self.fresh, one))
+        return self.known[id(one)][1]
 
     def best(self, found: list[Explanation]) -> list[Explanation]:
         """Of explanations in the order of their ranks: the first that holds, and those that are as good."""
@@ -74,7 +74,7 @@ def answered(case: Case, problem: Problem) -> Case | None:
     finite = all(np.all(np.isfinite(value)) for value in truth.gradients.values())
     if not finite or set(gradients) != set(case.gradients):
         return None
-    return Case(problem, case.reference, case.ask, truth, loss, gradients, case.rtol, case.atol, case.floors)
+    return replace(case, problem=problem, truth=truth, loss=loss, gradients=gradients)
 
 
 def _redrawn(value: oracles.Array, rng: np.random.Generator) -> oracles.Array:

@@ -16,8 +16,12 @@ from gradproof.tape import Tape
 
 @dataclass(frozen=True)
 class Explanation:
-    """Broken rules, and what was then done to whole gradients; what of the candidate they reproduce."""
+    """Broken rules, and what was then done to whole gradients; what of the candidate they reproduce.
 
+    `case` is the comparison with the reference recorded as the rules are rules of.
+    """
+
+    case: Case
     faults: tuple[Fault, ...]
     transforms: dict[str, Transform]
     matched: frozenset[str]
@@ -85,7 +89,7 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
         fits = np.allclose(factors, factors[0], rtol=1e-9) and case.agrees("", case.loss, expected * factors[0])
     fits = fits or (not changes_loss and _weighted_loss(case, faults))
     fits = fits or (model is not None and any(_other_loss(case, model.tape, fault) for fault in faults))
-    return Explanation(tuple(faults), transforms, frozenset(matched), frozenset(unmatched), gradients, fits)
+    return Explanation(case, tuple(faults), transforms, frozenset(matched), frozenset(unmatched), gradients, fits)
 
 
 def _other_loss(case: Case, tape: Tape, fault: Fault) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from gradproof.decompositions import OF_PROBABILITIES
 from gradproof.tape import Node, Site, Tape
 
 # Operations after which it is still the same array.
@@ -70,9 +71,10 @@ class Place:
             return f"every `{self.site.expression if known else self.name}`"
         if self.site.expression and self.same_on_line == 1 and len(self.site.expression) <= 40:
             return f"`{self.site.expression}`"
-        if self.same_on_line == 1:
-            return f"`{self.name}`"
-        return f"the {ordinal(self.ordinal)} `{self.name}`"
+        name = f"`{_spelled(self.model)}`"
+        if self.model.part is not None and self.model.part[0] in OF_PROBABILITIES:
+            name += f" of `{plain(self.model.part[0])}`"
+        return name if self.same_on_line == 1 else f"the {ordinal(self.ordinal)} {name}"
 
     @property
     def times(self) -> str:
@@ -100,6 +102,17 @@ class Place:
         if 2 < count <= EACH and each:
             for k in range(1, count - 1):
                 yield f", only number {k + 1} {times}", self.nodes[k : k + 1]
+
+
+def _spelled(node: Node) -> str:
+    """An operation as a reader would write it, where torch has a name of its own for it."""
+    first = next(iter(node.constants), None)
+    return f"{first} - x" if node.name == "rsub" and first is not None else node.name
+
+
+def plain(fused: str) -> str:
+    """The name of a fused operation as its caller knows it."""
+    return fused.removeprefix("native_").removeprefix("_").removesuffix("_forward")
 
 
 def layer_by_layer(places: list[Place], parameter_of: Callable[[int], str | None]) -> list[Place]:
@@ -199,7 +212,7 @@ def _twins(places: list[Place]) -> Iterator[Place]:
         nodes = {node.index: node for place in group for node in place.nodes}
         if len(nodes) > max(len(place.nodes) for place in group):
             every = tuple(nodes[i] for i in sorted(nodes))
-            whole = "" if part is None else part[0].removeprefix("native_").removeprefix("_")
+            whole = "" if part is None else plain(part[0])
             count = 1 if part is None else group[0].same_on_line
             yield Place(group[0].site, name, group[0].ordinal, count, every, everywhere=True, whole=whole)
 

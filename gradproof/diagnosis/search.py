@@ -63,21 +63,26 @@ def search(case: Case) -> Found:
     """The simplest explanations of a candidate's gradients, confirmed on fresh inputs."""
     clock = Clock(SEARCH_SECONDS)
     confirmed = Confirmation(case)
-    nothing = evaluate(case, None, ())
-    assert nothing is not None
+    nothing = _nothing(case)
     found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
     if found and found[0].cost <= 1 and not found[0].exchanged:
         return Found(tuple(found), 0, False)
     tried = 0
     with _one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about what the reader has not written
-        tape = case.tape
-        if tape is not None and case.reference is not None:
-            search = _Search(case, Model(case.reference, case.problem, tape), clock, confirmed, nothing)
+        if case.tape is not None:
+            search = _Search.of(case, clock, confirmed)
             found += search.found()
             tried = search.proposed
         found.sort(key=lambda one: one.rank)
         return Found(tuple(confirmed.best(found)), tried, clock.cut, clock.broken_off)
+
+
+def _nothing(case: Case) -> Explanation:
+    """What no broken rule explains: whole gradients times a constant, or rearranged."""
+    nothing = evaluate(case, None, ())
+    assert nothing is not None
+    return nothing
 
 
 @contextlib.contextmanager
@@ -107,10 +112,16 @@ class _Search:
     _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
 
+    @classmethod
+    def of(cls, case: Case, clock: Clock, confirmed: Confirmation, whole: bool = True) -> _Search:
+        assert case.tape is not None
+        assert case.reference is not None
+        return cls(case, Model(case.reference, case.problem, case.tape), clock, confirmed, _nothing(case), whole)
+
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
         singles, complete = self._by_one_rule(self._near)
-        complete = complete or self._elsewhere(0.0, REPEATED)
+        complete = complete or self._elsewhere(0.0, REPEATED) or self._within_the_loss()
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
             return complete if with_the_loss else self._fitted_constants() or complete
@@ -148,6 +159,7 @@ class _Search:
             lambda: over_fewer,
             self._between_steps,
             lambda: self._outwards(singles, np.inf),
+            self._within_the_loss_and_behind,
             self._other_factors_on_top,
             self._both_in_a_loop,
             lambda: self._elsewhere(REPEATED, np.inf),
@@ -301,12 +313,7 @@ class _Search:
 
     def _as_over_fewer(self, case: Case) -> list[Explanation]:
         """What explains the comparison over fewer steps, with the same rules broken in the whole of it."""
-        assert case.tape is not None
-        assert case.reference is not None
-        nothing = evaluate(case, None, ())
-        assert nothing is not None
-        model = Model(case.reference, case.problem, case.tape)
-        inner = _Search(case, model, self.clock, Confirmation(case), nothing, whole=False)
+        inner = _Search.of(case, self.clock, Confirmation(case), whole=False)
         with self.clock.part(FEWER_SHARE):
             found = sorted(inner.found(), key=lambda one: one.rank)
         states = []
@@ -315,6 +322,29 @@ class _Search:
                 made = evaluate(self.case, self.model, faults)
                 states += [made] if made is not None else []
         return sorted(states, key=lambda one: (not one.complete, -len(one.matched), one.rank))[:BEAM]
+
+    @cached_property
+    def _of_probabilities(self) -> _Search | None:
+        """The search in which fused losses have their sigmoid or softmax; None where there are none."""
+        case = self.case.of_probabilities if self.whole else None
+        # Both remember which explanations hold.
+        return None if case is None else _Search.of(case, self.clock, Confirmation(case, self.confirmed.known), False)
+
+    def _within_the_loss(self) -> list[Explanation]:
+        """By one rule within a fused loss: of whoever goes back through loss and sigmoid one after the other."""
+        inner = self._of_probabilities
+        return [] if inner is None else inner._by_one_rule(inner._of_the_loss)[1]
+
+    def _within_the_loss_and_behind(self) -> list[Explanation]:
+        """By such a rule and others."""
+        inner = self._of_probabilities
+        return [] if inner is None else inner._outwards(inner._singles(inner._of_the_loss), REPEATED)
+
+    @cached_property
+    def _of_the_loss(self) -> list[Fault]:
+        """The rules that are broken within functions of logits."""
+        tape = self.model.tape
+        return [one for one in self._near if tape.of_probabilities & _operations(one, tape)]
 
     def _elsewhere(self, above: float, limit: float) -> list[Explanation]:
         """By a single rule of some rank that lies before right parameters as well, and happens not to change them."""
@@ -541,6 +571,13 @@ class _Search:
 
     def _repeats(self, fault: Fault) -> bool:
         return len(fault.nodes) + len(fault.values) > 1
+
+
+def _operations(fault: Fault, tape: Tape) -> set[int]:
+    """Those at which a fault changes something, and those that make or take the values at which it does."""
+    made = (tape.producer.get(value, -1) for value in fault.values)
+    taking = (index for value in fault.values for index in tape.consumers.get(value, ()))
+    return {*fault.nodes, *fault.forward, *fault.rewired, *made, *taking}
 
 
 def _explains(one: Explanation | None) -> bool:

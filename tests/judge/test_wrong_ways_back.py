@@ -460,3 +460,70 @@ def test_a_bracket_that_is_closed_before_the_derivative():
     code, message = named(cell, wrong, {"A": SQUARE, "i": numbers(4), "W": numbers(4, 3)}, STATES, Y)
     assert code == "missing-derivative"
     assert "is left out; but only for what comes from line" in message
+
+
+def in_two_steps(params, x, labels, sigmoid=torch.sigmoid):
+    """What a reference with `binary_cross_entropy_with_logits` leaves out: the sigmoid, then the cross-entropy."""
+    p = sigmoid(torch.tanh(x @ params["A"]) @ params["B"])
+    return F.binary_cross_entropy(p, labels)
+
+
+def in_one_step(params, x, labels):
+    return F.binary_cross_entropy_with_logits(torch.tanh(x @ params["A"]) @ params["B"], labels)
+
+
+def at_its_output(z):
+    p = torch.sigmoid(z)
+    return as_if(p, (torch.sigmoid(p) * (1 - torch.sigmoid(p))).detach() * z)
+
+
+def one_factor(z):
+    p = torch.sigmoid(z)
+    return as_if(p, (1 - p).detach() * z)
+
+
+@pytest.mark.parametrize(
+    ("sigmoid", "code", "words"),
+    [
+        (at_its_output, "derivative-at-wrong-point", "is taken at its output instead of its input"),
+        (one_factor, "missing-derivative", "the factor `output` of `output * (1 - output)` is left out"),
+    ],
+    ids=["point", "factor"],
+)
+def test_a_fused_loss_is_gone_back_through_in_two_steps(sigmoid, code, words):
+    params, labels = {"A": SQUARE, "B": numbers(4, 3)}, (Y > 0).astype(float)
+    found = named(in_one_step, lambda p, *d: in_two_steps(p, *d, sigmoid), params, X, labels)
+    assert found[0] == code
+    assert words in found[1]
+    assert "`sigmoid` of `binary_cross_entropy_with_logits`" in found[1]
+
+
+def by_entry(p):
+    """`p * (1 - p)`, entry by entry, for the derivative of a softmax."""
+    return lambda z: as_if(p(z), z * (p(z) * (1 - p(z))).detach())
+
+
+def without_division(p):
+    """The softmax's whole derivative, behind a `-1` where `-1 / p` belongs."""
+    return lambda z: as_if(p(z), p(z) * p(z).detach())
+
+
+@pytest.mark.parametrize(
+    ("slip", "code", "words"),
+    [
+        (by_entry, "diagonal-jacobian", "softmax"),
+        (without_division, "missing-derivative", "`log` of `log_softmax`"),
+    ],
+    ids=["jacobian", "division"],
+)
+def test_a_softmax_and_its_loss_are_gone_back_through_one_after_the_other(slip, code, words):
+    def reference(params, x, labels):
+        return F.cross_entropy(torch.tanh(x @ params["A"]) @ params["B"], labels)
+
+    def wrong(params, x, labels):
+        softmax = slip(lambda z: torch.softmax(z, 1))
+        return F.nll_loss(softmax(torch.tanh(x @ params["A"]) @ params["B"]).log(), labels)
+
+    found = named(reference, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, LABELS)
+    assert found[0] == code
+    assert words in found[1]
