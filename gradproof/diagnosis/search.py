@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -20,18 +20,14 @@ from gradproof.diagnosis.confirmation import TIE, Confirmation
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.factors import Factors
-from gradproof.diagnosis.families import FAMILIES, OF_THE_FORWARD_PASS, Family
-from gradproof.diagnosis.fault import Fault, Model, OneInput, run
-from gradproof.diagnosis.ownloss import belongs_to_own_loss
+from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.pairs import Pairs
+from gradproof.diagnosis.proposals import Proposals
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 from gradproof.oracles import Arrays
-from gradproof.tape import Tape
-from gradproof.tolerances import largest
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
-NOTHING = 1e-9  # of the largest gradient
 DEEPEST = 3  # rules broken at once
 MANY = ("different-function", "wrong-operand")  # codes of which two need not be of one kind
 FEW_PAIRED, MOST_PAIRED = 1000, 4000  # rules of which all pairs are looked at, first the likeliest
@@ -73,7 +69,7 @@ def search(case: Case) -> Found:
         if case.tape is not None:
             search = _Search.of(case, clock, confirmed)
             found += search.found()
-            tried = search.proposed
+            tried = search.proposals.count
         found.sort(key=lambda one: one.rank)
         return Found(tuple(confirmed.best(found)), tried, clock.cut, clock.broken_off)
 
@@ -106,9 +102,7 @@ class _Search:
     confirmed: Confirmation
     nothing: Explanation
     whole: bool = True  # whether it may look at fewer steps
-    proposed: int = 0  # how many rules there were to be tried
     _losses: dict[Fault, float | None] = field(default_factory=dict)  # of other forward passes
-    _behind: dict[Fault, frozenset[str]] = field(default_factory=dict)  # the parameters that it lies before
     _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
 
@@ -120,7 +114,7 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        singles, complete = self._by_one_rule(self._near)
+        singles, complete = self._by_one_rule(self.proposals.near)
         complete = complete or self._elsewhere(0.0, REPEATED) or self._within_the_loss()
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
@@ -195,58 +189,16 @@ class _Search:
         return list(self._on_top_of((), faults, self.order, self.shadows, hasty=True))
 
     @cached_property
-    def _likely(self) -> list[Fault]:
-        """What is tried first: whoever has the loss right has made no other forward pass."""
-        if self.case.forward_is_right:
-            return [fault for fault in self._of_rules if not fault.consistent]
-        return self._sorted(self._of_rules + self._of_the_forward_pass)
-
-    @cached_property
-    def _near(self) -> list[Fault]:
-        """Those of them that lie before nothing but wrong parameters, or say it only when they are run."""
-        truth, case = self.case.truth.gradients, self.case
-        top = max(largest(one) for one in truth.values())
-        # A gradient that is zero is right whatever is broken.
-        right = {name for name in case.gradients if name not in case.wrong and largest(truth[name]) > NOTHING * top}
-        return [one for one in self._likely if not right & self._before(one)]
-
-    @cached_property
-    def _far(self) -> list[Fault]:
-        near = set(self._near)
-        return [one for one in self._likely if one not in near]
-
-    def _sparing(self, explained: Collection[str]) -> list[Fault]:
-        """Those that lie before none of the parameters that are explained already."""
-        return [one for one in self._near if self._before(one).isdisjoint(explained)]
-
-    def _before(self, fault: Fault) -> frozenset[str]:
-        """The parameters that broken rules lie before; none where a fault is more than that."""
-        if fault not in self._behind:
-            self._behind[fault] = self._parameters_behind(fault) if fault.local else frozenset()
-        return self._behind[fault]
-
-    def _parameters_behind(self, fault: Fault) -> frozenset[str]:
-        tape, values = self.model.tape, list(fault.values)
-        for index, hook in fault.nodes.items():
-            inputs = tape.nodes[index].inputs
-            values += [inputs[hook.position]] if isinstance(hook, OneInput) else inputs
-        return frozenset().union(*(tape.made_of.get(value, frozenset()) for value in values))
-
-    @cached_property
-    def _of_rules(self) -> list[Fault]:
-        return self._proposed_by(FAMILIES)
-
-    @cached_property
-    def _of_the_forward_pass(self) -> list[Fault]:
-        return self._proposed_by(OF_THE_FORWARD_PASS)
-
-    @cached_property
     def shadows(self) -> Shadows | None:
         return cast(self.case, self.model.tape)
 
     @cached_property
     def survey(self) -> Survey:
         return Survey(self.model.tape, self.model.problem)
+
+    @cached_property
+    def proposals(self) -> Proposals:
+        return Proposals(self.case, self.survey, self.clock)
 
     @cached_property
     def factors(self) -> Factors:
@@ -258,31 +210,6 @@ class _Search:
         tape = self.model.tape
         last = {name: max(tape.consumers.get(value, [-1])) for name, value in tape.parameters.items()}
         return sorted(self.case.wrong, key=lambda name: -last[name])
-
-    def _proposed_by(self, families: Sequence[Family]) -> list[Fault]:
-        """What some families propose, the likeliest first.
-
-        A family that fails on a reference that nobody has thought of does not stop the others.
-        """
-        faults: list[Fault] = []
-        for family in families:
-            try:
-                faults.extend(family(self.survey))
-            except Exception as error:
-                self.clock.broken_off = f"{type(error).__name__}: {error}"
-        if not self.case.loss_is_right and self._belongs:
-            faults = [one for one in faults if _may_belong_to_another_loss(self.model.tape, one)]
-        self.proposed += len(faults)
-        return self._sorted(faults)
-
-    def _sorted(self, faults: Sequence[Fault]) -> list[Fault]:
-        loss_is_right = self.case.loss_is_right
-        return sorted(faults, key=lambda one: one.rank + (0.0 if loss_is_right == one.local else 5.0))
-
-    @cached_property
-    def _belongs(self) -> bool:
-        """Whether the gradient is the derivative of the candidate's own loss."""
-        return bool(belongs_to_own_loss(self.case))
 
     def _takes_long(self, fault: Fault) -> bool:
         """Whether a rule is none of the likeliest, and what it does is told by a full run only."""
@@ -308,7 +235,9 @@ class _Search:
                 break
             left = [name for name in self.order if name not in state.matched]
             with self.clock.part(FEWER_SHARE):
-                complete += self._that_hold(self._on_top_of(state.faults, self._likely, left, above, hasty=True))
+                complete += self._that_hold(
+                    self._on_top_of(state.faults, self.proposals.likely, left, above, hasty=True)
+                )
         return complete
 
     def _as_over_fewer(self, case: Case) -> list[Explanation]:
@@ -318,7 +247,7 @@ class _Search:
             found = sorted(inner.found(), key=lambda one: one.rank)
         states = []
         for one in found[:BEAM]:
-            for faults in shorter.counterparts(one.faults, self._likely):
+            for faults in shorter.counterparts(one.faults, self.proposals.likely):
                 made = evaluate(self.case, self.model, faults)
                 states += [made] if made is not None else []
         return sorted(states, key=lambda one: (not one.complete, -len(one.matched), one.rank))[:BEAM]
@@ -333,33 +262,27 @@ class _Search:
     def _within_the_loss(self) -> list[Explanation]:
         """By one rule within a fused loss: of whoever goes back through loss and sigmoid one after the other."""
         inner = self._of_probabilities
-        return [] if inner is None else inner._by_one_rule(inner._of_the_loss)[1]
+        return [] if inner is None else inner._by_one_rule(inner.proposals.within_the_loss)[1]
 
     def _within_the_loss_and_behind(self) -> list[Explanation]:
         """By such a rule and others."""
         inner = self._of_probabilities
-        return [] if inner is None else inner._outwards(inner._singles(inner._of_the_loss), REPEATED)
-
-    @cached_property
-    def _of_the_loss(self) -> list[Fault]:
-        """The rules that are broken within functions of logits."""
-        tape = self.model.tape
-        return [one for one in self._near if tape.of_probabilities & _operations(one, tape)]
+        return [] if inner is None else inner._outwards(inner._singles(inner.proposals.within_the_loss), REPEATED)
 
     def _elsewhere(self, above: float, limit: float) -> list[Explanation]:
         """By a single rule of some rank that lies before right parameters as well, and happens not to change them."""
-        return self._by_one_rule([one for one in self._far if above < one.rank <= limit])[1]
+        return self._by_one_rule([one for one in self.proposals.far if above < one.rank <= limit])[1]
 
     def _far_fetched(self, singles: list[Explanation]) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely. `singles` grows."""
-        faults = [one for one in self._near if self._takes_long(one)]
+        faults = [one for one in self.proposals.near if self._takes_long(one)]
         found = list(self._on_top_of((), faults, self.order, self.shadows))
         singles += found
         return self._that_hold(found)
 
     def _fitted_constants(self) -> list[Explanation]:
         """Of a candidate whose gradient belongs to its own wrong loss: another constant, whatever it is."""
-        if self.case.loss is None or self.case.loss_is_right or not self._belongs:
+        if self.case.loss is None or self.case.loss_is_right or not self.proposals.belongs:
             return []
         with self.clock.part(FITTED_SHARE):
             faults = list(fitted_constants.faults(self.survey, self.case, self.clock.over))
@@ -369,7 +292,7 @@ class _Search:
         """Of a candidate whose loss is right: that only its gradient is another function's."""
         if not self.case.forward_is_right:
             return []
-        faults = self._sorted([*(one for one in self._of_rules if one.consistent), *self._of_the_forward_pass])
+        faults = self.proposals.of_another_forward_pass
         return self._that_hold(self._on_top_of((), faults, self.order, self.shadows))
 
     def _on_top_of(
@@ -442,7 +365,7 @@ class _Search:
             states = []
             for state in frontier:
                 left = [name for name in self.order if name not in state.matched]
-                likely = [fault for fault in self._sparing(state.matched) if fault.rank <= limit]
+                likely = [fault for fault in self.proposals.sparing(state.matched) if fault.rank <= limit]
                 useful = [fault for fault in likely if fault not in changes or set(left) & changes[fault]]
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if above is None:  # each has to be run in full
@@ -472,7 +395,7 @@ class _Search:
 
     def _other_factors_behind(self) -> list[Explanation]:
         """Another array where a derivative belongs, behind one of the likeliest rules: both change a parameter."""
-        for fault in self._near:
+        for fault in self.proposals.near:
             if self.clock.over() or fault.rank > LIKELIEST or self.shadows is None:
                 break
             touched = self.shadows.changes(fault) if fault.local else set()
@@ -528,7 +451,7 @@ class _Search:
             above = None if self.shadows is None else self.shadows.after(state.faults)
             if above is None or complete or self.clock.over():
                 break
-            likely = [one for one in self._sparing(state.matched) if one.rank <= LIKELY]
+            likely = [one for one in self.proposals.sparing(state.matched) if one.rank <= LIKELY]
             complete += self._that_hold(self._on_top_of(state.faults, likely, left, above, hasty=True))
         return complete
 
@@ -538,7 +461,7 @@ class _Search:
         if base is None:
             return []
         left = [name for name in self.order if name not in below.matched]
-        faults = [one for one in self._sparing(below.matched) if one.local and one not in below.faults][:most]
+        faults = [one for one in self.proposals.sparing(below.matched) if one.local and one not in below.faults][:most]
         fitting = Pairs(base, self.case.problem, self.clock.over, names).found(faults)
         found: list[Explanation] = []
         for pair in fitting[:MOST_FITTING]:
@@ -555,7 +478,7 @@ class _Search:
         """Two rules that each step of a recurrence breaks, and whose effect is therefore told by a full run only."""
         if self.shadows is None:
             return []
-        repeated = [one for one in self._near if one.local and one.rank <= LIKELIEST and self._repeats(one)]
+        repeated = [one for one in self.proposals.near if one.local and one.rank <= LIKELIEST and self._repeats(one)]
         for i, first in enumerate(repeated):
             above = self.shadows.after((first,))
             if self.clock.over() or self.clock.past(0.6):
@@ -573,22 +496,9 @@ class _Search:
         return len(fault.nodes) + len(fault.values) > 1
 
 
-def _operations(fault: Fault, tape: Tape) -> set[int]:
-    """Those at which a fault changes something, and those that make or take the values at which it does."""
-    made = (tape.producer.get(value, -1) for value in fault.values)
-    taking = (index for value in fault.values for index in tape.consumers.get(value, ()))
-    return {*fault.nodes, *fault.forward, *fault.rewired, *made, *taking}
-
-
 def _explains(one: Explanation | None) -> bool:
     """Whether an explanation is complete, with nothing done to whole gradients besides."""
     return one is not None and one.complete and not one.transforms
-
-
-def _may_belong_to_another_loss(tape: Tape, fault: Fault) -> bool:
-    """Whether a fault may be one of a candidate whose gradient is the derivative of its own loss."""
-    of_terms = bool(fault.values) and set(fault.values) <= set(tape.terms.values())
-    return not fault.local or fault.other_loss is not None or of_terms
 
 
 def _may_fit(fault: Fault, shadows: Shadows | None) -> bool:
