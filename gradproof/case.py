@@ -15,6 +15,8 @@ from gradproof.report import Comparison
 from gradproof.tape import Recording, Tape, record
 from gradproof.tolerances import ROUNDING_MARGIN, largest, relative_error, relative_tolerance
 
+MOST_OPERATIONS = 3000  # of a candidate's own forward pass
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -82,22 +84,71 @@ class Case:
     atol: float | None = None
     floors: dict[str, float] = field(default_factory=dict)  # absolute rounding that the candidate cannot avoid
     output_is_right: bool = False  # whether that is known of a candidate that computes no loss
-    how: Recording | None = None  # the only way in which the reference is to be recorded
+    how: Recording | None = None  # the only way in which the program is to be recorded
+    own_loss: Callable[..., Any] | None = None  # the candidate's loss, as NumPy computes it
+    own_forward: Callable[..., Any] | None = None  # the same in torch, where that is the program and not the reference
+
+    @property
+    def program(self) -> Callable[..., Any] | None:
+        """The forward pass of which rules may have been broken: the reference's, or the candidate's own."""
+        return self.own_forward or self.reference
 
     @cached_property
     def tape(self) -> Tape | None:
-        """The reference as a program; None where it cannot be had as one that gives autograd's numbers."""
-        if self.reference is None:
-            return None
-        return recorded(self.reference, self.problem, self.truth, self.how)
+        """The program as a tape; None where it cannot be had as one that gives autograd's numbers."""
+        return None if self.program is None else recorded(self.program, self.problem, self.truth, self.how)
 
     @cached_property
-    def of_probabilities(self) -> Case | None:
-        """The same with the sigmoid or softmax of fused losses as a part of its own; None where there are none."""
-        if self.how is not None or self.tape is None or not self.tape.of_probabilities:
+    def otherwise(self) -> tuple[Case, ...]:
+        """The same comparison with other programs for the same function."""
+        found = (self._of_probabilities, self._of_own_forward)
+        return tuple(case for case in found if case is not None)
+
+    @cached_property
+    def _of_probabilities(self) -> Case | None:
+        """With the sigmoid or softmax of fused losses as a part of its own; None where there are none."""
+        if self.tape is None or not self.tape.of_probabilities:
             return None
         other = replace(self, how=replace(self.tape.how, probabilities=True))
         return None if other.tape is None else other
+
+    @cached_property
+    def _of_own_forward(self) -> Case | None:
+        """With the candidate's own forward pass; None where it cannot be followed, or is another function."""
+        if self.own_loss is None:
+            return None
+        from gradproof import own_forward  # it stands on parts of torch that may move
+
+        other = replace(self, own_forward=own_forward.as_reference(self.own_loss))
+        try:
+            usable = other.tape is not None and len(other.tape.nodes) <= MOST_OPERATIONS
+            return (other._by_its_own_derivative() if self.reference is None else other) if usable else None
+        except Exception:
+            return None
+
+    def _by_its_own_derivative(self) -> Case:
+        """The same held to the program's own derivative, for a numerical one: exact where that is only nearly so."""
+        assert self.tape is not None
+        gradients = self.tape.clean.arrays()
+        truth = replace(self.truth, gradients=gradients, term_gradients={"loss": gradients})
+        exact = replace(self, truth=replace(truth, oracle="autograd"))
+        return exact if exact.wrong == self.wrong else replace(self, truth=truth)
+
+    @property
+    def searchable(self) -> Case | None:
+        """The comparison with a program of which rules can be broken; None where there is none."""
+        return self if self.tape is not None else self._of_own_forward
+
+    def truth_of(self, problem: Problem) -> Truth:
+        """What is right on another problem. Raises whatever the program raises there."""
+        if self.reference is not None:
+            return oracles.autograd(self.reference, problem.params, problem.data)
+        assert self.program is not None
+        assert self.tape is not None
+        tape = recorded(self.program, problem, how=self.tape.how)
+        assert tape is not None
+        gradients = tape.clean.arrays()
+        return replace(self.truth, loss=tape.loss(), gradients=gradients, term_gradients={"loss": gradients})
 
     @cached_property
     def rounding(self) -> dict[str, float]:

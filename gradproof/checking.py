@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,7 @@ def _compare(
 
     output_is_right = output is not None and output.ok
     case = Case(problem, reference, ask, truth, loss, gradients, rtol, atol, floors, output_is_right)
+    case.own_loss = getattr(candidate, "own_loss", None) or partial(_own_loss, candidate)
     wrong = bool(case.wrong) or not case.loss_is_right
     if reference is not None and (wrong or "rounding" in vars(case)):  # a random one would pass for a rounding one
         _check_that_it_repeats(reference, problem, truth)
@@ -139,6 +141,10 @@ def _compare(
         judged_by="torch" if reference is not None else truth.oracle,
         notes=notes,
     )
+
+
+def _own_loss(candidate: Candidate, params: Any, *data: Any) -> Any:
+    return candidate(params, *data)[0]
 
 
 Answer = tuple[Any, dict[Any, Any], list[Finding]]
@@ -478,11 +484,19 @@ class _Layer:
         self.forward, self.backward, self.fixed = forward, backward, fixed
 
     def __call__(self, params: Arrays, output_grad: Array, *others: Any) -> tuple[None, Any]:
-        _, cache = self.forward({**dict(zip(self.fixed, others, strict=True)), **params})
+        _, cache = self._ahead(params, others)
         grads = self.backward(output_grad, cache)
         if isinstance(grads, dict):
             grads = {name: value for name, value in grads.items() if name not in self.fixed}
         return None, grads
+
+    def own_loss(self, params: Any, output_grad: Any, *others: Any) -> Any:
+        """What the gradients are those of: the output, weighted by the output gradient."""
+        output, _ = self._ahead(params, others)
+        return (output * output_grad).sum()
+
+    def _ahead(self, params: Any, others: tuple[Any, ...]) -> Any:
+        return self.forward({**dict(zip(self.fixed, others, strict=True)), **params})
 
 
 def _compare_output(

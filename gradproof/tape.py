@@ -22,6 +22,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -37,7 +38,7 @@ _POINTWISE = ("leaky_relu", "elu", "softplus", "hardtanh")  # torch 2.6 does not
 MOST_REMEMBERED = 10_000_000  # numbers (80 MB)
 PARTS = ("split", "unsafe_split", "split_with_sizes", "chunk")
 _HERE = str(Path(__file__).parent)
-_SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), _HERE)
+_SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), os.path.dirname(np.__file__), _HERE)
 
 
 @dataclass(frozen=True)
@@ -603,7 +604,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not positions or not outputs:
             return result
         alias = functional.overloadpacket.__name__ in self.aliases
-        if alias or _is_the_same_view(functional, flat[positions[0]], outputs):
+        if alias or (functional is func and _is_the_same_view(func, flat[positions[0]], outputs)):
             self.numbers[id(outputs[0])] = inputs[0]
             self.kept.append(outputs[0])
             return result
@@ -702,7 +703,7 @@ def _gives(tape: Tape, truth: oracles.Truth) -> bool:
         return False
     top = max(largest(value) for value in truth.gradients.values())
     return all(
-        largest(ours[name] - right) <= relative_tolerance("autograd", right.dtype) * max(largest(right), 1e-3 * top)
+        largest(ours[name] - right) <= relative_tolerance(truth.oracle, right.dtype) * max(largest(right), 1e-3 * top)
         for name, right in truth.gradients.items()
     )
 
@@ -712,26 +713,36 @@ def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]
     tensors = {name: oracles.as_tensor(value) for name, value in params.items()}
     others = tuple(oracles.as_tensor(value) for value in data)
     names: list[str] = []
-    numbered: dict[str, int] = {}
 
     def run(*flat: Tensor) -> tuple[Tensor, ...]:
         given = iter(flat)
         filled = {name: next(given) for name in tensors}
-        rest = tuple(next(given) if isinstance(one, Tensor) else one for one in others)
+        rest = tuple(next(given) if _may_be_written(one) else one for one in others)
         terms = oracles.reference_terms(reference, filled, rest)
         names.extend(terms)
         return tuple(terms.values())
 
-    flat = [*tensors.values(), *(one for one in others if isinstance(one, Tensor))]
+    flat = [*tensors.values(), *(one for one in others if _may_be_written(one))]
     with torch.enable_grad(), _unfused(), recorder:  # none of the tensors asks for a gradient
-        for key, tensor in zip([*tensors, *range(len(flat))], flat, strict=False):
-            numbered[str(key)] = recorder.number(tensor)
+        for tensor in [*tensors.values(), *(one for one in others if isinstance(one, Tensor))]:
+            recorder.number(tensor)
         results = (torch.func.functionalize(run) if how.functionalize else run)(*flat)
     terms = {name: recorder.number(result) for name, result in zip(names, results, strict=True)}
     parameters = {name: recorder.number(tensor) for name, tensor in tensors.items()}
     positions = [i for i, one in enumerate(others) if isinstance(one, Tensor)]
     inputs = {f"data[{i}]": recorder.number(others[i]) for i in positions}
-    return Tape(recorder.nodes, recorder.values, parameters, terms, inputs, how, recorder.torn)
+    nodes = _until(terms.values(), recorder.nodes)
+    return Tape(nodes, recorder.values, parameters, terms, inputs, how, recorder.torn)
+
+
+def _until(values: Collection[int], nodes: Sequence[Node]) -> list[Node]:
+    """The operations up to the last that makes one of some values: a candidate goes on to its way back."""
+    last = max((node.index for node in nodes if not set(values).isdisjoint(node.outputs)), default=-1)
+    return list(nodes[: last + 1])
+
+
+def _may_be_written(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype.is_floating_point
 
 
 @contextlib.contextmanager

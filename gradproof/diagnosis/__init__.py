@@ -12,6 +12,7 @@ from gradproof.diagnosis.search import Found, search
 from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
 
+OWN_LINE = "This is a line of your own forward pass, which is right; the way back through it is not."
 ONE_WAY = "Your loss is this function's; on the way back, your rules are those of the right one."
 
 
@@ -60,6 +61,8 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
         message = fault.message
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
             message += f"\n{ONE_WAY if fault.forward_only else _belonging(case, best)}"
+        if fault.site and best.case.own_forward is not None:
+            message += f"\n{OWN_LINE}"
         site = str(fault.site) if fault.site else None
         findings.append(Finding(fault.code, touched, message, site, mend=_mend(best.case, fault)))
         if fault.besides is not None:

@@ -49,7 +49,7 @@ def fresh_case(case: Case) -> Case | None:
 
     Where only the data cannot be other ones (the candidate or the reference does not take them), the parameters are.
     """
-    if case.reference is None:
+    if case.program is None:
         return None
     rng = np.random.default_rng(7)
     params = {name: _redrawn(value, rng) for name, value in case.problem.params.items()}
@@ -64,11 +64,11 @@ def fresh_case(case: Case) -> Case | None:
 def answered(case: Case, problem: Problem) -> Case | None:
     """The comparison on another problem; None where one of the two sides does not take it."""
     answer = case.ask(problem)
-    if answer is None or case.reference is None:
+    if answer is None:
         return None
     loss, gradients = answer
     try:
-        truth = oracles.autograd(case.reference, problem.params, problem.data)
+        truth = case.truth_of(problem)
     except Exception:
         return None
     finite = all(np.all(np.isfinite(value)) for value in truth.gradients.values())
@@ -102,9 +102,9 @@ def _holds(fresh: Case, one: Explanation) -> bool:
         again = evaluate(fresh, None, ())
     else:
         tape = fresh.tape
-        if tape is None or fresh.reference is None:
+        if tape is None or fresh.program is None:
             return True
-        again = evaluate(fresh, Model(fresh.reference, fresh.problem, tape), one.faults)
+        again = evaluate(fresh, Model(fresh.program, fresh.problem, tape), one.faults)
     if again is None or not again.complete:
         return False
     for name, transform in one.transforms.items():

@@ -52,9 +52,11 @@ class Proposals:
         return [one for one in self.likely if one not in near]
 
     @cached_property
-    def within_the_loss(self) -> list[Fault]:
-        """Those near ones that are broken within functions of logits."""
+    def further(self) -> list[Fault]:
+        """Those near ones that the reference may not have: of probabilities, those within the loss."""
         tape = self.survey.tape
+        if not tape.how.probabilities:
+            return self.near
         return [one for one in self.near if tape.of_probabilities & _operations(one, tape)]
 
     def sparing(self, explained: Collection[str]) -> list[Fault]:

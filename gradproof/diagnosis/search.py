@@ -40,6 +40,7 @@ PLAIN = 22.1  # the rank of an explanation by two rules up to which no other arr
 FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
 MOST_FITTING = 40  # other arrays that are tried in full
 FEWER_SHARE = 0.25  # of the time, for the same over fewer steps
+OTHERWISE_SHARE = 0.25  # for other programs of the same function
 FITTED_SHARE = 0.25  # for constants and functions that the loss tells
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
 BEAM = 6  # partial explanations that are followed up
@@ -58,6 +59,7 @@ class Found:
 def search(case: Case) -> Found:
     """The simplest explanations of a candidate's gradients, confirmed on fresh inputs."""
     clock = Clock(SEARCH_SECONDS)
+    case = case.searchable or case
     confirmed = Confirmation(case)
     nothing = _nothing(case)
     found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
@@ -109,13 +111,13 @@ class _Search:
     @classmethod
     def of(cls, case: Case, clock: Clock, confirmed: Confirmation, whole: bool = True) -> _Search:
         assert case.tape is not None
-        assert case.reference is not None
-        return cls(case, Model(case.reference, case.problem, case.tape), clock, confirmed, _nothing(case), whole)
+        assert case.program is not None
+        return cls(case, Model(case.program, case.problem, case.tape), clock, confirmed, _nothing(case), whole)
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
         singles, complete = self._by_one_rule(self.proposals.near)
-        complete = complete or self._elsewhere(0.0, REPEATED) or self._within_the_loss()
+        complete = complete or self._elsewhere(0.0, REPEATED)
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
             return complete if with_the_loss else self._fitted_constants() or complete
@@ -143,6 +145,9 @@ class _Search:
             far_fetched = self._far_fetched(singles)
         if far_fetched:
             return complete + far_fetched
+        otherwise = [] if complete else self._by_one_rule_otherwise()
+        if otherwise:
+            return otherwise
         complete += self._outwards(singles, REPEATED)
         if not any(one.rank < PLAIN and not one.transforms for one in complete):
             others = self._other_factors(self.nothing)
@@ -153,7 +158,7 @@ class _Search:
             lambda: over_fewer,
             self._between_steps,
             lambda: self._outwards(singles, np.inf),
-            self._within_the_loss_and_behind,
+            self._by_several_rules_otherwise,
             self._other_factors_on_top,
             self._both_in_a_loop,
             lambda: self._elsewhere(REPEATED, np.inf),
@@ -253,21 +258,30 @@ class _Search:
         return sorted(states, key=lambda one: (not one.complete, -len(one.matched), one.rank))[:BEAM]
 
     @cached_property
-    def _of_probabilities(self) -> _Search | None:
-        """The search in which fused losses have their sigmoid or softmax; None where there are none."""
-        case = self.case.of_probabilities if self.whole else None
-        # Both remember which explanations hold.
-        return None if case is None else _Search.of(case, self.clock, Confirmation(case, self.confirmed.known), False)
+    def _otherwise(self) -> list[_Search]:
+        """The searches in which other programs stand for the same function. All remember which explanations hold."""
+        cases = self.case.otherwise if self.whole else ()
+        return [_Search.of(case, self.clock, Confirmation(case, self.confirmed.known), False) for case in cases]
 
-    def _within_the_loss(self) -> list[Explanation]:
-        """By one rule within a fused loss: of whoever goes back through loss and sigmoid one after the other."""
-        inner = self._of_probabilities
-        return [] if inner is None else inner._by_one_rule(inner.proposals.within_the_loss)[1]
+    def _by_one_rule_otherwise(self) -> list[Explanation]:
+        """By a rule that the reference may not have: within a fused loss, or of the candidate's own forward pass."""
+        for inner in self._otherwise:
+            with self.clock.part(OTHERWISE_SHARE):
+                likely = [one for one in inner.proposals.further if one.rank <= PLAUSIBLE]
+                complete = inner._by_one_rule(likely)[1]
+            if complete:
+                return complete
+        return []
 
-    def _within_the_loss_and_behind(self) -> list[Explanation]:
+    def _by_several_rules_otherwise(self) -> list[Explanation]:
         """By such a rule and others."""
-        inner = self._of_probabilities
-        return [] if inner is None else inner._outwards(inner._singles(inner.proposals.within_the_loss), REPEATED)
+        for inner in self._otherwise:
+            with self.clock.part(OTHERWISE_SHARE):
+                complete = inner._outwards(inner._singles(inner.proposals.further), REPEATED)
+                complete = complete or inner._in_pairs(FEW_PAIRED)
+            if complete:
+                return complete
+        return []
 
     def _elsewhere(self, above: float, limit: float) -> list[Explanation]:
         """By a single rule of some rank that lies before right parameters as well, and happens not to change them."""

@@ -133,6 +133,16 @@ def towards_own_values(params, x):
     return (values - targets).square().sum()
 
 
+def test_a_vector_times_a_matrix():
+    """torch makes a row of the vector, and takes the row's axis from the product in place."""
+
+    def reference(params):
+        return torch.stack([torch.tanh(row @ params["W"]) for row in params["x"]]).square().sum()
+
+    params = {"x": np.random.default_rng(0).normal(size=(3, 4)), "W": np.random.default_rng(1).normal(size=(4, 2))}
+    assert record(reference, params, (), oracles.autograd(reference, params, ())) is not None
+
+
 def test_what_is_done_without_gradients_is_cut_off():
     params, data = {"W": array(2)}, (array(4, 5, 2),)
     truth = oracles.autograd(towards_own_values, params, data)

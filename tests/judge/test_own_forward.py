@@ -1,0 +1,200 @@
+"""The candidate's own forward pass: followed through NumPy, and searched where the reference goes another way."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gradproof import compare_gradients, compare_layers, own_forward
+from gradproof.oracles import Truth, autograd, numerical_gradients
+from gradproof.tape import record
+from tests.judge.test_candidates import only_finding
+from tests.judge.test_wrong_ways_back import numbers
+
+LABELS = np.array([2, 0, 1, 2, 2, 0])
+X, A, B = numbers(6, 4), numbers(6, 4), 1.5 + 0.2 * numbers(4, 3)
+
+
+def buffers(a, b):
+    out = np.zeros((6, 3))
+    for i in range(6):
+        out[i] = a[i] @ b
+    out[:, 1] *= 2.0
+    return (np.tanh(out) ** 2).sum()
+
+
+def in_place(a, b):
+    z = a @ b
+    z -= z.max(axis=1, keepdims=True)
+    e = np.exp(z)
+    e /= e.sum(axis=1, keepdims=True)
+    return -np.log(e[np.arange(6), LABELS]).mean()
+
+
+def added_at(a, b):
+    sums = np.zeros(3)
+    np.add.at(sums, LABELS, a[:, 0])
+    return (sums * b[0]).sum() + np.eye(3)[LABELS].ravel() @ np.outer(a[:, 1], b[1]).ravel()
+
+
+def one_number_at_a_time(a, b):
+    total = 0.0
+    for i in range(6):
+        total += math.sqrt(1 + a[i, 0] ** 2) * math.exp(-b[i % 4, 1]) + math.lgamma(b[i % 4, 2])
+    return float(total)
+
+
+def with_windows(a, b):
+    windows = np.lib.stride_tricks.sliding_window_view(a, (2, 3), axis=(0, 1))
+    return np.einsum("ijkl,kl->ij", windows, b[:2]).clip(-1, 1).mean()
+
+
+def of_lists(a, b):
+    rows = [np.maximum(0, row) @ b for row in a]
+    return np.mean([row[0] for row in rows]) + np.stack(rows).std() + np.sum(np.array(rows)[:, 1])
+
+
+def reduced(a, b):
+    spread = np.subtract.outer(a[:, 0], b[:, 0])
+    return np.logaddexp.reduce(spread, axis=1).sum() + np.add.reduce(a.T @ spread, axis=0).prod() * 1e-3
+
+
+def chosen(a, b):
+    where = np.where(a > 0, a, 0.3 * a)
+    best = np.take_along_axis(where, where.argmax(axis=1)[:, None], axis=1)
+    return (best * (1 - (a > 0.5))).sum() + np.linalg.solve(b.T @ b, b[0]).sum() + np.cumsum(a, axis=0)[-2] @ b[:, 0]
+
+
+def vectorized(a, b):
+    return np.vectorize(math.erf)(a @ b).sum() + np.log1p(np.exp(a)).mean() / np.sqrt(np.square(b).sum())
+
+
+ALL = [buffers, in_place, added_at, one_number_at_a_time, with_windows, of_lists, reduced, chosen, vectorized]
+
+
+@pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.__name__)
+def test_what_is_followed_has_its_own_derivative(loss):
+    params = {"a": A, "b": B}
+    own = numerical_gradients(lambda p: float(loss(p["a"], p["b"])), params, np.random.default_rng(0)).gradients
+    value = float(loss(A, B))
+    truth = Truth(value, {"loss": value}, own, {"loss": own}, "central differences")
+    tape = record(own_forward.as_reference(lambda p: loss(p["a"], p["b"])), params, (), truth)
+    assert tape is not None  # it gives these derivatives
+    assert tape.loss() == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [lambda p: np.array(p["a"].tolist()).sum(), lambda p: np.ma.masked_less(p["a"], 0).sum(), lambda p: 1.0],
+    ids=["list", "masked", "number"],
+)
+def test_what_cannot_be_followed_raises_and_leaves_numpy_as_it_was(loss):
+    before = {name: getattr(np, name) for name in dir(np)}
+    with pytest.raises((own_forward.NotFollowed, AttributeError, TypeError, ValueError)):
+        own_forward.as_reference(loss)({"a": torch.ones(2, 2)})
+    assert all(getattr(np, name) is value for name, value in before.items())
+    assert math.exp.__module__ == "math"
+
+
+def test_other_threads_have_numpy_as_it_is():
+    made = []
+
+    def loss(p):
+        thread = threading.Thread(target=lambda: made.append(np.zeros(2)))
+        thread.start()
+        thread.join()
+        return p["a"].sum()
+
+    autograd(own_forward.as_reference(loss), {"a": A}, ())
+    assert type(made[0]) is np.ndarray
+
+
+def mixture(params, x, q):
+    """By logarithms alone: a gate chooses between a learnt probability and a given one."""
+    z, u = x @ params["W"], x @ params["V"]
+    return -torch.logaddexp(F.logsigmoid(z) + F.logsigmoid(u), F.logsigmoid(-z) + q.log()).mean()
+
+
+def mixture_by_hand(params, x, q, of_gate=lambda t: t, of_choice=lambda s: s):
+    """By probabilities, which the reference never computes."""
+    s = 1 / (1 + np.exp(-x @ params["W"]))
+    t = 1 / (1 + np.exp(-x @ params["V"]))
+    likelihood = s * t + (1 - s) * q
+    loss = -np.mean(np.log(likelihood))
+
+    d = -1 / (len(x) * likelihood)
+    ds, dt = d * (of_gate(t) - q), d * of_choice(s)
+    return float(loss), {"W": x.T @ (ds * s * (1 - s)), "V": x.T @ (dt * t * (1 - t))}
+
+
+MIXTURE = ({"W": numbers(4), "V": numbers(4) * 0.7}, numbers(6, 4), np.linspace(0.1, 0.6, 6))
+
+
+def test_a_mistake_on_a_route_that_the_reference_does_not_take():
+    assert compare_gradients(mixture_by_hand, mixture, *MIXTURE).ok
+
+    def without_its_partner(params, x, q):
+        return mixture_by_hand(params, x, q, of_gate=lambda t: 1)
+
+    finding = only_finding(compare_gradients(without_its_partner, mixture, *MIXTURE))
+    assert finding.code == "missing-derivative"
+    assert "This is a line of your own forward pass, which is right" in finding.message
+    assert finding.site.endswith("likelihood = s * t + (1 - s) * q")
+    assert finding.mend == "ds += dc * t, where c = s * t"
+
+
+def test_two_mistakes_on_such_a_route():
+    def wrong(params, x, q):
+        return mixture_by_hand(params, x, q, of_gate=lambda t: 1, of_choice=lambda s: -s)
+
+    report = compare_gradients(wrong, mixture, *MIXTURE)
+    assert {finding.code for finding in report.findings} == {"missing-derivative", "wrong-sign"}
+
+
+def test_without_a_reference_the_mistake_is_named_all_the_same():
+    def by_hand(params, x, labels):
+        h = np.tanh(x @ params["W"])
+        e = np.exp(h @ params["V"])
+        p = e / e.sum(axis=1, keepdims=True)
+        loss = -np.log(p[np.arange(len(x)), labels]).mean()
+        dz = (p - np.eye(3)[labels]) / len(x)
+        dh = dz @ params["V"].T
+        return loss, {"V": h.T @ dz, "W": x.T @ (dh * (1 - h))}
+
+    finding = only_finding(compare_gradients(by_hand, None, {"W": numbers(4, 5), "V": numbers(5, 3)}, X, LABELS))
+    assert finding.code == "different-function"
+    assert "is not squared" in finding.message
+    assert "h = np.tanh(x @ params[" in finding.site
+    assert finding.mend == "dz = dh * (1 - h**2), where h = np.tanh(z)"
+
+
+def test_a_layer_that_goes_its_own_way():
+    """The variance as the mean of squares less the square of the mean, and the latter forgotten on the way back."""
+
+    def forward(inputs):
+        x = inputs["x"]
+        mean = x.mean(axis=1, keepdims=True)
+        variance = (x * x).mean(axis=1, keepdims=True) - mean * mean
+        rate = 1 / np.sqrt(variance + 1e-3)
+        return (x - mean) * rate * inputs["gain"], (x, mean, rate, inputs["gain"])
+
+    def backward(output_grad, cache):
+        x, mean, rate, gain = cache
+        n = x.shape[1]
+        dnormal = output_grad * gain
+        dvariance = np.sum(dnormal * (x - mean), axis=1, keepdims=True) * -0.5 * rate**3
+        dx = dnormal * rate - np.sum(dnormal * rate, axis=1, keepdims=True) / n + dvariance * 2 * x / n
+        return {"x": dx, "gain": np.sum(output_grad * (x - mean) * rate, axis=0)}
+
+    def reference(inputs):
+        return F.layer_norm(inputs["x"], (4,), inputs["gain"], eps=1e-3)
+
+    report = compare_layers(forward, backward, reference, {"x": numbers(6, 4) + 0.7, "gain": numbers(4)})
+    finding = only_finding(report)
+    assert finding.code == "missing-path"
+    assert "mean * mean" in finding.site
