@@ -72,6 +72,16 @@ class Followed(np.lib.mixins.NDArrayOperatorsMixin):
         return _dressed(found)
 
     @property
+    def __class__(self) -> Any:
+        return np.ndarray  # to whoever asks with isinstance
+
+    def __copy__(self) -> Followed:
+        return Followed(self.tensor.clone())
+
+    def __deepcopy__(self, memo: Any) -> Followed:
+        return Followed(self.tensor.clone())
+
+    @property
     def dtype(self) -> Any:
         return np.dtype(str(self.tensor.dtype).removeprefix("torch."))
 
@@ -236,6 +246,26 @@ def _windows(x: Tensor, window_shape: Any, axis: Any = None) -> Tensor:
     return x
 
 
+def _inserted(x: Tensor, index: Any, value: Any, axis: int) -> Tensor:
+    """One row, column ... of a value, as the ones of a bias are put before the data."""
+    before, after = x.narrow(axis, 0, index), x.narrow(axis, index, x.shape[axis] - index)
+    shape = [1 if i == axis % x.dim() else length for i, length in enumerate(x.shape)]
+    new = torch.as_tensor(value, dtype=x.dtype)
+    return torch.cat([before, new.reshape(shape) if new.numel() > 1 else new.expand(shape), after], axis)
+
+
+def _side_by_side(usual: Callable[..., Any]) -> Callable[..., Any]:
+    """`np.c_[a, b]` and `np.r_[a, b]`."""
+
+    def get(self: Any, key: Any) -> Any:
+        if not _holds_followed(key):
+            return usual(self, key)
+        parts = [one if isinstance(one, Followed) else Followed(torch.as_tensor(one)) for one in key]
+        return np.column_stack(parts) if self is np.c_ else np.concatenate([np.atleast_1d(one) for one in parts])
+
+    return get
+
+
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "subtract": operator.sub,
@@ -268,6 +298,7 @@ _METHODS: dict[tuple[str, str], Callable[..., Any]] = {
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "where": _tensors(_where),
     "cumsum": _tensors(_counted),
+    "insert": _tensors(_inserted),
     "outer": _tensors(lambda a, b: a.reshape(-1, 1) * torch.as_tensor(b).reshape(-1)),
     "sliding_window_view": _tensors(_windows),
     "logsumexp": _tensors(lambda a, axis=None, keepdims=False: torch.logsumexp(a, axis, keepdims)),
@@ -294,6 +325,8 @@ def _followed_from_the_start() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_patch.multiple(np, **changed))
         stack.enter_context(_patch.multiple(math, **of_numbers))
+        indexed = type(np.c_).__mro__[1]
+        stack.enter_context(_patch.object(indexed, "__getitem__", _side_by_side(indexed.__getitem__)))
         stack.enter_context(_patch.object(np.vectorize, "__call__", _vectorized(np.vectorize.__call__)))
         yield
 
@@ -310,9 +343,11 @@ def _of_one(usual: Callable[..., Any], function: Callable[..., Any]) -> Callable
 def _vectorized(usual: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         name = getattr(self.pyfunc, "__name__", "")
-        if name in _MATH and len(args) == 1 and isinstance(args[0], Followed):
+        if len(args) != 1 or not isinstance(args[0], Followed):
+            return usual(self, *args, **kwargs)
+        if name in _MATH:
             return Followed(_MATH[name](args[0].tensor))
-        return usual(self, *args, **kwargs)
+        return np.array([self.pyfunc(one) for one in args[0].ravel()]).reshape(args[0].shape)
 
     return call
 

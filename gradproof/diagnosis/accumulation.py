@@ -24,6 +24,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
     """For each value that is used several times, and each look-up by index."""
     tape, places = survey.tape, survey.places
     yield from _single_uses(tape)
+    yield from _single_steps(tape)
+    yield from _over_the_rest(tape)
     yield from _without_a_line(tape)
     yield from _without_two(tape)
     for place in places:
@@ -47,6 +49,60 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
         chosen = users if len(users) <= MANY else [users[0], users[-1]]
         for user in chosen:
             yield _only_use(tape, value, name, users, user, repeated)
+
+
+def _single_steps(tape: Tape) -> Iterator[Fault]:
+    """Of a value that each step of a loop uses in several places: what the first or the last step sends back."""
+    for value in sorted(tape.differentiable):
+        users = sorted(index for index, _ in tape.clean.arriving(value) if index >= 0)
+        steps = _steps(tape, users)
+        if len(steps) < 2 or len(steps[0]) < 2:
+            continue
+        name, count = result_of(tape, value), len(steps)
+        for which, step in (("first", steps[0]), ("last", steps[-1])):
+            message = f"the gradient of {name} is the contribution of the {which} step alone, not the sum over all {count}"
+            hook = not_from(set(users) - set(step))
+            yield Fault("last-step-only", message, tape.nodes[step[-1]].site, 1.0, values={value: hook})
+
+
+def _steps(tape: Tape, users: Sequence[int]) -> list[Sequence[int]]:
+    """The uses of a value in groups that do the same on the same lines, again and again; all in one if they do not."""
+    done = [(tape.nodes[index].name, tape.nodes[index].site, tape.nodes[index].site.callers) for index in users]
+    for length in range(1, len(users)):
+        if len(users) % length == 0 and done[length:] == done[:-length]:
+            return [users[start : start + length] for start in range(0, len(users), length)]
+    return [users]
+
+
+def _over_the_rest(tape: Tape) -> Iterator[Fault]:
+    """Of a value that is used several times, one of whose uses reaches some entries alone: assigned there."""
+    for value in sorted(tape.differentiable):
+        users = [index for index, _ in tape.clean.arriving(value)]
+        for user in users if 2 <= len(set(users)) <= FEW else ():
+            reached = _reached(tape, tape.nodes[user], value) if user >= 0 else None
+            if reached is not None and reached.any() and not reached.all():
+                node = tape.nodes[user]
+                message = f"what flows back to {result_of(tape, value)} from `{node.name}` (line {node.site.line})"
+                message += " overwrites the rest where it arrives, and is not added to it"
+                yield Fault("overwritten", message, node.site, 1.1, values={value: _assigned_over(user, value)})
+
+
+def _reached(tape: Tape, node: Node, value: int) -> Tensor | None:
+    """The entries of an input that are sent something by an operation's first result; None where it takes it twice."""
+    if node.inputs.count(value) != 1:
+        return None
+    ones = torch.ones_like(tape.values[node.outputs[0]])
+    sent = tape.vjp(node, [ones, *[None] * (len(node.outputs) - 1)])[node.inputs.index(value)]
+    return None if sent is None else sent != 0
+
+
+def _assigned_over(user: int, value: int) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        own, rest = joined([one for one in arriving if one[0] == user]), joined(arriving, without=[user])
+        reached = _reached(tape, tape.nodes[user], value)
+        return joined(arriving) if own is None or rest is None or reached is None else torch.where(reached, own, rest)
+
+    return hook
 
 
 def _without_a_line(tape: Tape) -> Iterator[Fault]:

@@ -35,6 +35,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 else:
                     rules = _rules(name, own, others=len(chosen) == len(regions), spelled_out=not single)
                 for code, message, rule, more in rules:
+                    more += 0.4 if code == "different-function" and _takes_arrays(tape, regions[0]) else 0.0
                     values = value_hooks((region.start, in_region(region, rule)) for region in chosen)
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
 
@@ -86,6 +87,13 @@ def _like(tape: Tape, value: int, like: Tensor) -> Tensor:
     if found is None:
         raise ValueError("the shapes do not fit")
     return found
+
+
+def _takes_arrays(tape: Tape, region: Region) -> bool:
+    """Whether a function has arrays in it besides its own, as a masked one has: then it is no formula of a number."""
+    inside = {region.start, *(value for node in region.nodes for value in node.outputs)}
+    others = (value for node in region.nodes for value in node.inputs if value not in inside)
+    return any(tape.values[value].numel() > 1 for value in others)
 
 
 def _is_whole(place: Place, regions: tuple[Region, ...]) -> bool:

@@ -263,7 +263,7 @@ class _Trial:
                 code, rank = "wrong-scale" if bool((own == own[0]).all()) else "wrong-operand", 1.65
         else:
             message = f"{made.words} stands for the derivative of {whose} {where}"
-            inside = {value for node in nodes for value in (*node.inputs, *node.outputs)}
+            inside = {value for node in nodes for value in (*node.inputs, *node.outputs)} & self.tape.differentiable
             code = made.code or ("different-function" if set(made.values) <= inside else "wrong-operand")
             rank = 1.65 + 0.15 * (len(made.values) - 1)
         if self._penalises_more(made, constant, part):

@@ -92,7 +92,8 @@ def _of_place(tape: Tape, place: Place) -> Iterator[Fault]:
         for constant, more in ((1.0, ""), (1 / count, f", divided by {count}")):
             message = f"on the way back through {place}, what arrives is {words}{more}"
             hooks = {node.index: _back(resample, constant) for node in place.nodes}
-            yield Fault("different-function", message, place.site, 1.3, hooks)
+            one_of_many = how == "first" and not pools and constant == 1.0
+            yield Fault("overwritten" if one_of_many else "different-function", message, place.site, 1.3, hooks)
     for how, words in (FORWARD_TO_FEWER if pools else FORWARD_TO_MORE).items():
         resample = _reduced(how) if pools else _enlarged(how)
         constant = 1 / count if pools and how != "first" else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import threading
@@ -75,7 +76,19 @@ def vectorized(a, b):
     return np.vectorize(math.erf)(a @ b).sum() + np.log1p(np.exp(a)).mean() / np.sqrt(np.square(b).sum())
 
 
-ALL = [buffers, in_place, added_at, one_number_at_a_time, with_windows, of_lists, reduced, chosen, vectorized]
+def with_ones(a, b):
+    both = np.c_[np.ones((6, 1)), a] @ np.r_[b[:1], b] + np.insert(a, 0, 1, axis=1) @ np.vstack([b, b[1:2]])
+    return np.tanh(both).sum() if isinstance(both, np.ndarray) else 0.0
+
+
+def entry_by_entry(a, b):
+    kept = copy.deepcopy({"a": a, "b": b})
+    kept["a"][0] = 0.0
+    return (np.vectorize(lambda z: z * z if z > 0 else 0.1 * z)(a @ kept["b"])).sum() + kept["a"].std()
+
+
+ALL = (buffers, in_place, added_at, one_number_at_a_time, with_windows, of_lists, reduced, chosen, vectorized)
+ALL += (with_ones, entry_by_entry)
 
 
 @pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.__name__)

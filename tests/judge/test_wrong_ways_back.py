@@ -527,3 +527,58 @@ def test_a_softmax_and_its_loss_are_gone_back_through_one_after_the_other(slip, 
     found = named(reference, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, LABELS)
     assert found[0] == code
     assert words in found[1]
+
+
+def two_stages(params, x, y, rates=lambda k, t: (k, k)):
+    """Heun's method: each step takes the rates twice."""
+    k, c = torch.exp(params["k"]), x
+    for t in range(4):
+        first, second = rates(k, t)
+        slope = -first * c
+        c = c + 0.1 * (slope - second * torch.tanh(c + 0.2 * slope))
+    return F.mse_loss(c @ params["W"], y)
+
+
+def test_a_step_alone_that_uses_a_value_in_several_places():
+    def of_the_first_step(k, t):
+        return (k, k) if t == 0 else (k.detach(), k.detach())
+
+    def wrong(params, x, y):
+        return two_stages(params, x, y, of_the_first_step)
+
+    code, message = named(two_stages, wrong, {"k": numbers(4) * 0.3, "W": numbers(4, 3)}, X, Y)
+    assert code == "last-step-only"
+    assert "is the contribution of the first step alone, not the sum over all 4" in message
+
+
+def test_the_gradient_of_a_maximum_overwrites_that_of_the_mean():
+    def pooled(h):
+        return torch.cat([h.mean(1), 0.5 * h.amax(1)], 1)
+
+    def assigned(h):
+        at_most = (h == h.amax(1, keepdim=True)).detach()
+        return torch.cat([torch.where(at_most, h.detach(), h).mean(1), 0.5 * h.amax(1)], 1)
+
+    def model(params, states, y, pool=pooled):
+        return F.mse_loss(pool(torch.tanh(states @ params["A"])) @ params["B"], y)
+
+    def wrong(params, states, y):
+        return model(params, states, y, assigned)
+
+    code, message = named(model, wrong, {"A": SQUARE, "B": numbers(8, 3)}, STATES, Y)
+    assert code == "overwritten"
+    assert "overwrites the rest where it arrives" in message
+
+
+def test_a_mask_left_out_is_no_other_function():
+    mask = torch.tensor((numbers(6, 4) > 0) / 0.6)
+
+    def dropped(params, x, y):
+        return F.mse_loss((torch.relu(x @ params["A"]) * mask) @ params["B"], y)
+
+    def wrong(params, x, y):
+        h = torch.relu(x @ params["A"])
+        return F.mse_loss(as_if(h * mask, h) @ params["B"], y)
+
+    params = {"A": SQUARE, "B": numbers(4, 3)}
+    assert named(dropped, wrong, params, X, Y)[0] == "missing-derivative"
