@@ -15,6 +15,7 @@ import math
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
@@ -27,6 +28,7 @@ on_torch: Any = importlib.import_module("torch._numpy")  # NumPy's functions on 
 _patch: Any = mock.patch
 Tensor = torch.Tensor
 _NUMBERS = "fiub"  # kinds of dtypes
+MOST_RESULTS = 6000  # of one call; each takes some 50 us, and the time of a search is short
 
 
 class NotFollowed(Exception):
@@ -72,7 +74,7 @@ class Followed(np.lib.mixins.NDArrayOperatorsMixin):
         return _dressed(found)
 
     @property
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # type: ignore[misc]
         return np.ndarray  # to whoever asks with isinstance
 
     def __copy__(self) -> Followed:
@@ -120,13 +122,21 @@ class Followed(np.lib.mixins.NDArrayOperatorsMixin):
         return format(float(self.tensor), spec) if self.tensor.numel() == 1 else ""
 
 
-_of_numbers: dict[int, dict[float, Followed]] = {}  # by thread: what plain numbers were made of
+@dataclass
+class _Call:
+    """One call of the code: how many results it has had, and what its plain numbers were made of."""
+
+    results: int = 0
+    numbers: dict[float, Followed] = field(default_factory=dict)
+
+
+_calls: dict[int, _Call] = {}  # by thread
 
 
 def _remembered(one: Followed) -> float:
     """A plain number, of which it is known again what it was: many a loss ends as `float(loss)`."""
     number = float(one.tensor)
-    _of_numbers.setdefault(threading.get_ident(), {})[number] = one
+    _calls.get(threading.get_ident(), _Call()).numbers[number] = one
     return number
 
 
@@ -146,6 +156,11 @@ def _bare(value: Any) -> Any:
 
 
 def _dressed(value: Any) -> Any:
+    """What torch's side returns, as the code takes it. Raises NotFollowed where there was too much of it already."""
+    call = _calls.get(threading.get_ident(), _Call())  # the code may have kept an array from an earlier one
+    call.results += 1
+    if call.results > MOST_RESULTS:
+        raise NotFollowed("it does too much")
     if isinstance(value, on_torch.ndarray):
         return Followed(value.tensor)
     if isinstance(value, Tensor):
@@ -325,7 +340,7 @@ def _followed_from_the_start() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_patch.multiple(np, **changed))
         stack.enter_context(_patch.multiple(math, **of_numbers))
-        indexed = type(np.c_).__mro__[1]
+        indexed: Any = type(np.c_).__mro__[1]
         stack.enter_context(_patch.object(indexed, "__getitem__", _side_by_side(indexed.__getitem__)))
         stack.enter_context(_patch.object(np.vectorize, "__call__", _vectorized(np.vectorize.__call__)))
         yield
@@ -390,19 +405,21 @@ def _stacked(value: Any) -> Tensor:
 
 
 def as_reference(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """`loss(params, *data)` in NumPy as a function of tensors; it raises what `loss` raises, or NotFollowed."""
+    """`loss(params, *data)` in NumPy as a function of tensors. It raises NotFollowed where it cannot be that."""
 
     def reference(params: Mapping[str, Tensor], *data: Any) -> Tensor:
         given = {name: Followed(tensor) for name, tensor in params.items()}
-        numbers = _of_numbers[threading.get_ident()] = {}
+        call = _calls[threading.get_ident()] = _Call()
         try:
             with candidates.guarded(quiet=True), _followed_from_the_start():
                 found = loss(given, *(_handed(one) for one in data))
-        except candidates.TookTooLong as error:
-            raise NotFollowed("it takes too long") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an exit, a skipped test, the time limit
+            raise NotFollowed(f"it raised {type(error).__name__}") from error
         finally:
-            del _of_numbers[threading.get_ident()]
-        followed = numbers.get(found) if isinstance(found, float) else found
+            del _calls[threading.get_ident()]
+        followed = call.numbers.get(found) if isinstance(found, float) else found
         if not isinstance(followed, Followed) or followed.tensor.numel() != 1:
             raise NotFollowed("the loss is made of something else")
         return followed.tensor

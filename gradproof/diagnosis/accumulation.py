@@ -60,7 +60,8 @@ def _single_steps(tape: Tape) -> Iterator[Fault]:
             continue
         name, count = result_of(tape, value), len(steps)
         for which, step in (("first", steps[0]), ("last", steps[-1])):
-            message = f"the gradient of {name} is the contribution of the {which} step alone, not the sum over all {count}"
+            message = f"the gradient of {name} is the contribution of the {which} step alone, not the sum over"
+            message += f" all {count}"
             hook = not_from(set(users) - set(step))
             yield Fault("last-step-only", message, tape.nodes[step[-1]].site, 1.0, values={value: hook})
 

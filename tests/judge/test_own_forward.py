@@ -102,14 +102,19 @@ def test_what_is_followed_has_its_own_derivative(loss):
     assert tape.loss() == pytest.approx(value, rel=1e-12)
 
 
+def endless(p):
+    while True:
+        p["a"] = p["a"] * 0.9
+
+
 @pytest.mark.parametrize(
     "loss",
-    [lambda p: np.array(p["a"].tolist()).sum(), lambda p: np.ma.masked_less(p["a"], 0).sum(), lambda p: 1.0],
-    ids=["list", "masked", "number"],
+    [lambda p: np.array(p["a"].tolist()).sum(), lambda p: np.ma.masked_less(p["a"], 0).sum(), lambda p: 1.0, endless],
+    ids=["list", "masked", "number", "endless"],
 )
 def test_what_cannot_be_followed_raises_and_leaves_numpy_as_it_was(loss):
     before = {name: getattr(np, name) for name in dir(np)}
-    with pytest.raises((own_forward.NotFollowed, AttributeError, TypeError, ValueError)):
+    with pytest.raises(own_forward.NotFollowed):
         own_forward.as_reference(loss)({"a": torch.ones(2, 2)})
     assert all(getattr(np, name) is value for name, value in before.items())
     assert math.exp.__module__ == "math"
