@@ -73,8 +73,8 @@ class Followed(np.lib.mixins.NDArrayOperatorsMixin):
             return lambda *args, **kwargs: _dressed(found(*_bare(args), **_bare(kwargs)))
         return _dressed(found)
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         return np.ndarray  # to whoever asks with isinstance
 
     def __copy__(self) -> Followed:
@@ -82,6 +82,10 @@ class Followed(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __deepcopy__(self, memo: Any) -> Followed:
         return Followed(self.tensor.clone())
+
+    @property
+    def flags(self) -> Any:
+        return np.empty(self.shape).flags  # it may be written into
 
     @property
     def dtype(self) -> Any:
@@ -165,6 +169,8 @@ def _dressed(value: Any) -> Any:
         return Followed(value.tensor)
     if isinstance(value, Tensor):
         return Followed(value)
+    if isinstance(value, on_torch.DType):
+        return np.dtype(value.name)
     return type(value)(_dressed(one) for one in value) if isinstance(value, (list, tuple)) else value
 
 
@@ -370,7 +376,7 @@ def _vectorized(usual: Callable[..., Any]) -> Callable[..., Any]:
 def _making(thread: int, usual: Callable[..., Any]) -> Callable[..., Any]:
     def make(*args: Any, **kwargs: Any) -> Any:
         made = usual(*args, **kwargs)
-        here = threading.get_ident() == thread and isinstance(made, np.ndarray)
+        here = threading.get_ident() == thread and type(made) is np.ndarray
         return Followed(torch.from_numpy(made.copy())) if here and made.dtype.kind == "f" else made
 
     return make
