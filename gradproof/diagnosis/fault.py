@@ -111,6 +111,7 @@ def constants_of(place: Place) -> Iterator[tuple[int, float]]:
             yield which, float(value)
 
 
+LARGEST_CONSTANT = 1e100  # beyond are infinity, what stands for it, and what is no number
 ARITHMETIC = frozenset(
     "add sub rsub mul div pow clamp clamp_min clamp_max leaky_relu elu threshold softplus masked_fill hardtanh".split()
 )
@@ -118,7 +119,7 @@ ARITHMETIC = frozenset(
 
 def neighbours(value: float) -> list[float]:
     """What else a constant may be remembered as: a half of it, its root, its inverse, one more, the other sign ..."""
-    if math.isinf(value) or math.isnan(value):
+    if not abs(value) < LARGEST_CONSTANT:
         return [0.0]
     found = [0.0, 0.5, 1.0, 2.0, value / 2, 2 * value, value - 1, value + 1, value**2, value / 10, 10 * value, -value]
     found += [1 / value] if value else []

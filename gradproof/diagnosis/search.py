@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gradproof.case import Case
-from gradproof.diagnosis import fitted_constants, shorter
+from gradproof.diagnosis import divergence, fitted_constants, shorter
 from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation
 from gradproof.diagnosis.constants import named
@@ -300,6 +300,11 @@ class _Search:
             return []
         with self.clock.part(FITTED_SHARE):
             faults = list(fitted_constants.faults(self.survey, self.case, self.clock.over))
+        found = self._that_hold(self._on_top_of((), faults, self.order, None))
+        if found or not self.whole:
+            return found
+        with self.clock.part(FITTED_SHARE):
+            faults = list(divergence.faults(self.case, self.clock.over))
         return self._that_hold(self._on_top_of((), faults, self.order, None))
 
     def _another_forward_pass(self) -> list[Explanation]:
