@@ -12,7 +12,7 @@ import numpy as np
 from gradproof import oracles
 from gradproof.oracles import Array, Arrays, Truth
 from gradproof.report import Comparison
-from gradproof.tape import Recording, Tape, record
+from gradproof.tape import RECORDINGS, Recording, Tape, record
 from gradproof.tolerances import ROUNDING_MARGIN, largest, relative_error, relative_tolerance
 
 MOST_OPERATIONS = 3000  # of a candidate's own forward pass
@@ -125,6 +125,25 @@ class Case:
             return (other._by_its_own_derivative() if self.reference is None else other) if usable else None
         except Exception:
             return None
+
+    @cached_property
+    def of_own_function(self) -> Case | None:
+        """The candidate beside the derivative of its own loss, which is another function than the reference's."""
+        if self.own_loss is None or self.loss is None:
+            return None
+        from gradproof import own_forward
+
+        program = own_forward.as_reference(self.own_loss)
+        for how in RECORDINGS:
+            try:
+                tape = recorded(program, self.problem, how=how)
+                gradients = {} if tape is None else tape.clean.arrays()
+            except Exception:
+                continue
+            if tape is not None and not tape.torn and self.agrees("", self.loss, tape.loss()):
+                truth = Truth(tape.loss(), {"loss": tape.loss()}, gradients, {"loss": gradients})
+                return replace(self, reference=None, own_loss=None, own_forward=program, how=how, truth=truth)
+        return None
 
     def _by_its_own_derivative(self) -> Case:
         """The same held to the program's own derivative, for a numerical one: exact where that is only nearly so."""

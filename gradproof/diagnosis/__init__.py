@@ -12,7 +12,8 @@ from gradproof.diagnosis.search import Found, search
 from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
 
-OWN_LINE = "This is a line of your own forward pass, which is right; the way back through it is not."
+OWN_LINE = "This is a line of your own forward pass: the way back through it is not its derivative."
+OWN_LOSS = "Your loss is that of this other function."
 ONE_WAY = "Your loss is this function's; on the way back, your rules are those of the right one."
 
 
@@ -25,7 +26,10 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
         found = _searched(case) if not findings or not explained_loss else None
         if found is not None and found.explanations:
             findings = told(case, found)
-            explained_loss = explained_loss or found.explanations[0].loss_matches
+            best = found.explanations[0]
+            if not explained_loss and not best.loss_matches and best.case.own_forward is not None:
+                return [*findings, losses.of_own_function(case)]
+            explained_loss = explained_loss or best.loss_matches
         elif not findings:
             findings = [pattern.unexplained(case, found)]
     elif case.wrong:
@@ -60,8 +64,9 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
     for fault in best.faults:
         message = fault.message
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
-            message += f"\n{ONE_WAY if fault.forward_only else _belonging(case, best)}"
-        if fault.site and best.case.own_forward is not None:
+            own = OWN_LOSS if best.case.own_forward is not None else _belonging(case, best)
+            message += f"\n{ONE_WAY if fault.forward_only else own}"
+        elif fault.site and best.case.own_forward is not None:
             message += f"\n{OWN_LINE}"
         site = str(fault.site) if fault.site else None
         findings.append(Finding(fault.code, touched, message, site, mend=_mend(best.case, fault)))

@@ -1,6 +1,6 @@
 """Where a candidate's forward pass leaves the reference: the first array of its own that is another one.
 
-Of a candidate whose gradient belongs to its own, wrong loss. Both forward passes are there as tapes, and most of their
+Of a candidate whose loss is wrong. Both forward passes are there as tapes, and most of their
 arrays are the same up to order and sign. An array that the reference does not have is where the candidate goes wrong
 if, with one of the reference's arrays in its place, the rest of its forward pass has the reference's loss.
 """
@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gradproof import own_forward
 from gradproof.case import Case, Problem, recorded
 from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.places import Place, find_places
-from gradproof.oracles import Arrays, Truth
+from gradproof.oracles import Arrays
 from gradproof.tape import Node, Recording, Tape, Tensor
 from gradproof.tolerances import relative_tolerance
 
 MOST = 16  # operations between the arrays that both have and the one that differs
+MOST_AT_LAST = 2  # the same for the loss
 EQUAL = 1e-9  # of the largest entry
 REDUCTIONS = frozenset("sum mean amax amin logsumexp prod var cumsum _softmax _log_softmax".split())
 
@@ -47,8 +48,12 @@ class _Pass:
     @cached_property
     def _places(self) -> list[Place]:
         found = (one for one in find_places(self.tape, everywhere=True) if not one.everywhere)
-        near = (one for one in found if self._made_in(one.nodes[0]) <= MOST)
+        near = (one for one in found if self._made_in(one.nodes[0]) <= self._most(one))
         return sorted(near, key=lambda place: place.nodes[0].index)
+
+    def _most(self, place: Place) -> int:
+        """With another number for the loss itself, any forward pass has the right one."""
+        return MOST_AT_LAST if place.results[-1] in self.tape.terms.values() else MOST
 
     def _made_in(self, node: Node) -> int:
         """In how many operations a result is made of arrays that both have."""
@@ -78,26 +83,26 @@ class _Both:
 
 
 def faults(case: Case, over: Callable[[], bool]) -> Iterator[Fault]:
-    """The first place of the candidate's forward pass that makes another array, as a fault that has its numbers."""
-    own = _own_tape(case)
-    programs = [one.tape for one in (case, *case.otherwise) if one.own_forward is None]
-    for theirs in programs if own is not None and case.reference is not None else ():
-        assert own is not None
-        assert case.reference is not None
-        assert case.own_loss is not None
-        if theirs is not None:
-            both = _Both(own_forward.as_reference(case.own_loss), own.how, case.reference, theirs.how)
-            yield from _first(both, own, theirs, over)
+    """The first place of the candidate's forward pass that makes another array, as a fault that has its own numbers."""
+    mine = case.of_own_function
+    for theirs in (one.tape for one in (case, *case.otherwise) if one.own_forward is None):
+        if mine is not None and mine.tape is not None and theirs is not None:
+            assert mine.program is not None
+            assert case.reference is not None
+            both = _Both(mine.program, mine.tape.how, case.reference, theirs.how)
+            yield from _first(both, mine.tape, theirs, over)
 
 
-def _own_tape(case: Case) -> Tape | None:
-    if case.own_loss is None or case.loss is None:
-        return None
-    truth = Truth(case.loss, {"loss": case.loss}, case.gradients, {"loss": case.gradients})
-    try:
-        return recorded(own_forward.as_reference(case.own_loss), case.problem, truth)
-    except Exception:
-        return None
+def parting(case: Case, fresh: Case | None, over: Callable[[], bool]) -> Fault | None:
+    """The first place that holds on fresh inputs as well."""
+    for fault in faults(case, over):
+        assert fault.custom is not None
+        tape = None if fresh is None else fresh.tape
+        if fresh is None or fresh.program is None or tape is None:
+            return fault
+        if fault.custom(Model(fresh.program, fresh.problem, tape)) is not None:
+            return fault
+    return None
 
 
 def _first(both: _Both, own: Tape, theirs: Tape, over: Callable[[], bool]) -> Iterator[Fault]:
@@ -186,10 +191,11 @@ def _fault(both: _Both, code: str, place: Place, counterpart: Place | str) -> Fa
             return None
         return own.clean.arrays(), own.loss()
 
+    where = f"{Path(place.site.file).name}:{place.site.line}"
     instead = f"{counterpart} itself" if isinstance(counterpart, str) else f"what {counterpart} makes"
     message = (
-        f"your forward pass parts with the reference at {place}, in {place.site}.\n"
-        f"The reference has {instead} there; with that, the rest of your forward pass has the right loss."
+        f"your forward pass parts with the reference at {place} ({where}). The reference has {instead} there:"
+        " with that, the rest of your forward pass has the right loss."
     )
     site = place.site if isinstance(counterpart, str) else counterpart.site
     return Fault(code, message, site, 2.0, custom=custom)

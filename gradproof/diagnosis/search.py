@@ -42,6 +42,7 @@ MOST_FITTING = 40  # other arrays that are tried in full
 FEWER_SHARE = 0.25  # of the time, for the same over fewer steps
 OTHERWISE_SHARE = 0.25  # for other programs of the same function
 FITTED_SHARE = 0.25  # for constants and functions that the loss tells
+OWN_SHARE = 0.35  # for the way back of another forward pass
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
 BEAM = 6  # partial explanations that are followed up
 
@@ -124,7 +125,30 @@ class _Search:
         over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
-        return self._by_several_rules(singles, complete, over_fewer)
+        own = [] if complete else self._of_own_function()
+        if any(one.loss_matches for one in own):
+            return own
+        return self._by_several_rules(singles, complete, over_fewer) or own
+
+    def _of_own_function(self) -> list[Explanation]:
+        """Of a candidate whose gradient is not even that of its own, wrong loss: what is wrong on the way back.
+
+        With the place where its forward pass parts with the reference, if there is one.
+        """
+        if not self.whole or self.case.loss_is_right or self.proposals.belongs:
+            return []
+        own = self.case.of_own_function
+        if own is None:
+            return []
+        inner = _Search.of(own, self.clock, Confirmation(own, self.confirmed.known))
+        with self.clock.part(OWN_SHARE):
+            complete = inner.found()
+        found = [one for one in sorted(complete, key=lambda one: one.rank) if inner.confirmed.holds(one)]
+        parting = divergence.parting(self.case, self.confirmed.fresh, self.clock.over) if found else None
+        forward = () if parting is None else (parting,)
+        both = [replace(one, faults=(*one.faults, *forward), loss_matches=parting is not None) for one in found]
+        self.confirmed.known.update({id(one): (one, True) for one in both})
+        return both
 
     def _by_one_rule(self, faults: Sequence[Fault]) -> tuple[list[Explanation], list[Explanation]]:
         """What single rules make right, and what explains all of it: unlikely rules only where nothing else does."""

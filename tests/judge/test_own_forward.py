@@ -163,7 +163,7 @@ def test_a_mistake_on_a_route_that_the_reference_does_not_take():
 
     finding = only_finding(compare_gradients(without_its_partner, mixture, *MIXTURE))
     assert finding.code == "missing-derivative"
-    assert "This is a line of your own forward pass, which is right" in finding.message
+    assert "This is a line of your own forward pass: the way back through it" in finding.message
     assert finding.site.endswith("likelihood = s * t + (1 - s) * q")
     assert re.fullmatch(r"d\w \+= d\w \* \w, where \w = \w \* \w", finding.mend)  # names are known from Python 3.11 on
 
@@ -174,6 +174,78 @@ def test_two_mistakes_on_such_a_route():
 
     report = compare_gradients(wrong, mixture, *MIXTURE)
     assert {finding.code for finding in report.findings} == {"missing-derivative", "wrong-sign"}
+
+
+def by_inverse_distance(params, x, y, kernel=lambda d: torch.exp(-d), times=lambda k, a: k @ a):
+    d = (x[:, None] - params["C"]).square().sum(-1)
+    k = kernel(d) / (1 + kernel(d).sum(1, keepdim=True))
+    return (times(k, params["a"]) - y).square().mean()
+
+
+def inverse_distance_by_hand(params, x, y, of_amplitudes=lambda g: g):
+    """Another kernel than the reference's, in both passes: no known function times a constant."""
+    C, a = params["C"], params["a"]
+    apart = x[:, None] - C
+    d = np.sum(apart**2, axis=-1)
+    r = 1 / (1 + d) ** 1.3
+    total = 1 + r.sum(axis=1, keepdims=True)
+    k = r / total
+    e = k @ a - y
+    g = 2 * e / len(e)
+    dk = np.outer(g, a)
+    dr = dk / total - np.sum(dk * k, axis=1, keepdims=True) / total
+    dd = dr * -1.3 * r / (1 + d)
+    return np.mean(e**2), {"C": np.sum(-2 * dd[:, :, None] * apart, axis=0), "a": of_amplitudes(k.T @ g)}
+
+
+KERNELS = ({"C": numbers(3, 4), "a": numbers(3)}, numbers(6, 4), numbers(6))
+
+
+def test_where_another_forward_pass_parts_with_the_reference():
+    finding = only_finding(compare_gradients(inverse_distance_by_hand, by_inverse_distance, *KERNELS))
+    assert finding.code == "different-function"
+    assert re.search(r"your forward pass parts with the reference at .*\(test_own_forward\.py:\d+\)", finding.message)
+    assert "with that, the rest of your forward pass has the right loss" in finding.message
+    assert "Your loss and your gradient belong together, but to this function." in finding.message
+    assert finding.site.endswith("k = kernel(d) / (1 + kernel(d).sum(1, keepdim=True))") or "exp" in finding.site
+
+
+def test_another_forward_pass_and_a_mistake_on_its_way_back():
+    def wrong(params, x, y):
+        return inverse_distance_by_hand(params, x, y, of_amplitudes=lambda g: -g)
+
+    report = compare_gradients(wrong, by_inverse_distance, *KERNELS)
+    assert [finding.code for finding in report.findings] == ["wrong-sign", "different-function"]
+    assert "Your loss is that of this other function." in report.findings[1].message
+
+
+def test_a_mistake_on_the_way_back_of_a_function_that_nothing_tells():
+    """Two places at which the forward passes part: the way back is told, and that the loss is another function's."""
+
+    def wrong(params, x, y):
+        loss, grads = inverse_distance_by_hand(params, x, y, of_amplitudes=lambda g: -g)
+        return loss + np.sum(np.cos(params["a"])), grads | {"a": grads["a"] - np.sin(params["a"])}
+
+    report = compare_gradients(wrong, by_inverse_distance, *KERNELS)
+    assert [finding.code for finding in report.findings] == ["wrong-sign", "unexplained"]
+    assert "Where your forward pass parts with the reference was not found." in report.findings[1].message
+
+
+def test_where_a_wrong_loss_beside_the_right_gradient_parts_with_the_reference():
+    def softened(params, x, y):
+        e = np.tanh(x @ params["W"]) @ params["v"] - y
+        z = np.tanh(x @ params["W"])
+        g = 2 * e / len(e)
+        loss = np.mean(np.sqrt(0.2 + e**2))
+        return loss, {"W": x.T @ (np.outer(g, params["v"]) * (1 - z**2)), "v": z.T @ g}
+
+    def reference(params, x, y):
+        return (torch.tanh(x @ params["W"]) @ params["v"] - y).square().mean()
+
+    report = compare_gradients(softened, reference, {"W": numbers(4, 3), "v": numbers(3)}, numbers(6, 4), numbers(6))
+    finding = only_finding(report)
+    assert finding.code == "wrong-loss"
+    assert "Your forward pass parts with the reference at" in finding.message
 
 
 def test_without_a_reference_the_mistake_is_named_all_the_same():
