@@ -125,10 +125,7 @@ class _Search:
         over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
-        own = [] if complete else self._of_own_function()
-        if any(one.loss_matches for one in own):
-            return own
-        return self._by_several_rules(singles, complete, over_fewer) or own
+        return self._by_several_rules(singles, complete, over_fewer)
 
     def _of_own_function(self) -> list[Explanation]:
         """Of a candidate whose gradient is not even that of its own, wrong loss: what is wrong on the way back.
@@ -173,6 +170,9 @@ class _Search:
         if otherwise:
             return otherwise
         complete += self._outwards(singles, REPEATED)
+        own = [] if complete else self._of_own_function()
+        if any(one.loss_matches for one in own):
+            return own
         if not any(one.rank < PLAIN and not one.transforms for one in complete):
             others = self._other_factors(self.nothing)
             plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
@@ -198,7 +198,7 @@ class _Search:
             if complete or self.clock.over():
                 break
             complete = stage()
-        return complete or over_fewer
+        return complete or own or over_fewer
 
     def _that_hold(self, found: Iterable[Explanation]) -> list[Explanation]:
         """Those that explain all parameters, on fresh inputs as well."""
