@@ -113,13 +113,21 @@ class Case:
         return None if other.tape is None else other
 
     @cached_property
+    def _own_program(self) -> Callable[..., Any] | None:
+        """The candidate's own forward pass as a function of tensors, if there is one."""
+        try:
+            from gradproof import own_forward  # it stands on a part of torch that may move
+        except ImportError:
+            return None
+        return None if self.own_loss is None else own_forward.as_reference(self.own_loss)
+
+    @cached_property
     def _of_own_forward(self) -> Case | None:
         """With the candidate's own forward pass; None where it cannot be followed, or is another function."""
-        if self.own_loss is None:
+        program = self._own_program
+        if program is None:
             return None
-        from gradproof import own_forward  # it stands on parts of torch that may move
-
-        other = replace(self, own_forward=own_forward.as_reference(self.own_loss))
+        other = replace(self, own_forward=program, own_loss=None)
         try:
             usable = other.tape is not None and len(other.tape.nodes) <= MOST_OPERATIONS
             return (other._by_its_own_derivative() if self.reference is None else other) if usable else None
@@ -129,11 +137,9 @@ class Case:
     @cached_property
     def of_own_function(self) -> Case | None:
         """The candidate beside the derivative of its own loss, which is another function than the reference's."""
-        if self.own_loss is None or self.loss is None:
+        program = self._own_program
+        if program is None or self.loss is None:
             return None
-        from gradproof import own_forward
-
-        program = own_forward.as_reference(self.own_loss)
         for how in RECORDINGS:
             try:
                 tape = recorded(program, self.problem, how=how)

@@ -436,4 +436,4 @@ def as_reference(loss: Callable[..., Any]) -> Callable[..., Any]:
 def _handed(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
-    return Followed(value) if value.dtype.is_floating_point else value.numpy()
+    return Followed(value) if value.dtype.is_floating_point else value.numpy().copy()

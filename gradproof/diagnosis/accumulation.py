@@ -16,7 +16,7 @@ from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
-FEW = 5  # uses of which two may be left out
+FEW = 6  # uses of which several may be left out
 MANY = 24  # contributions that are tried one by one; of more, the first and the last
 
 
@@ -27,7 +27,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     yield from _single_steps(tape)
     yield from _over_the_rest(tape)
     yield from _without_a_line(tape)
-    yield from _without_two(tape)
+    yield from _without_some(tape)
     for place in places:
         yield from _repeated_indices(survey, place)
         yield from _overlapping_windows(tape, place)
@@ -68,7 +68,7 @@ def _single_steps(tape: Tape) -> Iterator[Fault]:
 
 def _steps(tape: Tape, users: Sequence[int]) -> list[Sequence[int]]:
     """The uses of a value in groups that do the same on the same lines, again and again; all in one if they do not."""
-    done = [(tape.nodes[index].name, tape.nodes[index].site, tape.nodes[index].site.callers) for index in users]
+    done = [_place(tape.nodes[index]) for index in users]
     for length in range(1, len(users)):
         if len(users) % length == 0 and done[length:] == done[:-length]:
             return [users[start : start + length] for start in range(0, len(users), length)]
@@ -79,7 +79,7 @@ def _over_the_rest(tape: Tape) -> Iterator[Fault]:
     """Of a value that is used several times, one of whose uses reaches some entries alone: assigned there."""
     for value in sorted(tape.differentiable):
         users = [index for index, _ in tape.clean.arriving(value)]
-        for user in users if 2 <= len(set(users)) <= FEW else ():
+        for user in users if len(set(users)) in (2, 3) else ():
             reached = _reached(tape, tape.nodes[user], value) if user >= 0 else None
             if reached is not None and reached.any() and not reached.all():
                 node = tape.nodes[user]
@@ -123,15 +123,47 @@ def _without_a_line(tape: Tape) -> Iterator[Fault]:
                 yield Fault("missing-path", message, site, 0.98, values={value: not_from(users)})
 
 
-def _without_two(tape: Tape) -> Iterator[Fault]:
-    """Of what comes back to a value that is used a few times, what two of the uses send: keys and values, say."""
+def _without_some(tape: Tape) -> Iterator[Fault]:
+    """Of what comes back to an array that is used a few times, what several of the uses send: keys and values, say.
+
+    Arrays that are used in the same places, as the states of a loop are, lose the same.
+    """
+    dropped: dict[frozenset[object], dict[int, list[int]]] = {}
     for value in sorted(tape.differentiable - set(tape.parameters.values())):
-        users = [index for index, _ in tape.clean.arriving(value)]
-        if 3 <= len(users) <= FEW:
-            for two in itertools.combinations(users, 2):
-                names = " and ".join(f"`{tape.nodes[user].name}` (line {tape.nodes[user].site.line})" for user in two)
-                message = f"nothing of the gradient flows back to {result_of(tape, value)} from {names}"
-                yield Fault("missing-path", message, tape.nodes[two[0]].site, 1.15, values={value: not_from(two)})
+        uses = _uses(tape, [index for index, _ in tape.clean.arriving(value) if index >= 0])
+        for count in range(2, len(uses)) if len(uses) <= FEW else ():
+            for left_out in itertools.combinations(uses, count):
+                users = [index for use in left_out for index in uses[use]]
+                dropped.setdefault(frozenset(left_out), {})[value] = users
+    for kinds, users_of in dropped.items():
+        value, users = list(users_of.items())[-1]
+        nodes = [tape.nodes[index] for index in users]
+        names = " and ".join(dict.fromkeys(f"`{node.name}` (line {node.site.line})" for node in nodes))
+        each = f", each of the {len(users_of)} times" if len(users_of) > 1 else ""
+        message = f"nothing of the gradient flows back to {result_of(tape, value)} from {names}{each}"
+        hooks = {value: not_from(those) for value, those in users_of.items()}
+        rank = 1.15 if len(kinds) == 2 else 1.3
+        yield Fault("missing-path", message, nodes[0].site, rank, values=hooks)
+
+
+def _uses(tape: Tape, users: Sequence[int]) -> dict[object, list[int]]:
+    """The operations that take a value, by their place; by their line, where these are many."""
+    found: dict[object, list[int]] = {}
+    for index in users:
+        found.setdefault(_place(tape.nodes[index]), []).append(index)
+    if len(found) > FEW:
+        found = {}
+        for index in users:
+            found.setdefault(_line(tape.nodes[index]), []).append(index)
+    return found
+
+
+def _place(node: Node) -> object:
+    return node.name, node.site, node.site.callers
+
+
+def _line(node: Node) -> object:
+    return node.site.file, node.site.line, node.site.callers
 
 
 def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, repeated: bool) -> Fault:

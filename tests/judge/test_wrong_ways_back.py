@@ -582,3 +582,23 @@ def test_a_mask_left_out_is_no_other_function():
 
     params = {"A": SQUARE, "B": numbers(4, 3)}
     assert named(dropped, wrong, params, X, Y)[0] == "missing-derivative"
+
+
+def four_uses(params, x, y, back=lambda h, k: h):
+    """A state that each step uses in four places, `back` of which pass a gradient on."""
+    h = torch.tanh(x @ params["A"])
+    for _ in range(3):
+        one = torch.sin(back(h, 1))
+        two = torch.tanh(back(h, 2) + 0.5 * one)
+        three = back(h, 3) * two
+        h = h + 0.3 * (one + two + three)
+    return F.mse_loss(h @ params["B"], y)
+
+
+def test_one_of_four_uses_passes_a_gradient_on_besides_the_state_itself():
+    def wrong(params, x, y):
+        return four_uses(params, x, y, lambda h, k: h if k == 1 else h.detach())
+
+    code, message = named(four_uses, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
+    assert code == "missing-path"
+    assert "each of the 3 times" in message
