@@ -25,6 +25,28 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 hooks: dict[int, NodeHook] = {a.index: _kept_by(b) for a, b in zip(one, other, strict=True)}
                 message = f"what the call of {where}"
                 yield Fault("wrong-operand", message, one[-1].site, 1.24, hooks)
+        yield from _one_for_all(tape, calls)
+
+
+def _one_for_all(tape: Tape, calls: Sequence[Sequence[Node]]) -> Iterator[Fault]:
+    """Of calls that belong together, as the stages of a step do: what one has kept, used for each of them."""
+    ordered = sorted(calls, key=lambda call: call[0].index)
+    from_lines = [call[-1].site.callers for call in ordered]
+    count = next((n for n in range(2, len(calls)) if from_lines[n:] == from_lines[:-n]), len(calls))
+    if len(calls) % count or count < 3:
+        return
+    groups = [ordered[start : start + count] for start in range(0, len(ordered), count)]
+    for which, position in (("first", 0), ("last", -1)):
+        hooks = {}
+        for group in groups:
+            kept = group[position]
+            for call in group:
+                if call is not kept and _same_shapes(tape, call, kept):
+                    hooks.update({a.index: _kept_by(b) for a, b in zip(call, kept, strict=True)})
+        message = f"what the {which} of {count} calls has kept is used on the way back through each of them, the last"
+        message += f" being {_where(ordered[-1])}"
+        if hooks:
+            yield Fault("wrong-operand", message, ordered[-1][-1].site, 1.24, hooks)
 
 
 def _alike(tape: Tape) -> list[list[list[Node]]]:

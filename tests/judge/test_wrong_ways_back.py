@@ -602,3 +602,44 @@ def test_one_of_four_uses_passes_a_gradient_on_besides_the_state_itself():
     code, message = named(four_uses, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
     assert code == "missing-path"
     assert "each of the 3 times" in message
+
+
+def midpoints(params, x, y, kept=lambda c, start: c):
+    """Three stages a step by one function, which on its way back needs what each of them was given."""
+
+    def rate(c, start):
+        A, given = params["A"], kept(c, start).detach()
+        slope = torch.cos(given @ A).detach()
+        return as_if(torch.sin(c @ A) - c, (given @ A + c @ A.detach()) * slope - c)
+
+    c = x
+    for _ in range(3):
+        start = c.detach()
+        first = rate(c, start)
+        second = rate(c + 0.3 * first, start)
+        third = rate(c + 0.5 * second, start)
+        c = c + 0.2 * (first + second + third)
+    return F.mse_loss(c @ params["B"], y)
+
+
+def test_what_the_first_stage_was_given_is_kept_for_all_of_them():
+    def reference(params, x, y):
+        def rate(c):
+            return torch.sin(c @ params["A"]) - c
+
+        c = x
+        for _ in range(3):
+            first = rate(c)
+            second = rate(c + 0.3 * first)
+            third = rate(c + 0.5 * second)
+            c = c + 0.2 * (first + second + third)
+        return F.mse_loss(c @ params["B"], y)
+
+    def wrong(params, x, y):
+        return midpoints(params, x, y, lambda c, start: start)
+
+    params = {"A": SQUARE, "B": numbers(4, 3)}
+    assert compare_gradients(by_torch(midpoints), reference, params, X, Y).ok
+    code, message = told(by_torch(wrong), reference, params, X, Y)
+    assert code == "wrong-operand"
+    assert "what the first of 3 calls has kept is used on the way back through each of them" in message
