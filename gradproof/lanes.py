@@ -26,6 +26,7 @@ from gradproof.tape import (
 )
 
 Hooks = tuple[Mapping[int, NodeHook], Mapping[int, ValueHook]]
+Contributions = list[tuple[int, Tensor, bool]]
 UNRUNNABLE = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError, KeyError)
 
 
@@ -40,6 +41,8 @@ class Lanes:
         self.failed: set[int] = set()
         self._local: dict[int, list[Tensor | None]] = {}
         self._totals: dict[int, Tensor | None] = {}
+        self._joining: set[tuple[int, int]] = set()  # values and lanes where that is being done
+        self._waiting: dict[int, dict[int, ValueHook]] = {}  # by value and lane: the rules that are still to join there
         self._at_nodes = _by_place([nodes for nodes, _ in hooks])
         self._at_values = _by_place([values for _, values in hooks])
         self._changed = {
@@ -103,7 +106,7 @@ class Lanes:
     def _lane_of(self, one: Tensor | None, value: int, lane: int) -> Tensor | None:
         return one[lane] if one is not None and value in self._changed else one
 
-    def arriving(self, value: int) -> list[tuple[int, Tensor, bool]]:
+    def arriving(self, value: int) -> Contributions:
         """What arrives at a value, with the operations that it comes from, and whether it differs between lanes."""
         ones = torch.ones_like(self.tape.values[value])
         found = [(-1, ones, False) for one in self.tape.terms.values() if one == value]
@@ -121,27 +124,35 @@ class Lanes:
         if value not in self._changed:
             return self.base.totals.get(value)
         if value not in self._totals:
-            self._totals[value] = self._joined(value)
+            self._join(value)
         return self._totals[value]
 
-    def _joined(self, value: int) -> Tensor | None:
+    def _join(self, value: int) -> None:
         contributions = self.arriving(value)
         parts = [one for _, one, _ in contributions]
         total = sum(parts[1:], parts[0]) if parts else None
         if total is not None and not any(in_lanes for _, _, in_lanes in contributions):
             total = self._for_all(total)
-        for lane, hook in self._at_values.get(value, ()):
-            own = [(index, one[lane] if in_lanes else one) for index, one, in_lanes in contributions]
-            try:
-                found = hook(self.tape, own, _LaneSeen(self, lane))
-                if total is None:
-                    total = self._zeros(value)
-                elif len(parts) == 1:
-                    total, parts = total.clone(), [*parts, total]  # it may be an operation's own
-                total[lane] = 0.0 if found is None else found
-            except UNRUNNABLE:
-                self.failed.add(lane)
-        return total
+        hooks = dict(self._at_values.get(value, ()))
+        if hooks:
+            total = self._zeros(value) if total is None else total.clone()  # it may be an operation's own
+        self._totals[value], self._waiting[value] = total, hooks
+        for lane in list(hooks):
+            self._join_in_lane(value, lane, contributions)
+
+    def _join_in_lane(self, value: int, lane: int, contributions: Contributions) -> None:
+        """Join what arrives in one lane by its own rule; before its turn, where that lane asks for it elsewhere."""
+        hook, total = self._waiting[value].pop(lane, None), self._totals[value]
+        if hook is None or total is None:
+            return
+        own = [(index, one[lane] if in_lanes else one) for index, one, in_lanes in contributions]
+        self._joining.add((value, lane))
+        try:
+            found = hook(self.tape, own, _LaneSeen(self, lane))
+            total[lane] = 0.0 if found is None else found
+        except UNRUNNABLE:
+            self.failed.add(lane)
+        self._joining.discard((value, lane))
 
     def differs(self, value: int) -> bool:
         """Whether some lane may change what arrives at a value."""
@@ -156,6 +167,10 @@ class Lanes:
         """What has arrived at a value in one lane. Raises KeyError where it is not known yet."""
         total = self.total(value) if self.known(value) else None
         if total is None:
+            raise KeyError(value)
+        if lane in self._waiting.get(value, ()):
+            self._join_in_lane(value, lane, self.arriving(value))
+        if (value, lane) in self._joining:
             raise KeyError(value)
         return total[lane] if value in self._changed else total
 

@@ -436,6 +436,7 @@ class Backward:
         self.totals: dict[int, Tensor] = dict(clean.totals) if clean is not None else {}
         self.local: dict[int, Gradients] = dict(clean.local) if clean is not None else {}
         self._done = len(tape.nodes)  # all operations from this one on have been gone back through
+        self._joining = -1  # the value at which what arrives is being joined: in all, it is not known yet
         self.seen = _Seen(self)
         for node in reversed(tape.nodes):
             hook = node_hooks.get(node.index)
@@ -478,7 +479,9 @@ class Backward:
             return self.totals.get(value)
         contributions = self.arriving(value)
         hook = self.value_hooks.get(value)
+        self._joining = value
         total = joined(contributions) if hook is None else hook(self.tape, contributions, self.seen)
+        self._joining = -1
         if total is None:
             self.totals.pop(value, None)
         else:
@@ -488,7 +491,7 @@ class Backward:
     def known(self, value: int) -> bool:
         """Whether all operations that take a value have been gone back through."""
         consumers = self.tape.consumers.get(value)
-        return consumers is None or consumers[0] >= self._done
+        return value != self._joining and (consumers is None or consumers[0] >= self._done)
 
     def arrays(self) -> Arrays:
         return {name: grad.detach().numpy() for name, grad in self.gradients.items()}

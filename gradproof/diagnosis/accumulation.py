@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from gradproof.diagnosis.branches import of_some_uses
+from gradproof.diagnosis.branches import of_some_uses, on_branches
 from gradproof.diagnosis.edges import origin, result_of
 from gradproof.diagnosis.fault import Fault, OneInput, not_from
 from gradproof.diagnosis.places import Place
@@ -120,7 +120,9 @@ def _without_a_line(tape: Tape) -> Iterator[Fault]:
                 name = result_of(tape, value)
                 message = f"nothing of the gradient flows back to {name} from line {site.line}, where it is used"
                 message += f" {len(users)} times"
-                yield Fault("missing-path", message, site, 0.98, values={value: not_from(users)})
+                fault = Fault("missing-path", message, site, 0.98, values={value: not_from(users)})
+                yield fault
+                yield from on_branches(tape, value, users, fault)
 
 
 def _without_some(tape: Tape) -> Iterator[Fault]:

@@ -79,6 +79,30 @@ def of_some_uses(survey: Survey, place: Place, slips: dict[int, NodeHook], fault
         yield Fault(fault.code, message, fault.site, fault.rank + 0.1, hooks, about=tuple(slips))
 
 
+def on_branches(tape: Tape, value: int, users: Sequence[int], fault: Fault) -> Iterator[Fault]:
+    """The fault that what some operations send to a value is lost, for each branch of the expression that made it."""
+    for path in _branches(tape, value, DEEPEST):
+        last, at = path[-1]
+        message = f"{fault.message}; but only in what flows on to {origin(tape, tape.nodes[last], at)}"
+        hook = _lost_on_branch(value, frozenset(users), path)
+        yield Fault(fault.code, message, fault.site, fault.rank + 0.3, {last: hook})
+
+
+def _lost_on_branch(value: int, users: frozenset[int], path: Sequence[Step]) -> NodeHook:
+    last, at = path[-1]
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found = list(tape.vjp(node, grads))
+        lost = joined([one for one in totals.arriving(value) if one[0] in users])
+        for index, position in path:
+            lost = None if lost is None else tape.vjp(tape.nodes[index], [lost])[position]
+        own = found[at]
+        found[at] = own if lost is None or own is None else own - lost
+        return found
+
+    return OneInput(at, hook)
+
+
 def _fork(tape: Tape, node: Node) -> tuple[int, list[Step]]:
     """The first value from a node on that is used several times, and the elementwise steps that lead there."""
     value, steps = node.outputs[0], []

@@ -127,7 +127,8 @@ def _is_junction(tape: Tape, node: Node, position: int) -> bool:
 def _of_route(tape: Tape, place: Place, position: int, from_before: bool) -> Iterator[Fault]:
     in_time = from_before and is_recurrent(tape, place, position) and _only_recurrent_route(tape, place, position)
     source = origin(tape, place.nodes[-1], position)
-    of_parameter = parameter_of(tape, place.model.inputs[position]) is not None
+    shared = len(place.nodes) > 1 == len({node.inputs[position] for node in place.nodes})  # by the steps of a loop
+    of_parameter = shared or parameter_of(tape, place.model.inputs[position]) is not None
     of_losses = in_time and tape.values[place.model.inputs[position]].numel() == 1
     for words, nodes in _passages(place, in_time):
         for constant in CONSTANTS:

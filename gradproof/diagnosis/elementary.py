@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 
 from gradproof.tape import Tape, Tensor
+
+
+def _huber(z: Tensor, delta: float) -> Tensor:
+    return F.huber_loss(z, torch.zeros_like(z), reduction="none", delta=delta)
+
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z.clone(),
@@ -41,6 +47,11 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "log10(1 + z)": lambda z: torch.log10(1 + z),
     "sqrt": torch.sqrt,
     "logsigmoid": F.logsigmoid,
+}
+# Losses of an error, of which one is cut off where another is not.
+ROBUST: dict[str, Callable[[Tensor], Tensor]] = {
+    "half of the square": lambda z: 0.5 * z * z,
+    **{f"Huber's loss, delta {d:g}": partial(_huber, delta=d) for d in (0.5, 1.0, 1.345, 1.5, 2.0)},
 }
 # Those whose derivatives are known by heart, and so come to mind in place of another's.
 COMMON = ("sigmoid", "tanh", "relu", "leaky_relu, slope 0.01", "softplus", "exp", "sin", "cos", "abs", "square")

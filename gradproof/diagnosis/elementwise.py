@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, KINKED, derivative
+from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, KINKED, ROBUST, derivative
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
@@ -91,9 +91,12 @@ def _like(tape: Tape, value: int, like: Tensor) -> Tensor:
 
 def _takes_arrays(tape: Tape, region: Region) -> bool:
     """Whether a function has arrays in it besides its own, as a masked one has: then it is no formula of a number."""
+    start = tape.maker(region.start)
+    first = -1 if start is None else start.index
     inside = {region.start, *(value for node in region.nodes for value in node.outputs)}
-    others = (value for node in region.nodes for value in node.inputs if value not in inside)
-    return any(tape.values[value].numel() > 1 for value in others)
+    others = {value for node in region.nodes for value in node.inputs if value not in inside}
+    outer = (value for value in others if tape.producer.get(value, -1) <= first)  # the rest is made of the start
+    return any(tape.values[value].numel() > 1 for value in outer)
 
 
 def _is_whole(place: Place, regions: tuple[Region, ...]) -> bool:
@@ -140,6 +143,9 @@ def _rules(name: str, operation: str, others: bool, spelled_out: bool) -> Iterat
             message = f"the derivative of {name} is that of another function, `{other}`"
             rank = 0.02 if spelled_out and other in KINKED else 0.15 if other in COMMON else 0.25
             yield "different-function", message, _other_derivative(function), rank
+    for other, function in ROBUST.items() if others and spelled_out else ():
+        message = f"the derivative of {name} is that of another loss, {other}"
+        yield "different-function", message, _other_derivative(function), 0.25
     for other in ("sigmoid", "tanh") if others and operation not in BY_OUTPUT else ():
         message = f"the derivative of {name} is that of another function, `{other}` as it is in terms of its output"
         yield "different-function", message, _formula_of_input(BY_OUTPUT[other]), 0.16

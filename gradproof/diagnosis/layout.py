@@ -19,6 +19,9 @@ JOINED = ("stack", "cat")
 RESHAPED = ("view", "_unsafe_view", "reshape", "flatten")
 
 
+TURNED = ("permute", "transpose", "t")
+
+
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each array that is given another shape, each row or column that is taken, and each running sum."""
     tape = survey.tape
@@ -31,6 +34,10 @@ def faults(survey: Survey) -> Iterator[Fault]:
         elif place.name in RESHAPED:
             yield from _of_view(tape, place)
             yield from _other_groups(tape, place)
+        elif place.name in TURNED:
+            message = f"what flows back through {place} is given the old shape, and not turned back"
+            hooks: dict[int, NodeHook] = {node.index: _reshaped_back for node in place.nodes}
+            yield Fault("not-transposed", message, place.site, 1.2, hooks)
         elif place.name in JOINED:
             yield from _in_reverse(tape, place)
         elif place.name == "slice":
@@ -270,6 +277,10 @@ def _exchanged(dims: int, i: int, j: int) -> tuple[int, ...]:
 
 def _changed(order: tuple[int, ...]) -> list[int]:
     return [i for i, axis in enumerate(order) if i != axis]
+
+
+def _reshaped_back(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    return [None if grads[0] is None else grads[0].reshape(tape.values[node.inputs[0]].shape)]
 
 
 def _permuted_first(order: tuple[int, ...]) -> NodeHook:

@@ -96,7 +96,8 @@ def _only(found: tuple[Tensor | None, ...]) -> Tensor:
 def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:
     """The regions that end at a place and are a non-linear function entry by entry: one for each of its passages.
 
-    The operation itself; and, where an expression ends here, all of its line, and all that is elementwise before it.
+    The operation itself; and, where an expression ends here, all of its line, all that is elementwise before it, and
+    all from an error on.
     """
     roots = _roots(tape, place.model)
     alone = [start for start, nodes in roots.items() if len(nodes) == 1]
@@ -106,7 +107,14 @@ def elementwise_regions(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]
         on_line = [start for start in longer if all(tape.nodes[i].site.line == place.site.line for i in roots[start])]
         chosen += [min(on_line)] if on_line else []
         chosen += [min(longer)] if min(longer) not in chosen else []
+        chosen += [start for start in longer if start not in chosen and _is_an_error(tape, start)][:1]
     yield from _not_linear(tape, place, {start: roots[start] for start in chosen})
+
+
+def _is_an_error(tape: Tape, value: int) -> bool:
+    """Whether a value is a difference of arrays, of which a loss is a function."""
+    maker = tape.maker(value)
+    return maker is not None and maker.name == "sub" and len(maker.inputs) == 2
 
 
 def every_region(tape: Tape, place: Place) -> Iterator[tuple[Region, ...]]:

@@ -643,3 +643,47 @@ def test_what_the_first_stage_was_given_is_kept_for_all_of_them():
     code, message = told(by_torch(wrong), reference, params, X, Y)
     assert code == "wrong-operand"
     assert "what the first of 3 calls has kept is used on the way back through each of them" in message
+
+
+def test_another_delta_of_hubers_loss():
+    def reference(params, x, y):
+        return F.huber_loss(2 * torch.tanh(x @ params["A"]) @ params["B"], y, delta=0.8)
+
+    def wrong(params, x, y):
+        error = 2 * torch.tanh(x @ params["A"]) @ params["B"] - y
+        right = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=0.8)
+        return as_if(right, error.detach().clamp(-1, 1) * error).mean()
+
+    code, message = named(reference, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
+    assert code == "different-function"
+    assert "is that of another loss, Huber's loss, delta 1" in message
+
+
+def test_a_transpose_is_gone_back_through_by_a_reshape():
+    def mixed(params, states, y, turned=lambda h: h.transpose(1, 2)):
+        h = torch.tanh(states @ params["A"])
+        return F.mse_loss(torch.sin(turned(h) @ params["T"]).mean(1) @ params["B"], y)
+
+    def wrong(params, states, y):
+        return mixed(params, states, y, lambda h: as_if(h.transpose(1, 2), h.reshape(len(h), 4, -1)))
+
+    params = {"A": SQUARE, "T": numbers(STATES.shape[1], 4), "B": numbers(4, 3)}
+    code, message = named(mixed, wrong, params, STATES, Y)
+    assert code == "not-transposed"
+    assert "is given the old shape, and not turned back" in message
+
+
+def test_a_penalty_that_does_not_reach_one_of_the_parameters_behind_it():
+    def model(params, x, y):
+        theta = F.softplus(params["u"] + y @ params["V"])
+        penalty = (theta**2 - 0.7 * torch.log(theta)).mean()
+        return ((theta * x).sum(1) - y[:, 0]).square().mean() + penalty
+
+    def wrong(params, x, y):
+        theta = F.softplus(params["u"] + y @ params["V"])
+        alone = F.softplus(params["u"] + (y @ params["V"]).detach())
+        return ((theta * x).sum(1) - y[:, 0]).square().mean() + (alone**2 - 0.7 * torch.log(alone)).mean()
+
+    code, message = named(model, wrong, {"u": numbers(4), "V": numbers(3, 4)}, X, Y)
+    assert code == "missing-path"
+    assert "where it is used 2 times; but only in what flows on to" in message
