@@ -38,7 +38,7 @@ _POINTWISE = ("leaky_relu", "elu", "softplus", "hardtanh")  # torch 2.6 does not
 MOST_REMEMBERED = 10_000_000  # numbers (80 MB)
 PARTS = ("split", "unsafe_split", "split_with_sizes", "chunk")
 _HERE = str(Path(__file__).parent)
-_SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), os.path.dirname(np.__file__), _HERE)
+_SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), os.path.join(os.path.dirname(np.__file__), ""), _HERE)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from gradproof.diagnosis.search import Found, search
 from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
 
-OWN_LINE = "This is a line of your own forward pass: the way back through it is not its derivative."
+OWN_LINE = "The line is one of your own forward pass: the way back through it is not its derivative."
 OWN_LOSS = "Your loss is that of this other function."
 ONE_WAY = "Your loss is this function's; on the way back, your rules are those of the right one."
 

@@ -35,7 +35,8 @@ def test_the_first_example():
     assert blocks("text")[0] == failure(ROOT, "--mistake", "mlp/extra_derivative")
 
 
-def test_the_readers_own_code(tmp_path):
-    (tmp_path / "test_own.py").write_text("\n".join(blocks("python")[0]) + "\n", encoding="utf-8")
+@pytest.mark.parametrize("which", [0, 1], ids=["reference", "no_reference"])
+def test_the_readers_own_code(tmp_path, which):
+    (tmp_path / "test_own.py").write_text("\n".join(blocks("python")[which]) + "\n", encoding="utf-8")
     printed = failure(tmp_path, "-p", "gradproof.plugin", "test_own.py")
-    assert blocks("text")[1] == [line for line in printed if line.startswith("E")]
+    assert blocks("text")[1 + which] == [line for line in printed if line.startswith("E")]
