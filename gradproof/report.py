@@ -246,10 +246,7 @@ class Report:
         yield from _more(alike)
 
     def _message(self, finding: Finding) -> Iterator[str]:
-        message = finding.message
-        if finding.code == "unexplained" and self.judged_by != "torch":
-            message = "Compared with a reference in torch, the mistake itself may be found."
-        for part in message.split("\n"):
+        for part in finding.message.split("\n"):
             code = part.startswith("  ")
             if part.startswith("at ") and " " not in part[3:]:
                 yield _at(part[3:])

@@ -22,7 +22,8 @@ def finding(case: Case, searching: bool) -> Finding:
     message = f"{beside}, the loss is not: yours {number(case.loss or 0.0)}, torch's {number(case.truth.loss)}."
     if searching and case.reference is not None:
         reading = _reading(case)
-        parting = None if reading else divergence.parting(case, fresh_case(case), Clock(PARTING_SECONDS).over)
+        asked = not reading and not case.wrong  # where the gradient is wrong as well, the search has asked
+        parting = divergence.parting(case, fresh_case(case), Clock(PARTING_SECONDS).over) if asked else None
         if reading:
             message += f" It is {reading[1]}."
         elif parting is not None:

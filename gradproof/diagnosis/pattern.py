@@ -27,21 +27,24 @@ def unexplained(case: Case, found: Found | None) -> Finding:
     Without a search (`found` is None), what takes a run of the reference to know is left out.
     """
     lines = [f"{name}: {_entries(case, name)}" for name in case.wrong]
-    lines += _inference(case, None if found is None else case.tape)
+    searched = None if found is None else case.searchable
+    lines += _inference(case, None if searched is None else searched.tape)
     own = belongs_to_own_loss(case)
     if own is not None:
         lines.append(_OWN[own, case.loss_is_right])
+    if found is not None and searched is None and case.reference is None:
+        lines.append("Your own forward pass could not be looked at: with a reference in torch, more can be.")
     if found is not None:
-        lines.append(_tried(found))
+        lines.append(_tried(found, "the reference" if case.reference is not None else "your own forward pass"))
     return Finding("unexplained", case.wrong, "\n".join(lines), exact=False)
 
 
-def _tried(found: Found) -> str:
+def _tried(found: Found, program: str) -> str:
     if found.broken_off:
         return f"The search for the mistake broke off ({found.broken_off}): a defect of gradproof, worth reporting."
     if not found.tried:
         return "Tried: constant factors, signs, transposes and reversed axes of each gradient."
-    text = f"Tried: {found.tried} single broken rules of the reference, pairs of them, factors, signs and transposes"
+    text = f"Tried: {found.tried} single broken rules of {program}, pairs of them, factors, signs and transposes"
     return text + ("; the time for searching ran out before all were tried." if found.cut else ".")
 
 

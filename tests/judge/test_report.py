@@ -1,6 +1,7 @@
 """The text that a reader sees, line by line."""
 
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -301,7 +302,7 @@ def test_a_resemblance_is_not_called_exact():
 def test_beside_a_numerical_derivative():
     function = with_gradient("b1", lambda db: db + 1.0)
     assert_says(
-        str(compare_gradients(function, None, *problem())),
+        re.sub(r"Tried: \d{4} ", "Tried: 2000 ", str(compare_gradients(function, None, *problem()))),
         """
         b1: not the derivative of your loss (unexplained)
           worst at b1[1]: yours 0.608, complex step -0.392
@@ -310,7 +311,12 @@ def test_beside_a_numerical_derivative():
 
         No known mistake gives these numbers:
           unexplained (b1)
-            Compared with a reference in torch, the mistake itself may be found.
+            b1: all entries differ; it points the opposite way (cosine -0.582)
+            W2 and s are right and b1 is not: look between them, from
+            tests/judge/network.py:22  h = np.tanh(x @ params["W1"] +
+            params["b1"])  # (n, hidden) on
+            Tried: 2000 single broken rules of your own forward pass, pairs of
+            them, factors, signs and transposes.
           compared with the derivative of your own loss, taken by complex step
           read more: pytest --explain unexplained
         """,
