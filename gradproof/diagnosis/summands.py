@@ -55,9 +55,10 @@ def _of_deltas(survey: Survey) -> Iterator[Fault]:
         value = place.nodes[0].outputs[0]
         if len(place.nodes) > 1 or place.name in VIEWS or value not in tape.clean.totals:
             continue
-        for axis, length in enumerate(tape.values[value].shape[:MOST_AXES]):
+        shape, samples = tuple(tape.values[value].shape), survey.problem.samples
+        for axis, length in enumerate(shape[:MOST_AXES]):
             for index, which in ((-1, "last"), (0, "first")) if length > 1 else ():
-                of_samples = place.name != "stack" or length == survey.problem.samples
+                of_samples = length == samples or (samples not in shape and place.name != "stack")
                 along_samples = of_samples and axis == (survey.problem.batch_axis or 0)
                 code = "one-sample-only" if along_samples else "last-step-only"
                 message = f"of what arrives at {place}, only the {which} of {length} along axis {axis} is kept"
