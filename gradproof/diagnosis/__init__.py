@@ -64,7 +64,8 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
     for fault in best.faults:
         message = fault.message
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
-            own = OWN_LOSS if best.case.own_forward is not None else _belonging(case, best)
+            of_own_loss = best.case.own_forward is not None and not case.loss_is_right
+            own = OWN_LOSS if of_own_loss else _belonging(case, best)
             message += f"\n{ONE_WAY if fault.forward_only else own}"
         elif fault.site and best.case.own_forward is not None:
             message += f"\n{OWN_LINE}"
