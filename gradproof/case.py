@@ -70,6 +70,12 @@ def recorded(
     return tape
 
 
+def _said_by(tape: Tape) -> Truth:
+    """A program's own loss and derivative, as autograd would say them."""
+    loss, gradients = tape.loss(), tape.clean.arrays()
+    return Truth(loss, {"loss": loss}, gradients, {"loss": gradients})
+
+
 @dataclass
 class Case:
     """A problem with the reference's answer and the candidate's, and the judgement of what counts as equal."""
@@ -143,21 +149,19 @@ class Case:
         for how in RECORDINGS:
             try:
                 tape = recorded(program, self.problem, how=how)
-                gradients = {} if tape is None else tape.clean.arrays()
+                truth = None if tape is None else _said_by(tape)
             except Exception:
                 continue
-            if tape is not None and not tape.torn and self.agrees("", self.loss, tape.loss()):
-                truth = Truth(tape.loss(), {"loss": tape.loss()}, gradients, {"loss": gradients})
+            if tape is not None and truth is not None and not tape.torn and self.agrees("", self.loss, truth.loss):
                 return replace(self, reference=None, own_loss=None, own_forward=program, how=how, truth=truth)
         return None
 
     def _by_its_own_derivative(self) -> Case:
         """The same held to the program's own derivative, for a numerical one: exact where that is only nearly so."""
         assert self.tape is not None
-        gradients = self.tape.clean.arrays()
-        truth = replace(self.truth, gradients=gradients, term_gradients={"loss": gradients})
-        exact = replace(self, truth=replace(truth, oracle="autograd"))
-        return exact if exact.wrong == self.wrong else replace(self, truth=truth)
+        truth = replace(_said_by(self.tape), loss=self.truth.loss, terms=self.truth.terms)
+        exact = replace(self, truth=truth)
+        return exact if exact.wrong == self.wrong else replace(self, truth=replace(truth, oracle=self.truth.oracle))
 
     @property
     def searchable(self) -> Case | None:
@@ -172,8 +176,7 @@ class Case:
         assert self.tape is not None
         tape = recorded(self.program, problem, how=self.tape.how)
         assert tape is not None
-        gradients = tape.clean.arrays()
-        return replace(self.truth, loss=tape.loss(), gradients=gradients, term_gradients={"loss": gradients})
+        return replace(_said_by(tape), terms=self.truth.terms, oracle=self.truth.oracle)
 
     @cached_property
     def rounding(self) -> dict[str, float]:

@@ -322,7 +322,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "insert": _tensors(_inserted),
     "outer": _tensors(lambda a, b: a.reshape(-1, 1) * torch.as_tensor(b).reshape(-1)),
     "sliding_window_view": _tensors(_windows),
-    "logsumexp": _tensors(lambda a, axis=None, keepdims=False: torch.logsumexp(a, axis, keepdims)),
 }
 _MATH: dict[str, Callable[..., Any]] = {
     "lgamma": torch.lgamma,

@@ -12,7 +12,7 @@ import torch
 from gradproof.diagnosis.branches import of_some_uses, on_branches
 from gradproof.diagnosis.edges import origin, result_of
 from gradproof.diagnosis.fault import Fault, OneInput, not_from
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import Place, period
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
@@ -68,11 +68,10 @@ def _single_steps(tape: Tape) -> Iterator[Fault]:
 
 def _steps(tape: Tape, users: Sequence[int]) -> list[Sequence[int]]:
     """The uses of a value in groups that do the same on the same lines, again and again; all in one if they do not."""
-    done = [_place(tape.nodes[index]) for index in users]
-    for length in range(1, len(users)):
-        if len(users) % length == 0 and done[length:] == done[:-length]:
-            return [users[start : start + length] for start in range(0, len(users), length)]
-    return [users]
+    length = period([_place(tape.nodes[index]) for index in users])
+    if not users or len(users) % length:
+        return [users]
+    return [users[start : start + length] for start in range(0, len(users), length)]
 
 
 def _over_the_rest(tape: Tape) -> Iterator[Fault]:

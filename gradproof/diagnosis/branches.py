@@ -94,13 +94,18 @@ def _lost_on_branch(value: int, users: frozenset[int], path: Sequence[Step]) -> 
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
         found = list(tape.vjp(node, grads))
         lost = joined([one for one in totals.arriving(value) if one[0] in users])
-        for index, position in path:
-            lost = None if lost is None else tape.vjp(tape.nodes[index], [lost])[position]
-        own = found[at]
+        lost, own = _brought(tape, path, lost), found[at]
         found[at] = own if lost is None or own is None else own - lost
         return found
 
     return OneInput(at, hook)
+
+
+def _brought(tape: Tape, steps: Sequence[Step], grad: Tensor | None) -> Tensor | None:
+    """What a gradient is after some steps on the way back."""
+    for index, at in steps:
+        grad = None if grad is None else tape.vjp(tape.nodes[index], [grad])[at]
+    return grad
 
 
 def _fork(tape: Tape, node: Node) -> tuple[int, list[Step]]:
@@ -122,8 +127,7 @@ def _of_part(slip: NodeHook, users: set[int], fork: int, steps: Sequence[Step]) 
         found = list(tape.vjp(node, grads))
         arrived = totals.arriving(fork)
         part = joined(arrived, without=[index for index, _ in arrived if index not in users])
-        for index, at in reversed(steps):
-            part = None if part is None else tape.vjp(tape.nodes[index], [part])[at]
+        part = _brought(tape, steps[::-1], part)
         if part is None:
             return found
         wrong, right = slip(tape, node, [part], totals), tape.vjp(node, [part])
@@ -172,9 +176,7 @@ def _on_branch(broken: Node, position: int, slip: NodeHook, path: Sequence[Step]
         wrong, right = slip(tape, broken, arrived, totals)[position], tape.vjp(broken, arrived)[position]
         if wrong is None or right is None:
             return found
-        change: Tensor | None = wrong - right
-        for index, at in path:
-            change = None if change is None else tape.vjp(tape.nodes[index], [change])[at]
+        change = _brought(tape, path, wrong - right)
         own, last = found[path[-1][1]], path[-1][1]
         found[last] = own if change is None else change if own is None else own + change
         return found

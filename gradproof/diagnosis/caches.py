@@ -7,7 +7,7 @@ from itertools import permutations
 
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import plain
+from gradproof.diagnosis.places import period, plain
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
 
@@ -31,8 +31,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
 def _one_for_all(tape: Tape, calls: Sequence[Sequence[Node]]) -> Iterator[Fault]:
     """Of calls that belong together, as the stages of a step do: what one has kept, used for each of them."""
     ordered = sorted(calls, key=lambda call: call[0].index)
-    from_lines = [call[-1].site.callers for call in ordered]
-    count = next((n for n in range(2, len(calls)) if from_lines[n:] == from_lines[:-n]), len(calls))
+    count = period([call[-1].site.callers for call in ordered])
     if len(calls) % count or count < 3:
         return
     groups = [ordered[start : start + count] for start in range(0, len(ordered), count)]

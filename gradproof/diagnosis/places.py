@@ -104,6 +104,11 @@ class Place:
                 yield f", only number {k + 1} {times}", self.nodes[k : k + 1]
 
 
+def period(done: Sequence[object]) -> int:
+    """After how many entries a sequence repeats itself; its length where it does not."""
+    return next((n for n in range(1, len(done)) if done[n:] == done[:-n]), len(done))
+
+
 def _spelled(node: Node) -> str:
     """An operation as a reader would write it, where torch has a name of its own for it."""
     first = next(iter(node.constants), None)
