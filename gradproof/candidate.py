@@ -148,6 +148,13 @@ def guarded(quiet: bool = False) -> Iterator[None]:
             yield
 
 
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Stop other people's code inside after some seconds, where the platform can. Raises TookTooLong."""
+    with _Alarm(seconds):
+        yield
+
+
 class _Alarm:
     """Interrupts after a number of seconds (0: never), where the platform can, and only ever the code inside."""
 
@@ -217,14 +224,18 @@ def _in_words(error: BaseException) -> str:
     return text
 
 
+def is_theirs(file: str) -> bool:
+    """Whether a file is neither ours nor a library's: its author can change it."""
+    library = "site-packages" in file or "dist-packages" in file or file.startswith(("<__array", "<frozen"))
+    return not library and not file.startswith((_OURS, _STANDARD))
+
+
 def _last_frame_of_theirs(traceback: TracebackType | None) -> tuple[FrameType | None, int]:
     """The deepest frame that is neither ours nor a library's: the line that its author can change."""
     found: FrameType | None = None
     line = 0
     while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        library = "site-packages" in file or "dist-packages" in file or file.startswith(("<__array", "<frozen"))
-        if not library and not file.startswith((_OURS, _STANDARD)):
+        if is_theirs(traceback.tb_frame.f_code.co_filename):
             found, line = traceback.tb_frame, traceback.tb_lineno
         traceback = traceback.tb_next
     return found, line

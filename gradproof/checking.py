@@ -123,6 +123,7 @@ def _compare(
 
     output_is_right = output is not None and output.ok
     case = Case(problem, reference, ask, truth, loss, gradients, rtol, atol, floors, output_is_right)
+    case.candidate = candidate
     case.own_loss = getattr(candidate, "own_loss", None) or (None if loss is None else partial(_own_loss, candidate))
     wrong = bool(case.wrong) or not case.loss_is_right
     if reference is not None and (wrong or "rounding" in vars(case)):  # a random one would pass for a rounding one

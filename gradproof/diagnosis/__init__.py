@@ -85,6 +85,8 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
 
 def _mend(case: Case, fault: Fault) -> str:
     """The right rule where one was broken; should telling it fail, the finding is told all the same."""
+    if fault.mend:
+        return fault.mend
     try:
         return mends.of_fault(case, fault)
     except Exception:

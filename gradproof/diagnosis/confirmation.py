@@ -30,7 +30,7 @@ class Confirmation:
 
     def holds(self, one: Explanation) -> bool:
         if id(one) not in self.known:
-            self.known[id(one)] = (one, self.fresh is None or _holds(self.fresh, one))
+            self.known[id(one)] = (one, self.fresh is None or holds(self.fresh, one))
         return self.known[id(one)][1]
 
     def best(self, found: list[Explanation]) -> list[Explanation]:
@@ -97,7 +97,8 @@ def _redrawn_data(value: Any, rng: np.random.Generator) -> Any:
     return np.asarray(value * rng.uniform(0.75, 1.0, value.shape), dtype=value.dtype)
 
 
-def _holds(fresh: Case, one: Explanation) -> bool:
+def holds(fresh: Case, one: Explanation) -> bool:
+    """Whether the same broken rules give the candidate's numbers on fresh inputs."""
     if not one.faults:
         again = evaluate(fresh, None, ())
     else:

@@ -56,6 +56,7 @@ class Fault:
     about: tuple[int, ...] = ()  # the operations whose rule was mistaken, where it is broken elsewhere
     constant: float | None = None
     term: str | None = None  # the loss's term whose weight it changes
+    mend: str = ""  # the right line, where it is known from the candidate's own code
 
     @property
     def consistent(self) -> bool:

@@ -23,6 +23,7 @@ from gradproof.diagnosis.factors import Factors
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.pairs import Pairs
 from gradproof.diagnosis.proposals import Proposals
+from gradproof.diagnosis.repairs import Repairs, Rules
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 from gradproof.oracles import Arrays
@@ -42,6 +43,8 @@ MOST_FITTING = 40  # other arrays that are tried in full
 FEWER_SHARE = 0.25  # of the time, for the same over fewer steps
 OTHERWISE_SHARE = 0.25  # for other programs of the same function
 FITTED_SHARE = 0.25  # for constants and functions that the loss tells
+NEAR_SHARE = 0.4  # of the time, for single rules, before anything else is looked at
+REPAIR_SHARE = 0.4  # for changes of the candidate's own code
 OWN_SHARE = 0.35  # for the way back of another forward pass
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
 BEAM = 6  # partial explanations that are followed up
@@ -117,7 +120,8 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them."""
-        singles, complete = self._by_one_rule(self.proposals.near)
+        with self.clock.part(NEAR_SHARE if self.whole else 1.0):
+            singles, complete = self._by_one_rule(self.proposals.near)
         complete = complete or self._elsewhere(0.0, REPEATED)
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
@@ -126,6 +130,24 @@ class _Search:
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
         return self._by_several_rules(singles, complete, over_fewer)
+
+    def _repaired(self) -> list[Explanation]:
+        """By one small change of the candidate's own code."""
+        if not self.whole:
+            return []
+        with self.clock.part(REPAIR_SHARE):
+            return self.repairs.found()
+
+    def _repaired_in_part(self) -> list[Explanation]:
+        """By such a change and another mistake."""
+        if not self.whole or self.shadows is None:
+            return []
+        with self.clock.part(REPAIR_SHARE):
+            return self.repairs.with_others(Rules(self.model, self.shadows, self.proposals.near))
+
+    @cached_property
+    def repairs(self) -> Repairs:
+        return Repairs(self.case, self.clock, self.confirmed)
 
     def _of_own_function(self) -> list[Explanation]:
         """Of a candidate whose gradient is not even that of its own, wrong loss: what is wrong on the way back.
@@ -169,7 +191,11 @@ class _Search:
         otherwise = [] if complete else self._by_one_rule_otherwise()
         if otherwise:
             return otherwise
+        repaired = [] if complete else self._repaired()
+        if repaired:
+            return repaired
         complete += self._outwards(singles, REPEATED)
+        complete = complete or self._repaired_in_part()
         own = [] if complete else self._of_own_function()
         if any(one.loss_matches for one in own):
             return own

@@ -7,7 +7,7 @@ one forward pass each. A rule broken at one operation is judged by its local cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -54,8 +54,11 @@ class Shadows:
     @cached_property
     def known(self) -> np.ndarray:
         """The numbers of the base."""
-        gradients = [self.base.gradients[name].numpy() for name in self.names]
-        return _numbers(self.directions, gradients)
+        return self.numbers({name: self.base.gradients[name].numpy() for name in self.names})
+
+    def numbers(self, gradients: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The numbers of some gradients."""
+        return _numbers(self.directions, [gradients[name] for name in self.names])
 
     @cached_property
     def wrong(self) -> np.ndarray:

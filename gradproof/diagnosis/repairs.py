@@ -1,0 +1,394 @@
+"""Small changes of the candidate's own code that make its numbers right.
+
+What no broken rule of the reference gives may still be a slip of writing: an index, a name, a bracket, a line too many.
+Each small change of the candidate is tried for what it does. The one that mends all numbers, and again on other inputs,
+is the mistake turned round (program repair by mutation: Debroy and Wong 2010).
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from gradproof.case import Case, Problem
+from gradproof.diagnosis.clock import Clock
+from gradproof.diagnosis.confirmation import TIE, Confirmation, holds
+from gradproof.diagnosis.explanation import Explanation, evaluate
+from gradproof.diagnosis.fault import Fault, Model
+from gradproof.diagnosis.shadows import Shadows
+from gradproof.edits import POSSIBLE, Edit, Path, Vocabulary, at, edits, points, put
+from gradproof.lanes import UNRUNNABLE
+from gradproof.oracles import Arrays
+from gradproof.own_code import NotOurs, OwnCode, OwnFunction, own_code
+from gradproof.switches import Place, places, switched
+from gradproof.tape import Site
+
+LOSS = ""  # the loss's name among those of the gradients
+PROBE = 1.0625  # a factor, to see what depends on a place
+LOOSE = 1e-7  # of a gradient; what differs by less is looked at again
+AT_ONCE = 2000  # changes that are compiled together
+DEEPEST = 3  # changes made together
+FEW = 3  # rules that give the same
+BEAM = 3  # states that are gone on from
+
+Answer = tuple["float | None", Arrays]
+Ask = Callable[..., "Answer | None"]  # the candidate with some edits, on a problem
+
+
+@dataclass(frozen=True, eq=False)
+class Slip:
+    """An edit, and where in the candidate's code it is made."""
+
+    edit: Edit
+    function: OwnFunction
+    place: Place
+
+    @property
+    def rank(self) -> float:
+        return self.edit.rank
+
+    @cached_property
+    def fault(self) -> Fault:
+        """What is wrong, told by what would be right."""
+        edit, line = self.edit, self.place.lineno
+        old = ast.unparse(edit.old)
+        message = f"in your code, `{old}` is too much" if edit.new is None else _exchange(old, ast.unparse(edit.new))
+        return Fault(edit.code, message, Site(self.function.file, line), edit.rank, mend=self._mended)
+
+    @property
+    def _mended(self) -> str:
+        made = self.edit.made
+        return ast.unparse(made) if isinstance(made, ast.stmt) else ""
+
+
+def _exchange(old: str, new: str) -> str:
+    return f"in your code, `{old}` should be `{new}`"
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Changes made together, what the candidate says then, and what of it is still wrong."""
+
+    slips: tuple[Slip, ...]
+    answer: Answer
+    wrong: frozenset[str]
+
+    @property
+    def order(self) -> tuple[int, float]:
+        return len(self.wrong), sum(one.rank for one in self.slips)
+
+
+@dataclass
+class Rules:
+    """The numbers that single broken rules give, to be looked up."""
+
+    model: Model
+    shadows: Shadows
+    faults: Sequence[Fault]
+
+    def giving(self, trials: Sequence[Trial]) -> list[tuple[Trial, Fault]]:
+        """Pairs of a trial and a rule with the same numbers, the likeliest first."""
+        told = ((fault, self._numbers(fault)) for fault in self.faults)
+        known = [(fault, numbers) for fault, numbers in told if numbers is not None and np.all(np.isfinite(numbers))]
+        if not known or not trials:
+            return []
+        shadows, weights = self.shadows, np.random.default_rng(5).standard_normal(self.shadows.known.size)
+        weights /= np.repeat(shadows.sizes[:, 0], shadows.known.shape[1])
+        keys = np.asarray([weights @ numbers.reshape(-1) for _, numbers in known])
+        order = np.argsort(keys)
+        found = []
+        margin = 10 * LOOSE * len(weights)
+        for trial in trials:
+            mine = shadows.numbers(trial.answer[1])
+            key = weights @ mine.reshape(-1)
+            first, last = np.searchsorted(keys[order], [key - margin, key + margin])
+            fits = [i for i in order[first:last] if np.all(np.abs(known[i][1] - mine) <= LOOSE * shadows.sizes)]
+            found += [(trial, known[i][0]) for i in sorted(fits, key=lambda i: known[i][0].rank)[:FEW]]
+        return sorted(found, key=lambda pair: pair[0].slips[-1].rank + pair[1].rank)
+
+    def _numbers(self, fault: Fault) -> np.ndarray | None:
+        try:
+            return self.shadows.of(fault) if fault.local else None
+        except UNRUNNABLE:
+            return None
+
+
+@dataclass
+class Repairs:
+    """The small changes of one candidate, and what they mend."""
+
+    case: Case
+    clock: Clock
+    confirmed: Confirmation
+    _words: dict[int, Vocabulary] = field(default_factory=dict)
+
+    @cached_property
+    def code(self) -> OwnCode | None:
+        return None if self.case.candidate is None else own_code(self.case.candidate, self.case.problem)
+
+    def found(self) -> list[Explanation]:
+        """By one change, the likeliest that mend everything."""
+        try:
+            return self._by_one_change() if self.code is not None else []
+        except NotOurs:
+            return []
+
+    def _by_one_change(self) -> list[Explanation]:
+        return self._that_mend(self._slips(self._is_what_is_wrong)) or self._that_mend(self._slips(self._is_more))
+
+    def _that_mend(self, slips: Iterable[Slip]) -> list[Explanation]:
+        found: list[Slip] = []
+        for some in _in_batches(slips):
+            with self._compiled(some) as ask:
+                for slip in some:
+                    if self.clock.over() or (found and slip.rank > found[0].rank + TIE):
+                        return self._told([[one] for one in found])
+                    if self._is_right(self.case, ask([slip], self.case.problem)) and self._again(ask, [slip]):
+                        found.append(slip)
+        return self._told([[one] for one in found])
+
+    def with_others(self, rules: Rules) -> list[Explanation]:
+        """By a change and a broken rule of the reference, or by several changes."""
+        if self.code is None:
+            return []
+        try:
+            slips = [one for one in self._slips(self._is_part_of_what_is_wrong) if one.rank <= POSSIBLE]
+            trials = list(self._trials((), slips))
+            return self._with_a_rule(trials, rules) or self._on_top_of(trials, slips)
+        except NotOurs:
+            return []
+
+    def _trials(self, before: tuple[Slip, ...], slips: Iterable[Slip]) -> Iterator[Trial]:
+        """What changes on top of others come to."""
+        taken = {id(one.place) for one in before}
+        for some in _in_batches(one for one in slips if id(one.place) not in taken):
+            with self._compiled([*before, *some]) as ask:
+                for slip in some:
+                    if self.clock.over():
+                        return
+                    answer = ask([*before, slip], self.case.problem)
+                    if answer is not None:
+                        yield self._judged((*before, slip), answer)
+
+    def _judged(self, slips: tuple[Slip, ...], answer: Answer) -> Trial:
+        loss, gradients = answer
+        truth = self.case.truth
+        wrong = {name for name, right in truth.gradients.items() if not _near(gradients[name], right)}
+        wrong |= {LOSS} if loss is not None and abs(loss - truth.loss) > LOOSE * abs(truth.loss) else set()
+        return Trial(slips, answer, frozenset(wrong))
+
+    def _with_a_rule(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
+        """A change after which one broken rule gives the numbers."""
+        cut_off: dict[Trial, bool] = {}
+        for trial, fault in rules.giving(_different([one for one in trials if not self._vanishes(one)])):
+            if self.clock.over():
+                break
+            if cut_off.get(trial):
+                continue
+            with self._compiled(trial.slips) as ask:
+                inner = self._after(self.case, trial.answer)
+                made = evaluate(inner, rules.model, (fault,))
+                if made is None or not made.complete or made.transforms or not made.loss_matches:
+                    continue
+                fresh = self.confirmed.fresh
+                answer = None if fresh is None else ask(trial.slips, fresh.problem)
+                if fresh is not None and (answer is None or not holds(self._after(fresh, answer), made)):
+                    continue
+            cut_off[trial] = self._cuts_off(trial)
+            if cut_off[trial]:
+                continue
+            return self._told([trial.slips], (fault,))
+        return []
+
+    def _vanishes(self, trial: Trial) -> bool:
+        """Whether a change leaves nothing of a gradient that there was."""
+        pairs = ((trial.answer[1][name], ours) for name, ours in self.case.gradients.items())
+        return not trial.wrong or any(np.linalg.norm(one) < LOOSE * np.linalg.norm(ours) for one, ours in pairs)
+
+    @staticmethod
+    def _after(case: Case, answer: Answer) -> Case:
+        """The comparison of a candidate that is mended in part."""
+        return replace(case, loss=answer[0], gradients=answer[1])
+
+    def _on_top_of(self, trials: Sequence[Trial], slips: Sequence[Slip]) -> list[Explanation]:
+        """Further changes on top of those that mend something and spoil nothing, until nothing is wrong."""
+        useful = [one for one in trials if one.wrong < self._wrong]
+        for _ in range(DEEPEST - 1):
+            states = _different(sorted(useful, key=lambda one: one.order))[:BEAM]
+            useful = []
+            for state in states:
+                left = [one for one in slips if state.wrong <= (self._of(one) or state.wrong)]
+                for trial in self._trials(state.slips, left):
+                    if trial.wrong < state.wrong and trial.wrong:
+                        useful.append(trial)
+                    elif not trial.wrong and self._holds(trial.slips):
+                        return self._told([trial.slips])
+                if self.clock.over():
+                    return []
+        return []
+
+    def _holds(self, slips: tuple[Slip, ...]) -> bool:
+        with self._compiled(slips) as ask:
+            return self._is_right(self.case, ask(slips, self.case.problem)) and self._again(ask, slips)
+
+    def _told(self, found: Sequence[Sequence[Slip]], rules: tuple[Fault, ...] = ()) -> list[Explanation]:
+        """As explanations, each new line of code once."""
+        told = {tuple(f"{one.fault.site} {one.fault.mend}" for one in slips): slips for slips in reversed(found)}
+        made = []
+        for slips in reversed(told.values()):
+            faults = (*(one.fault for one in slips), *rules)
+            right = frozenset(self.case.gradients)
+            made.append(Explanation(self.case, faults, {}, right, frozenset(), self.case.gradients, True))
+        self.confirmed.known.update({id(one): (one, True) for one in made})
+        return made
+
+    def _again(self, ask: Ask, slips: Sequence[Slip]) -> bool:
+        """Whether the changes mend everything on other inputs, too."""
+        fresh = self.confirmed.fresh
+        return fresh is None or self._is_right(fresh, ask(slips, fresh.problem))
+
+    @staticmethod
+    def _is_right(case: Case, answer: Answer | None) -> bool:
+        if answer is None:
+            return False
+        loss, gradients = answer
+        near = all(_near(gradients[name], right) for name, right in case.truth.gradients.items())
+        return (
+            near
+            and (loss is None or case.agrees(LOSS, loss, case.truth.loss))
+            and all(case.agrees(name, gradients[name], right) for name, right in case.truth.gradients.items())
+        )
+
+    @contextlib.contextmanager
+    def _compiled(self, slips: Sequence[Slip]) -> Iterator[Ask]:
+        """Within it, the candidate can be asked with any of these changes made."""
+        assert self.code is not None
+        at_place: dict[int, list[Slip]] = {}
+        for slip in slips:
+            at_place.setdefault(id(slip.place), []).append(slip)
+        alternatives = {
+            key: (number, [one.edit.made for one in found]) for number, (key, found) in enumerate(at_place.items())
+        }
+        choices = {
+            slip: (number, k) for number, found in enumerate(at_place.values()) for k, slip in enumerate(found)
+        }
+        code = self.code
+
+        def ask(chosen: Sequence[Slip], problem: Problem) -> Answer | None:
+            code.on.clear()
+            code.on.update(choices[one] for one in chosen)
+            try:
+                return code.answer(problem)
+            finally:
+                code.on.clear()
+
+        with code.exchanged([switched(one.tree, alternatives) for one in code.functions]):
+            yield ask
+
+    def _slips(self, wanted: Callable[[frozenset[str] | None], bool]) -> Iterator[Slip]:
+        """The changes at places on which what is wanted depends."""
+        for function, place in self._places:
+            known = self._depending.get(id(place), {})
+            if not any(wanted(one) for one in (_all_of(known.values()), *known.values())):
+                continue
+            for edit in edits(place, self._vocabulary(function)):
+                slip = Slip(edit, function, place)
+                if wanted(self._of(slip)):
+                    yield slip
+
+    def _of(self, slip: Slip) -> frozenset[str] | None:
+        """The names of what depends on what is changed; None where that is not known."""
+        known = self._depending.get(id(slip.place), {})
+        inner = [path for path in known if slip.edit.path[: len(path)] == path]
+        return known[max(inner, key=len)] if inner else _all_of(known.values())
+
+    def _vocabulary(self, function: OwnFunction) -> Vocabulary:
+        return self._words.setdefault(id(function), Vocabulary(function))
+
+    @cached_property
+    def _places(self) -> list[tuple[OwnFunction, Place]]:
+        assert self.code is not None
+        return [(one, place) for one in self.code.functions for place in places(one.tree)]
+
+    @cached_property
+    def _wrong(self) -> frozenset[str]:
+        return frozenset((*self.case.wrong, *(() if self.case.loss_is_right else (LOSS,))))
+
+    def _is_what_is_wrong(self, depending: frozenset[str] | None) -> bool:
+        return depending is None or depending == self._wrong
+
+    def _is_part_of_what_is_wrong(self, depending: frozenset[str] | None) -> bool:
+        return depending is None or (bool(depending) and depending <= self._wrong)
+
+    def _is_more(self, depending: frozenset[str] | None) -> bool:
+        """Whether right gradients depend on a place as well; a right loss does not."""
+        return depending is not None and depending > self._wrong and (LOSS in self._wrong or LOSS not in depending)
+
+    @cached_property
+    def _probes(self) -> list[Slip]:
+        return [
+            Slip(_probe(place, path), function, place) for function, place in self._places for path, _ in points(place)
+        ]
+
+    @cached_property
+    def _depending(self) -> dict[int, dict[Path, frozenset[str] | None]]:
+        """By place and path: the names of what depends on what an expression makes; None where that is not known."""
+        found: dict[int, dict[Path, frozenset[str] | None]] = {}
+        with self._compiled(self._probes) as ask:
+            for probe in self._probes:
+                answer = ask([probe], self.case.problem)
+                known = None if answer is None else _changed(answer, (self.case.loss, self.case.gradients))
+                found.setdefault(id(probe.place), {})[probe.edit.path] = known
+        return found
+
+    def _cuts_off(self, trial: Trial) -> bool:
+        """Whether a change has made something that counted count no more: it would hide any mistake there."""
+        taken = {id(one.place) for one in trial.slips}
+        probes = [one for one in self._probes if id(one.place) not in taken and self._of(one)]
+        with self._compiled([*trial.slips, *probes]) as ask:
+            for probe in probes:
+                answer = ask([*trial.slips, probe], self.case.problem)
+                if answer is not None and not _changed(answer, trial.answer):
+                    return True
+        return False
+
+
+def _changed(one: Answer, other: Answer) -> frozenset[str]:
+    """The names of what two answers differ in."""
+    names = {name for name, value in other[1].items() if not _near(one[1][name], value)}
+    moved = one[0] is not None and other[0] is not None and abs(one[0] - other[0]) > LOOSE * abs(other[0])
+    return frozenset(names | ({LOSS} if moved else set()))
+
+
+def _probe(place: Place, path: Path) -> Edit:
+    node = at(place, path)
+    more = ast.BinOp(node, ast.Mult(), ast.Constant(PROBE))
+    return Edit("", node, more, put(place, path, more), path)
+
+
+def _all_of(depending: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+    every = list(depending)
+    known = [one for one in every if one is not None]
+    return frozenset().union(*known) if known and len(known) == len(every) else None
+
+
+def _near(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays agree so far that the strict tolerance is worth asking."""
+    return bool(np.max(np.abs(one - other), initial=0.0) <= LOOSE * np.max(np.abs(other), initial=0.0))
+
+
+def _in_batches(slips: Iterable[Slip]) -> Iterator[list[Slip]]:
+    """The likeliest first, as many as are compiled together."""
+    ordered = sorted(slips, key=lambda one: one.rank)
+    return (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
+
+
+def _different(trials: Sequence[Trial]) -> list[Trial]:
+    """One of those that come to the same."""
+    found = {tuple(float(f"{one.sum():.9e}") for one in trial.answer[1].values()): trial for trial in reversed(trials)}
+    return list(reversed(found.values()))

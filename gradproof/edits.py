@@ -1,0 +1,604 @@
+"""Small changes of a statement, such as undo the slips of writing code: each with the name of the mistake it undoes."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradproof.own_code import OwnFunction, Shape
+
+Path = tuple[tuple[str, int | None], ...]  # from a statement to an expression in it: fields, with positions in lists
+
+SLIPS: dict[type[ast.operator], tuple[tuple[type[ast.operator], str], ...]] = {  # other operators, and what was wrong
+    ast.Add: ((ast.Sub, "wrong-sign"), (ast.Mult, "different-function")),
+    ast.Sub: ((ast.Add, "wrong-sign"),),
+    ast.Mult: ((ast.Div, "different-function"), (ast.Add, "different-function"), (ast.MatMult, "different-function")),
+    ast.Div: ((ast.Mult, "different-function"),),
+    ast.MatMult: ((ast.Mult, "different-function"),),
+    ast.Pow: ((ast.Mult, "different-function"),),
+}
+COMPARISONS: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+EQUALITIES: tuple[type[ast.cmpop], ...] = (ast.Eq, ast.NotEq)
+ALIKE = (  # functions of which one may be taken for another
+    "sum mean max min prod std var".split(),
+    "exp log log1p expm1 log2 log10 sqrt square abs tanh sign sin cos sinh cosh arctan".split(),
+    "maximum minimum".split(),
+    "argmax argmin".split(),
+    "floor ceil round rint".split(),
+    "cumsum cumprod".split(),
+    "any all".split(),
+    "zeros_like ones_like".split(),
+    "tril triu".split(),
+)
+REDUCTIONS = frozenset("sum mean max min prod std var cumsum argmax argmin any all".split())
+LINEAR = REDUCTIONS | frozenset("dot matmul einsum outer reshape transpose swapaxes tensordot inner at".split())
+AXES = (0, 1, 2, -1, -2, None)
+LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 1.0, 1.15, 1.3, 1.5, 1.8
+LARGEST_COUNT = 1e6
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One change of one statement: what was put in whose place, and the mistake that it undoes.
+
+    `made` is the new statement, or what a loop or a branch begins with; None where it is left out.
+    """
+
+    code: str
+    old: ast.AST
+    new: ast.AST | None
+    made: Any
+    path: Path
+    rank: float = LIKELY
+
+
+Made = tuple[str, ast.expr, float]  # the mistake's code, what belongs in an expression's place, and how far-fetched
+
+
+def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
+    """All changes of a statement, or of what a loop or a branch begins with."""
+    for path, node, parent in expressions(statement):
+        for code, new, rank in _of_expression(node, parent, words):
+            yield Edit(code, node, new, put(statement, path, new), path, rank)
+    for path, numbers in points(statement):
+        node = at(statement, path)
+        for code, new, rank in _with_more(node, words, numbers):
+            yield Edit(code, node, new, put(statement, path, new), path, rank)
+    yield from _of_all_names(statement, words)
+    yield from _of_statement(statement)
+
+
+def expressions(root: ast.AST, path: Path = (), parent: ast.AST | None = None) -> Iterator[tuple[Path, ast.expr, Any]]:
+    """All expressions whose values a statement uses, with the way to each and what it is a part of.
+
+    And the entries that it assigns to.
+    """
+    if isinstance(root, ast.Subscript) or (isinstance(root, ast.expr) and not _is_assigned(root)):
+        yield path, root, parent
+    for name, value in ast.iter_fields(root):
+        if isinstance(value, ast.AST):
+            yield from expressions(value, (*path, (name, None)), root)
+        elif isinstance(value, list):
+            for i, one in enumerate(value):
+                if isinstance(one, ast.AST):
+                    yield from expressions(one, (*path, (name, i)), root)
+
+
+def _is_assigned(node: ast.expr) -> bool:
+    return isinstance(getattr(node, "ctx", None), ast.Store)
+
+
+def points(root: ast.stmt | ast.expr) -> Iterator[tuple[Path, bool]]:
+    """Where a statement's value, and what it is made of, may lack a factor or a term; and whether a number may be one.
+
+    A number that is missing at an operand of a product is missing at the product as well.
+    """
+    if isinstance(root, (ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.AnnAssign)) and root.value is not None:
+        yield from _points(root.value, (("value", None),), True)
+
+
+def _points(node: ast.expr, path: Path, numbers: bool) -> Iterator[tuple[Path, bool]]:
+    if isinstance(node, (ast.Tuple, ast.List, ast.Dict)):
+        name = "values" if isinstance(node, ast.Dict) else "elts"
+        for i, one in enumerate(getattr(node, name)):
+            yield from _points(one, (*path, (name, i)), True)
+        return
+    yield path, numbers
+    yield from _points_within(node, path)
+
+
+def _points_within(node: ast.expr, path: Path) -> Iterator[tuple[Path, bool]]:
+    if isinstance(node, ast.BinOp):
+        sides = [((*path, ("left", None)), node.left), ((*path, ("right", None)), node.right)]
+        for inner, side in sides:
+            if isinstance(node.op, (ast.Add, ast.Sub, ast.MatMult)):
+                yield from _points(side, inner, not isinstance(node.op, ast.MatMult))
+            else:  # a factor of one side is one of both
+                yield from _points_within(side, inner)
+    elif isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
+            yield from _points(node.func.value, (*path, ("func", None), ("value", None)), False)
+        for i, one in enumerate(node.args):
+            if not isinstance(one, (ast.Constant, ast.Starred)):
+                yield from _points(one, (*path, ("args", i)), name not in LINEAR)
+    elif isinstance(node, ast.Attribute) and node.attr == "T":
+        yield from _points_within(node.value, (*path, ("value", None)))
+    elif isinstance(node, ast.UnaryOp):
+        yield from _points_within(node.operand, (*path, ("operand", None)))
+
+
+def _is_module(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("np", "numpy", "math", "scipy", "special")
+
+
+def at(root: Any, path: Path) -> Any:
+    for name, position in path:
+        root = getattr(root, name) if position is None else getattr(root, name)[position]
+    return root
+
+
+def put(root: Any, path: Path, new: ast.expr) -> Any:
+    """A copy of a statement with another expression in one place; what is beside the way there is shared."""
+    if not path:
+        return new
+    (name, position), rest = path[0], path[1:]
+    made, value = copy.copy(root), getattr(root, name)
+    if position is None:
+        setattr(made, name, put(value, rest, new))
+    else:
+        setattr(made, name, [*value[:position], put(value[position], rest, new), *value[position + 1 :]])
+    return made
+
+
+class Vocabulary:
+    """What a function speaks of: its arrays and numbers, and what it multiplies by, divides by and adds elsewhere."""
+
+    def __init__(self, function: OwnFunction) -> None:
+        self.shapes, self.numbers = function.shapes, function.numbers
+        self.arrays: dict[Shape, list[ast.expr]] = {}
+        self.terms: dict[Shape, list[ast.expr]] = {}
+        self.factors: dict[Shape, list[ast.expr]] = {}
+        self.slopes: dict[Shape, list[ast.expr]] = {}
+        self.counts: dict[float, ast.expr] = {}
+        self.scalars: list[ast.expr] = []
+        seen: set[str] = set()
+        entries = [ast.parse(text, mode="eval").body for text in function.shapes if text.endswith("]")]
+        for node in [*ast.walk(function.tree), *entries]:
+            for kind, one in self._said_by(_read(node)):
+                text = kind + ast.unparse(one)
+                if text not in seen:
+                    seen.add(text)
+                    self._learn(kind, one)
+
+    def _said_by(self, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
+            yield "array", node
+        if isinstance(node, ast.expr):
+            yield "number", node
+        if isinstance(node, ast.BinOp):
+            if isinstance(node.op, ast.Mult):
+                yield from (("factor", one) for one in (node.left, node.right))
+            elif isinstance(node.op, (ast.Add, ast.Sub)):
+                yield from (("term", one) for one in (node.left, node.right))
+            elif isinstance(node.op, ast.Div):
+                yield "factor", ast.BinOp(ast.Constant(1.0), ast.Div(), node.right)
+        if isinstance(node, (ast.Assign, ast.AugAssign)):
+            yield "term", node.value
+            if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult):
+                yield "factor", node.value
+
+    def _learn(self, kind: str, one: ast.expr) -> None:
+        text = ast.unparse(_divisor(one) if kind == "factor" else one)
+        shape, number = self.shapes.get(text), self.numbers.get(text)
+        if kind == "number":
+            if number is not None and 1 < number < LARGEST_COUNT and number == round(number):
+                known = self.counts.get(number)
+                if known is None or len(text) < len(ast.unparse(known)):
+                    self.counts[number] = one
+            return
+        if number is not None:
+            if kind == "array" and isinstance(one, ast.Name):
+                self.scalars.append(one)
+            shape = ()
+        if shape is None:
+            return
+        lists = {"array": self.arrays, "term": self.terms, "factor": self.factors}[kind]
+        lists.setdefault(shape, []).append(one)
+        if kind == "array" and shape:
+            self.slopes.setdefault(shape, []).extend(_slopes(one))
+
+    def shape(self, node: ast.expr) -> Shape | None:
+        text = ast.unparse(node)
+        return () if text in self.numbers else self.shapes.get(text)
+
+    def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:
+        """The factors that an array of a shape may have, and how far-fetched each is: first those used elsewhere."""
+        for table, rank in ((self.factors, POSSIBLE), (self.slopes, LESS_LIKELY)):
+            for other, found in table.items():
+                if _broadcast(other, shape):
+                    yield from ((one, rank) for one in found)
+
+
+def _read(node: ast.AST) -> ast.AST:
+    """What is assigned to, as it is used."""
+    if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) or isinstance(node.ctx, ast.Load):
+        return node
+    made = copy.copy(node)
+    made.ctx = ast.Load()
+    return made
+
+
+def _divisor(one: ast.expr) -> ast.expr:
+    """x of 1 / x; anything else as it is."""
+    return one.right if isinstance(one, ast.BinOp) and _is_inverse(one) else one
+
+
+def _is_inverse(one: ast.expr) -> bool:
+    return isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and isinstance(one.left, ast.Constant)
+
+
+def _slopes(a: ast.expr) -> Iterator[ast.expr]:
+    """The derivatives of tanh, of a sigmoid and of a ReLU from what they give, and parts of these."""
+    one = ast.Constant(1)
+    yield ast.BinOp(one, ast.Sub(), ast.BinOp(a, ast.Pow(), ast.Constant(2)))
+    yield ast.BinOp(a, ast.Mult(), ast.BinOp(one, ast.Sub(), a))
+    yield ast.Compare(a, [ast.Gt()], [ast.Constant(0)])
+    yield ast.BinOp(one, ast.Sub(), a)
+    yield a
+
+
+def _broadcast(shape: Shape, to: Shape) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
+
+
+def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Made]:
+    """A factor more, a term more, or the other sign."""
+    shape = words.shape(node)
+    if shape is None and not isinstance(node, ast.Call):
+        return
+    if numbers:
+        yield "wrong-sign", ast.UnaryOp(ast.USub(), node), LIKELY
+        for count in (ast.Constant(2), *words.counts.values()):
+            yield "wrong-scale", ast.BinOp(node, ast.Div(), count), POSSIBLE
+            yield "wrong-scale", ast.BinOp(node, ast.Mult(), count), POSSIBLE
+    if shape is None:
+        return
+    text = ast.unparse(node)
+    for factor, rank in words.fitting(shape):
+        if _shape_of(factor, words) or numbers:
+            code = "missing-derivative" if _shape_of(factor, words) else "wrong-scale"
+            if _is_inverse(factor):
+                yield code, ast.BinOp(node, ast.Div(), _divisor(factor)), rank
+            elif ast.unparse(factor) != text:
+                yield code, ast.BinOp(node, ast.Mult(), factor), rank
+    if shape:
+        known = {text}
+        for one in (*words.terms.get(shape, ()), *words.arrays.get(shape, ())):
+            if ast.unparse(one) not in known:
+                known.add(ast.unparse(one))
+                for op in (ast.Add(), ast.Sub()):
+                    yield "missing-path", ast.BinOp(node, op, one), UNLIKELY
+
+
+def _shape_of(factor: ast.expr, words: Vocabulary) -> Shape:
+    text = ast.unparse(_divisor(factor))
+    return words.shapes.get(text, () if text in words.numbers else (0,))
+
+
+def _of_expression(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    for kind, rule in RULES.items():
+        if isinstance(node, kind):
+            yield from rule(node, parent, words)
+    if not _is_assigned(node):
+        yield from _another_of_its_kind(node, parent, words)
+
+
+def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    left, op, right = node.left, node.op, node.right
+    if isinstance(op, ast.Mult):
+        yield _extra(right, words), left, LIKELY
+        yield _extra(left, words), right, LIKELY
+    elif isinstance(op, ast.Div):
+        yield _extra(right, words), left, LIKELY
+    elif isinstance(op, (ast.Add, ast.Sub)):
+        minus = isinstance(op, ast.Sub)
+        yield "different-function", left, POSSIBLE
+        yield "different-function", ast.UnaryOp(ast.USub(), right) if minus else right, POSSIBLE
+        if minus:
+            yield "wrong-sign", ast.BinOp(right, op, left), LIKELY
+    elif isinstance(op, ast.MatMult):
+        yield "not-transposed", ast.BinOp(right, op, left), LIKELY
+    elif isinstance(op, ast.Pow):
+        yield "different-function", left, LIKELY
+    shape = words.shape(node)
+    if shape and isinstance(op, (ast.Mult, ast.Div)):
+        for factor, _ in words.fitting(shape):
+            if isinstance(op, ast.Div) or not _is_inverse(factor):
+                yield "wrong-operand", ast.BinOp(left, op, _divisor(factor)), UNLIKELY
+    for other, code in SLIPS.get(type(op), ()):
+        yield code, ast.BinOp(left, other(), right), LIKELY if code == "wrong-sign" else POSSIBLE
+    yield from _bracketed(node)
+
+
+def _extra(factor: ast.expr, words: Vocabulary) -> str:
+    """What it is to multiply by this where it does not belong."""
+    return "extra-derivative" if words.shape(factor) else "wrong-scale"
+
+
+def _bracketed(node: ast.BinOp) -> Iterator[Made]:
+    """The same operations with brackets elsewhere."""
+    left, right = node.left, node.right
+    if isinstance(left, ast.BinOp):
+        turned = ast.BinOp(left.left, left.op, ast.BinOp(left.right, node.op, right))
+        yield "different-function", turned, POSSIBLE
+    if isinstance(right, ast.BinOp):
+        yield "different-function", ast.BinOp(ast.BinOp(left, node.op, right.left), right.op, right.right), POSSIBLE
+
+
+def _of_sign(node: ast.UnaryOp, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    yield "wrong-sign" if isinstance(node.op, ast.USub) else "different-function", node.operand, LIKELY
+
+
+def _of_attribute(node: ast.Attribute, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    if node.attr == "T":
+        yield "not-transposed", node.value, LIKELY
+
+
+def _of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    for i, entry in enumerate(entries):
+        for code, other in (*_other_indices(entry), *_other_positions(entry, words)):
+            changed = [*entries[:i], other, *entries[i + 1 :]]
+            index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
+            yield code, ast.Subscript(node.value, index, node.ctx), LIKELY
+    if len(entries) == 2:
+        swapped = ast.Subscript(node.value, ast.Tuple(entries[::-1], ast.Load()), node.ctx)
+        yield "wrong-axis", swapped, LIKELY
+    if isinstance(node.ctx, ast.Load) and words.shape(node) is not None:
+        yield "one-sample-only", node.value, POSSIBLE
+        if len(entries) == 1 and isinstance(entries[0], (ast.Constant, ast.UnaryOp)):
+            summed = ast.Call(ast.Attribute(node.value, "sum", ast.Load()), [], [ast.keyword("axis", ast.Constant(0))])
+            yield "last-step-only" if isinstance(entries[0], ast.UnaryOp) else "one-sample-only", summed, LIKELY
+
+
+def _other_indices(entry: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(entry, ast.Slice):
+        for name in ("lower", "upper"):
+            bound = getattr(entry, name)
+            for other in _moved(bound, 1 if name == "lower" else -1):
+                yield "shifted-in-time", ast.Slice(**{**vars_of(entry), name: other})
+        if entry.step is not None:
+            yield "flipped", ast.Slice(entry.lower, entry.upper, None)
+        if isinstance(entry.lower, ast.Constant) and entry.upper is None:
+            yield "shifted-in-time", ast.Slice(None, ast.UnaryOp(ast.USub(), entry.lower), entry.step)
+        if isinstance(entry.upper, ast.UnaryOp) and entry.lower is None:
+            yield "shifted-in-time", ast.Slice(entry.upper.operand, None, entry.step)
+    elif isinstance(entry, ast.Constant) and isinstance(entry.value, int) and not isinstance(entry.value, bool):
+        for value in (entry.value - 1, entry.value + 1):
+            yield "shifted-in-time", _constant(value)
+    elif not isinstance(entry, ast.Constant):
+        yield from (("shifted-in-time", other) for other in _moved(entry, 1) if other is not None)
+        if isinstance(entry, ast.UnaryOp) and isinstance(entry.operand, ast.Constant):
+            yield "shifted-in-time", ast.Constant(0)
+
+
+def _other_positions(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
+    """A position that has a name, for one that is a number."""
+    if isinstance(entry, ast.Constant) and isinstance(entry.value, int):
+        yield from (("wrong-operand", one) for one in words.scalars)
+
+
+def vars_of(entry: ast.Slice) -> dict[str, Any]:
+    return {"lower": entry.lower, "upper": entry.upper, "step": entry.step}
+
+
+def _moved(bound: ast.expr | None, towards: int) -> Iterator[ast.expr | None]:
+    """A position one further, one before, and none."""
+    if bound is None:
+        yield _constant(towards)
+        return
+    yield None
+    yield from (ast.BinOp(bound, op, ast.Constant(1)) for op in (ast.Add(), ast.Sub()))
+    if isinstance(bound, ast.BinOp) and isinstance(bound.op, (ast.Add, ast.Sub)):
+        yield bound.left
+        yield ast.BinOp(bound.left, ast.Sub() if isinstance(bound.op, ast.Add) else ast.Add(), bound.right)
+
+
+def _constant(value: float) -> ast.expr:
+    return ast.UnaryOp(ast.USub(), ast.Constant(-value)) if value < 0 else ast.Constant(value)
+
+
+def _of_comparison(node: ast.Compare, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    if len(node.ops) != 1:
+        return
+    for kinds in (COMPARISONS, EQUALITIES):
+        if isinstance(node.ops[0], kinds):
+            for kind in kinds:
+                if not isinstance(node.ops[0], kind):
+                    yield "different-function", ast.Compare(node.left, [kind()], node.comparators), LIKELY
+
+
+def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    for group in ALIKE:
+        if name in group and isinstance(node.func, ast.Attribute):
+            for other in group:
+                if other != name:
+                    code = "wrong-reduction" if {name, other} <= {"sum", "mean"} else "different-function"
+                    yield code, _calling(node, ast.Attribute(node.func.value, other, ast.Load())), NEARLY
+    for i, keyword in enumerate(node.keywords):
+        others = [*node.keywords[:i], *node.keywords[i + 1 :]]
+        yield "wrong-axis" if keyword.arg == "axis" else "different-function", _with(node, keywords=others), POSSIBLE
+        if keyword.arg == "axis":
+            for axis in AXES:
+                new = ast.keyword("axis", ast.Constant(axis) if axis is None else _constant(axis))
+                yield "wrong-axis", _with(node, keywords=[*others, new]), LIKELY
+    if name in REDUCTIONS and not any(one.arg == "axis" for one in node.keywords):
+        for axis in AXES[:-1]:
+            for kept in (False, True):
+                more = [ast.keyword("axis", _constant(axis or 0))]
+                more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
+                yield "wrong-axis", _with(node, keywords=[*node.keywords, *more]), POSSIBLE
+    if len(node.args) > 1:
+        for i in range(len(node.args) - 1):
+            args = list(node.args)
+            args[i], args[i + 1] = args[i + 1], args[i]
+            yield "wrong-operand", _with(node, args=args), LIKELY
+    if name == "range":
+        yield from _of_range(node)
+    elif name == "reversed":
+        yield "flipped", node.args[0], LIKELY
+    elif node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
+        yield _wrong_array(parent) if name in ALIKE[1] else "different-function", node.args[0], LIKELY
+    if name == "range" and not isinstance(parent, ast.Call):
+        yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
+
+
+def _of_range(node: ast.Call) -> Iterator[Made]:
+    bounds = list(node.args) if len(node.args) > 1 else [ast.Constant(0), *node.args]
+    for i, bound in enumerate(bounds[:2]):
+        for other in _moved(bound, 1):
+            if other is not None:
+                args = [other if k == i else one for k, one in enumerate(bounds)]
+                yield "truncated-in-time", _with(node, args=args), LIKELY
+
+
+def _with(node: ast.Call, **changes: Any) -> ast.Call:
+    made = copy.copy(node)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def _calling(node: ast.Call, function: ast.expr) -> ast.Call:
+    return _with(node, func=function)
+
+
+def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    value = node.value
+    if isinstance(value, bool):
+        yield "different-function", ast.Constant(not value), LIKELY
+    elif isinstance(value, (int, float)) and not isinstance(parent, (ast.Subscript, ast.Slice)):
+        in_product = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div))
+        others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
+        for other in dict.fromkeys(others):
+            if other != value:
+                whole = int(other) if isinstance(value, int) and other == int(other) else other
+                yield "wrong-scale" if in_product else "different-function", _constant(whole), LIKELY
+
+
+def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    """Neighbours exchanged."""
+    for i in range(len(node.elts) - 1):
+        elements = list(node.elts)
+        elements[i], elements[i + 1] = elements[i + 1], elements[i]
+        if not any(isinstance(one, ast.Constant) for one in elements[i : i + 2]):
+            yield "wrong-operand", type(node)(elements, node.ctx), POSSIBLE
+
+
+def _of_choice(node: ast.BoolOp, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+    yield "different-function", ast.BoolOp(other, node.values), LIKELY
+    if len(node.values) == 2:
+        yield from (("different-function", one, LIKELY) for one in node.values)
+
+
+RULES: dict[type[ast.expr], Callable[..., Iterator[Made]]] = {
+    ast.BinOp: _of_operation,
+    ast.UnaryOp: _of_sign,
+    ast.Attribute: _of_attribute,
+    ast.Subscript: _of_index,
+    ast.Compare: _of_comparison,
+    ast.Call: _of_call,
+    ast.Constant: _of_constant,
+    ast.BoolOp: _of_choice,
+    ast.Tuple: _of_row,
+    ast.List: _of_row,
+}
+
+
+def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    """Another array of the same shape, the same transposed, one minus it, its square; another number."""
+    text = ast.unparse(node)
+    shape = words.shape(node)
+    if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
+        for one in words.arrays.get(shape, ()) if shape and not isinstance(node, ast.Constant) else ():
+            yield "wrong-operand", one, POSSIBLE
+        return
+    if text in words.numbers:
+        for one in words.scalars:
+            if ast.unparse(one) != text:
+                yield "wrong-operand", one, POSSIBLE
+        if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
+            for sign in (ast.Add(), ast.Sub()):
+                yield "wrong-operand", ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
+    if len(shape or ()) == 1:
+        for rest in ([ast.Slice(), ast.Constant(None)], [ast.Constant(None), ast.Slice()]):
+            yield "wrong-axis", ast.Subscript(node, ast.Tuple(rest, ast.Load()), ast.Load()), POSSIBLE
+    if not shape:
+        return
+    for one in words.arrays.get(shape, ()):
+        if ast.unparse(one) != text:
+            yield _wrong_array(parent), one, LIKELY
+    if len(shape) > 1:
+        yield "not-transposed", ast.Attribute(node, "T", ast.Load()), LIKELY
+    yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
+    yield "different-function", ast.BinOp(node, ast.Pow(), ast.Constant(2)), POSSIBLE
+    if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mult):
+        for one in words.arrays.get(shape, ()):
+            yield from (("missing-path", ast.BinOp(node, op, one), UNLIKELY) for op in (ast.Sub(), ast.Add()))
+
+
+def _wrong_array(parent: Any) -> str:
+    """What it is to take another array here: within a function of it, a derivative at another point."""
+    curved = isinstance(parent, ast.Compare) or (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow))
+    called = isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ALIKE[1]
+    return "derivative-at-wrong-point" if curved or called else "wrong-operand"
+
+
+def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
+    """Another array wherever a statement uses one, where it uses it several times: `h * (1 - h)`."""
+    places: dict[str, list[Path]] = {}
+    for path, node, _ in expressions(statement):
+        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) and words.shape(node):
+            places.setdefault(ast.unparse(node), []).append(path)
+    for text, paths in places.items():
+        for one in words.arrays.get(words.shapes[text], ()) if len(paths) > 1 else ():
+            if ast.unparse(one) != text:
+                made = statement
+                for path in paths:
+                    made = put(made, path, one)
+                yield Edit("derivative-at-wrong-point", at(statement, paths[0]), one, made, paths[0])
+
+
+def _of_statement(statement: ast.stmt | ast.expr) -> Iterator[Edit]:
+    """Added up for assigned and the reverse, and the whole left out."""
+    if isinstance(statement, ast.AugAssign):
+        assigned = ast.copy_location(ast.Assign([statement.target], statement.value), statement)
+        yield Edit("wrong-operand", statement, assigned, assigned, (), POSSIBLE)
+        for other, code in SLIPS.get(type(statement.op), ()):
+            made = ast.AugAssign(statement.target, other(), statement.value)
+            yield Edit(code, statement, made, made, ())
+    elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        if isinstance(target, (ast.Name, ast.Subscript, ast.Attribute)):
+            for op in (ast.Add(), ast.Sub()):
+                added = ast.AugAssign(target, op, statement.value)
+                yield Edit("overwritten", statement, added, added, ())
+    if isinstance(statement, (ast.AugAssign, ast.Expr, ast.Assign)):
+        yield Edit(_superfluous(statement), statement, None, None, (), POSSIBLE)
+
+
+def _superfluous(statement: ast.stmt) -> str:
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.op, (ast.Mult, ast.Div)):
+        return "extra-derivative"
+    return "different-function"

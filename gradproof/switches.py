@@ -1,0 +1,83 @@
+"""A function's tree with alternatives for its statements, each behind a switch that is read when it runs."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gradproof.own_code import SWITCH
+
+Place = ast.stmt | ast.expr  # a statement, or what a loop or a branch begins with
+SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr)
+BODIES = ("body", "orelse", "finalbody")
+
+
+def places(tree: ast.FunctionDef) -> Iterator[Place]:
+    """All statements that do something, and what loops and branches begin with; in their order."""
+    yield from _places(tree.body)
+
+
+def _places(body: Sequence[ast.stmt]) -> Iterator[Place]:
+    for one in body:
+        header = _header(one)
+        if isinstance(one, SIMPLE) and not _is_text(one):
+            yield one
+        elif header:
+            yield getattr(one, header)
+        for name in BODIES:
+            yield from _places(getattr(one, name, ()))
+
+
+def _header(one: ast.stmt) -> str:
+    """The name of the expression that a loop or a branch begins with; empty where there is none to be changed."""
+    return "iter" if isinstance(one, ast.For) else "test" if isinstance(one, ast.If) else ""
+
+
+def _is_text(one: ast.stmt) -> bool:
+    return isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
+
+
+def switched(tree: ast.FunctionDef, alternatives: Mapping[int, tuple[int, Sequence[Any]]]) -> ast.FunctionDef:
+    """The tree with a switch at each place (by its identity: its number there, and what may be done in its stead)."""
+    made = copy.copy(tree)
+    made.body = _switched_body(tree.body, alternatives)
+    return made
+
+
+def _switched_body(body: Sequence[ast.stmt], alternatives: Mapping[int, tuple[int, Sequence[Any]]]) -> list[ast.stmt]:
+    return [_switched(one, alternatives) for one in body]
+
+
+def _switched(one: ast.stmt, alternatives: Mapping[int, tuple[int, Sequence[Any]]]) -> ast.stmt:
+    if id(one) in alternatives:
+        number, others = alternatives[id(one)]
+        chosen: list[ast.stmt] = [
+            ast.If(ast.Compare(_state(number), [ast.Eq()], [ast.Constant(k)]), [other or ast.Pass()], [])
+            for k, other in enumerate(others)
+        ]
+        return ast.If(_is_on(number), chosen, [one]) if chosen else one
+    made = copy.copy(one)
+    header = _header(one)
+    if header and id(getattr(one, header)) in alternatives:
+        number, others = alternatives[id(getattr(one, header))]
+        choice = getattr(one, header)
+        for k, other in enumerate(others):
+            test = ast.Compare(_state(number), [ast.Eq()], [ast.Constant(k)])
+            choice = ast.IfExp(test, other, choice)
+        setattr(made, header, ast.IfExp(_is_on(number), choice, getattr(one, header)))
+    for name in BODIES:
+        if getattr(one, name, None):
+            setattr(made, name, _switched_body(getattr(one, name), alternatives))
+    return made
+
+
+def _is_on(number: int) -> ast.expr:
+    return ast.Compare(ast.Constant(number), [ast.In()], [ast.Name(SWITCH, ast.Load())])
+
+
+def _state(number: int) -> ast.expr:
+    """Which alternative is on; -1 where none is."""
+    get = ast.Attribute(ast.Name(SWITCH, ast.Load()), "get", ast.Load())
+    return ast.Call(get, [ast.Constant(number), ast.Constant(-1)], [])

@@ -1,0 +1,117 @@
+"""Small changes of the candidate's own code that make its numbers right."""
+
+import numpy as np
+import pytest
+import torch
+
+from gradproof import compare_gradients
+from gradproof.case import Problem
+from gradproof.own_code import SWITCH, own_code
+
+
+def arrays(seed=0):
+    rng = np.random.default_rng(seed)
+    params = {"W": rng.normal(size=(4, 5)), "v": rng.normal(size=5), "u": rng.normal(size=3)}
+    return params, rng.normal(size=(7, 4)), rng.normal(size=7)
+
+
+def smoothed(p, x, y):
+    """A kernel of three taps over the units, then squared errors."""
+    h = torch.tanh(x @ p["W"])
+    k = torch.softmax(p["u"], 0)
+    s = sum(k[i] * h[:, i : i + 3] for i in range(3))
+    return torch.mean((s @ p["v"][:3] - y) ** 2) + 0.1 * (p["v"] ** 2).sum()
+
+
+def by_hand(p, x, y):
+    h = np.tanh(x @ p["W"])
+    e = np.exp(p["u"] - p["u"].max())
+    k = e / e.sum()
+    s = np.zeros((len(x), 3))
+    for i in range(3):
+        s += k[i] * h[:, i : i + 3]
+    error = s @ p["v"][:3] - y
+    loss = np.mean(error**2) + 0.1 * np.sum(p["v"] ** 2)
+    de = 2 * error / len(y)
+    dv = 0.2 * p["v"]
+    dv[:3] += s.T @ de
+    ds = np.outer(de, p["v"][:3])
+    dh, dk = np.zeros_like(h), np.zeros(3)
+    for i in range(3):
+        dh[:, i : i + 3] += k[i] * ds
+        dk[i] = np.sum(h[:, i : i + 3] * ds)
+    du = k * (dk - np.sum(k * dk))
+    dW = x.T @ (dh * (1 - h**2))
+    return loss, {"W": dW, "v": dv, "u": du}
+
+
+def another_array(p, x, y):
+    h = np.tanh(x @ p["W"])
+    e = np.exp(p["u"] - p["u"].max())
+    k = e / e.sum()
+    s = np.zeros((len(x), 3))
+    for i in range(3):
+        s += k[i] * h[:, i : i + 3]
+    error = s @ p["v"][:3] - y
+    loss = np.mean(error**2) + 0.1 * np.sum(p["v"] ** 2)
+    de = 2 * error / len(y)
+    dv = 0.2 * p["v"]
+    dv[:3] += s.T @ de
+    ds = np.outer(de, p["v"][:3])
+    dh, dk = np.zeros_like(h), np.zeros(3)
+    for i in range(3):
+        dh[:, i : i + 3] += k[i] * ds
+        dk[i] = np.sum(h[:, i : i + 3] * s)
+    du = k * (dk - np.sum(k * dk))
+    dW = x.T @ (dh * (1 - h**2))
+    return loss, {"W": dW, "v": dv, "u": du}
+
+
+def test_right_code_passes():
+    params, x, y = arrays()
+    assert compare_gradients(by_hand, smoothed, params, x, y).ok
+
+
+def test_a_slip_is_told_at_the_line_of_the_candidate_with_what_belongs_there():
+    params, x, y = arrays()
+    (finding,) = compare_gradients(another_array, smoothed, params, x, y).findings
+    assert finding.parameters == ("u",)
+    assert "test_repairs.py" in (finding.site or "")
+    assert finding.mend == "dk[i] = np.sum(h[:, i:i + 3] * ds)"
+    assert "in your code, `s` should be `ds`" in finding.message
+
+
+def test_the_code_is_as_it_was_afterwards():
+    params, x, y = arrays()
+    before = another_array.__code__
+    compare_gradients(another_array, smoothed, params, x, y)
+    assert another_array.__code__ is before
+    assert SWITCH not in another_array.__globals__
+
+
+def reaching_out(p, x, y):
+    np.savetxt("/dev/null", x)
+    return by_hand(p, x, y)
+
+
+def counting(p, x, y):
+    global _calls
+    _calls = 1
+    return by_hand(p, x, y)
+
+
+@pytest.mark.parametrize("candidate", [reaching_out, counting])
+def test_code_that_reaches_beyond_numbers_is_never_changed(candidate):
+    params, x, y = arrays()
+    assert own_code(candidate, Problem(params, (x, y), 0)) is None
+
+
+def test_all_functions_that_a_call_runs_are_the_candidates_code():
+    params, x, y = arrays()
+
+    def outer(p, x, y):
+        return by_hand(p, x, y)
+
+    code = own_code(outer, Problem(params, (x, y), 0))
+    assert code is not None
+    assert {one.tree.name for one in code.functions} == {"outer", "by_hand"}
