@@ -364,7 +364,8 @@ def _of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[M
         swapped = ast.Subscript(node.value, ast.Tuple(entries[::-1], ast.Load()), node.ctx)
         yield "wrong-axis", swapped, LIKELY
     if isinstance(node.ctx, ast.Load) and words.shape(node) is not None:
-        yield "one-sample-only", node.value, POSSIBLE
+        whole = all(isinstance(one, (ast.Constant, ast.UnaryOp, ast.Slice)) for one in entries)
+        yield "one-sample-only" if whole else "wrong-operand", node.value, POSSIBLE
         if len(entries) == 1 and isinstance(entries[0], (ast.Constant, ast.UnaryOp)):
             summed = ast.Call(ast.Attribute(node.value, "sum", ast.Load()), [], [ast.keyword("axis", ast.Constant(0))])
             yield "last-step-only" if isinstance(entries[0], ast.UnaryOp) else "one-sample-only", summed, LIKELY
@@ -562,7 +563,8 @@ def _wrong_array(parent: Any) -> str:
     """What it is to take another array here: within a function of it, a derivative at another point."""
     curved = isinstance(parent, ast.Compare) or (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow))
     called = isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ALIKE[1]
-    return "derivative-at-wrong-point" if curved or called else "wrong-operand"
+    own = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and len(parent.args) == 1
+    return "derivative-at-wrong-point" if curved or called or own else "wrong-operand"
 
 
 def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:

@@ -159,7 +159,8 @@ class Repairs:
         try:
             slips = [one for one in self._slips(self._is_part_of_what_is_wrong) if one.rank <= POSSIBLE]
             trials = list(self._trials((), slips))
-            return self._with_a_rule(trials, rules) or self._on_top_of(trials, slips)
+            alone = [one.slips for one in trials if not one.wrong and self._holds(one.slips)]
+            return self._told(alone[:1]) or self._with_a_rule(trials, rules) or self._on_top_of(trials, slips)
         except NotOurs:
             return []
 

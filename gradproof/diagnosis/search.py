@@ -133,17 +133,23 @@ class _Search:
 
     def _repaired(self) -> list[Explanation]:
         """By one small change of the candidate's own code."""
-        if not self.whole:
-            return []
-        with self.clock.part(REPAIR_SHARE):
-            return self.repairs.found()
+        return self._by_changes(self.repairs.found) if self.whole else []
 
     def _repaired_in_part(self) -> list[Explanation]:
         """By such a change and another mistake."""
         if not self.whole or self.shadows is None:
             return []
-        with self.clock.part(REPAIR_SHARE):
-            return self.repairs.with_others(Rules(self.model, self.shadows, self.proposals.near))
+        rules = Rules(self.model, self.shadows, self.proposals.near)
+        return self._by_changes(lambda: self.repairs.with_others(rules))
+
+    def _by_changes(self, of_code: Callable[[], list[Explanation]]) -> list[Explanation]:
+        """Code that nobody has thought of does not stop the rest of the search."""
+        try:
+            with self.clock.part(REPAIR_SHARE):
+                return of_code()
+        except Exception as error:
+            self.clock.broken_off = f"{type(error).__name__}: {error}"
+            return []
 
     @cached_property
     def repairs(self) -> Repairs:
