@@ -81,6 +81,28 @@ def test_a_slip_is_told_at_the_line_of_the_candidate_with_what_belongs_there():
     assert "in your code, `s` should be `ds`" in finding.message
 
 
+def and_no_slope(p, x, y):
+    loss, grads = another_array(p, x, y)
+    h = np.tanh(x @ p["W"])
+    de = 2 * ((np.stack([h[:, i : i + 3] for i in range(3)], -1) @ softmax(p["u"])) @ p["v"][:3] - y) / len(y)
+    dh = np.zeros_like(h)
+    for i in range(3):
+        dh[:, i : i + 3] += softmax(p["u"])[i] * np.outer(de, p["v"][:3])
+    return loss, {**grads, "W": x.T @ dh}
+
+
+def softmax(u):
+    e = np.exp(u - u.max())
+    return e / e.sum()
+
+
+def test_a_slip_beside_a_broken_rule():
+    params, x, y = arrays()
+    findings = compare_gradients(and_no_slope, smoothed, params, x, y).findings
+    assert {finding.code for finding in findings} == {"wrong-operand", "missing-derivative"}
+    assert "in your code, `s` should be `ds`" in {finding.message for finding in findings}
+
+
 def test_the_code_is_as_it_was_afterwards():
     params, x, y = arrays()
     before = another_array.__code__
