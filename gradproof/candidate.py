@@ -144,19 +144,15 @@ def guarded(quiet: bool = False) -> Iterator[None]:
         if quiet:
             stack.enter_context(contextlib.redirect_stdout(nowhere))
             stack.enter_context(contextlib.redirect_stderr(nowhere))
-        with _Alarm(TIME_LIMIT):
+        with Alarm(TIME_LIMIT):
             yield
 
 
-@contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Stop other people's code inside after some seconds, where the platform can. Raises TookTooLong."""
-    with _Alarm(seconds):
-        yield
+class Alarm:
+    """Interrupts after a number of seconds (0: never), where the platform can, and only ever the code inside.
 
-
-class _Alarm:
-    """Interrupts after a number of seconds (0: never), where the platform can, and only ever the code inside."""
+    Raises TookTooLong.
+    """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit

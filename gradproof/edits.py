@@ -148,11 +148,17 @@ def put(root: Any, path: Path, new: ast.expr) -> Any:
     if not path:
         return new
     (name, position), rest = path[0], path[1:]
-    made, value = copy.copy(root), getattr(root, name)
+    value = getattr(root, name)
     if position is None:
-        setattr(made, name, put(value, rest, new))
-    else:
-        setattr(made, name, [*value[:position], put(value[position], rest, new), *value[position + 1 :]])
+        return _with(root, **{name: put(value, rest, new)})
+    return _with(root, **{name: [*value[:position], put(value[position], rest, new), *value[position + 1 :]]})
+
+
+def _with(node: Any, **changes: Any) -> Any:
+    """A copy of a node with other fields."""
+    made = copy.copy(node)
+    for name, value in changes.items():
+        setattr(made, name, value)
     return made
 
 
@@ -225,13 +231,11 @@ class Vocabulary:
                     yield from ((one, rank) for one in found)
 
 
-def _read(node: ast.AST) -> ast.AST:
+def _read(node: ast.AST) -> Any:
     """What is assigned to, as it is used."""
     if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) or isinstance(node.ctx, ast.Load):
         return node
-    made = copy.copy(node)
-    made.ctx = ast.Load()
-    return made
+    return _with(node, ctx=ast.Load())
 
 
 def _divisor(one: ast.expr) -> ast.expr:
@@ -274,8 +278,9 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         return
     text = ast.unparse(node)
     for factor, rank in words.fitting(shape):
-        if _shape_of(factor, words) or numbers:
-            code = "missing-derivative" if _shape_of(factor, words) else "wrong-scale"
+        is_number = words.shape(_divisor(factor)) == ()
+        if numbers or not is_number:
+            code = "wrong-scale" if is_number else "missing-derivative"
             if _is_inverse(factor):
                 yield code, ast.BinOp(node, ast.Div(), _divisor(factor)), rank
             elif ast.unparse(factor) != text:
@@ -287,11 +292,6 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
                 known.add(ast.unparse(one))
                 for op in (ast.Add(), ast.Sub()):
                     yield "missing-path", ast.BinOp(node, op, one), UNLIKELY
-
-
-def _shape_of(factor: ast.expr, words: Vocabulary) -> Shape:
-    text = ast.unparse(_divisor(factor))
-    return words.shapes.get(text, () if text in words.numbers else (0,))
 
 
 def _of_expression(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -376,9 +376,9 @@ def _other_indices(entry: ast.expr) -> Iterator[tuple[str, ast.expr]]:
         for name in ("lower", "upper"):
             bound = getattr(entry, name)
             for other in _moved(bound, 1 if name == "lower" else -1):
-                yield "shifted-in-time", ast.Slice(**{**vars_of(entry), name: other})
+                yield "shifted-in-time", _with(entry, **{name: other})
         if entry.step is not None:
-            yield "flipped", ast.Slice(entry.lower, entry.upper, None)
+            yield "flipped", _with(entry, step=None)
         if isinstance(entry.lower, ast.Constant) and entry.upper is None:
             yield "shifted-in-time", ast.Slice(None, ast.UnaryOp(ast.USub(), entry.lower), entry.step)
         if isinstance(entry.upper, ast.UnaryOp) and entry.lower is None:
@@ -396,10 +396,6 @@ def _other_positions(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, 
     """A position that has a name, for one that is a number."""
     if isinstance(entry, ast.Constant) and isinstance(entry.value, int):
         yield from (("wrong-operand", one) for one in words.scalars)
-
-
-def vars_of(entry: ast.Slice) -> dict[str, Any]:
-    return {"lower": entry.lower, "upper": entry.upper, "step": entry.step}
 
 
 def _moved(bound: ast.expr | None, towards: int) -> Iterator[ast.expr | None]:
@@ -435,7 +431,7 @@ def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
             for other in group:
                 if other != name:
                     code = "wrong-reduction" if {name, other} <= {"sum", "mean"} else "different-function"
-                    yield code, _calling(node, ast.Attribute(node.func.value, other, ast.Load())), NEARLY
+                    yield code, _with(node, func=ast.Attribute(node.func.value, other, ast.Load())), NEARLY
     for i, keyword in enumerate(node.keywords):
         others = [*node.keywords[:i], *node.keywords[i + 1 :]]
         yield "wrong-axis" if keyword.arg == "axis" else "different-function", _with(node, keywords=others), POSSIBLE
@@ -471,17 +467,6 @@ def _of_range(node: ast.Call) -> Iterator[Made]:
             if other is not None:
                 args = [other if k == i else one for k, one in enumerate(bounds)]
                 yield "truncated-in-time", _with(node, args=args), LIKELY
-
-
-def _with(node: ast.Call, **changes: Any) -> ast.Call:
-    made = copy.copy(node)
-    for name, value in changes.items():
-        setattr(made, name, value)
-    return made
-
-
-def _calling(node: ast.Call, function: ast.expr) -> ast.Call:
-    return _with(node, func=function)
 
 
 def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator[Made]:

@@ -77,7 +77,7 @@ class OwnCode:
         params, data = candidates.copied((problem.params, problem.data))
         patience = min(max(SHORTEST, PATIENCE * self.seconds), LONGEST)
         try:
-            with candidates.limited(patience):
+            with candidates.Alarm(patience):
                 loss, gradients = self.candidate(params, *data)
             made = {name: np.asarray(gradients[name]) for name in problem.params}
             number = None if loss is None else float(np.asarray(loss).reshape(()))

@@ -78,6 +78,5 @@ def _is_on(number: int) -> ast.expr:
 
 
 def _state(number: int) -> ast.expr:
-    """Which alternative is on; -1 where none is."""
-    get = ast.Attribute(ast.Name(SWITCH, ast.Load()), "get", ast.Load())
-    return ast.Call(get, [ast.Constant(number), ast.Constant(-1)], [])
+    """Which alternative is on, where one is."""
+    return ast.Subscript(ast.Name(SWITCH, ast.Load()), ast.Constant(number), ast.Load())

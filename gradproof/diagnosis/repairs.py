@@ -57,17 +57,14 @@ class Slip:
         """What is wrong, told by what would be right."""
         edit, line = self.edit, self.place.lineno
         old = ast.unparse(edit.old)
-        message = f"in your code, `{old}` is too much" if edit.new is None else _exchange(old, ast.unparse(edit.new))
+        right = "is too much" if edit.new is None else f"should be `{ast.unparse(edit.new)}`"
+        message = f"in your code, `{old}` {right}"
         return Fault(edit.code, message, Site(self.function.file, line), edit.rank, mend=self._mended)
 
     @property
     def _mended(self) -> str:
         made = self.edit.made
         return ast.unparse(made) if isinstance(made, ast.stmt) else ""
-
-
-def _exchange(old: str, new: str) -> str:
-    return f"in your code, `{old}` should be `{new}`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,34 +174,35 @@ class Repairs:
                         yield self._judged((*before, slip), answer)
 
     def _judged(self, slips: tuple[Slip, ...], answer: Answer) -> Trial:
-        loss, gradients = answer
         truth = self.case.truth
-        wrong = {name for name, right in truth.gradients.items() if not _near(gradients[name], right)}
-        wrong |= {LOSS} if loss is not None and abs(loss - truth.loss) > LOOSE * abs(truth.loss) else set()
-        return Trial(slips, answer, frozenset(wrong))
+        return Trial(slips, answer, _changed(answer, (truth.loss, truth.gradients)))
 
     def _with_a_rule(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
         """A change after which one broken rule gives the numbers."""
-        cut_off: dict[Trial, bool] = {}
+        cutting: set[Trial] = set()
         for trial, fault in rules.giving(_different([one for one in trials if not self._vanishes(one)])):
             if self.clock.over():
                 break
-            if cut_off.get(trial):
+            if trial in cutting:
                 continue
-            with self._compiled(trial.slips) as ask:
-                inner = self._after(self.case, trial.answer)
-                made = evaluate(inner, rules.model, (fault,))
-                if made is None or not made.complete or made.transforms or not made.loss_matches:
-                    continue
-                fresh = self.confirmed.fresh
-                answer = None if fresh is None else ask(trial.slips, fresh.problem)
-                if fresh is not None and (answer is None or not holds(self._after(fresh, answer), made)):
-                    continue
-            cut_off[trial] = self._cuts_off(trial)
-            if cut_off[trial]:
+            made = evaluate(self._after(self.case, trial.answer), rules.model, (fault,))
+            if made is None or not made.complete or made.transforms or not made.loss_matches:
                 continue
-            return self._told([trial.slips], (fault,))
+            if not self._holds_besides(made, trial.slips):
+                continue
+            if not self._cuts_off(trial):
+                return self._told([trial.slips], (fault,))
+            cutting.add(trial)
         return []
+
+    def _holds_besides(self, one: Explanation, slips: tuple[Slip, ...]) -> bool:
+        """Whether an explanation of the candidate with some changes made is one on other inputs, too."""
+        fresh = self.confirmed.fresh
+        if fresh is None:
+            return True
+        with self._compiled(slips) as ask:
+            answer = ask(slips, fresh.problem)
+        return answer is not None and holds(self._after(fresh, answer), one)
 
     def _vanishes(self, trial: Trial) -> bool:
         """Whether a change leaves nothing of a gradient that there was."""
@@ -309,7 +307,9 @@ class Repairs:
         return known[max(inner, key=len)] if inner else _all_of(known.values())
 
     def _vocabulary(self, function: OwnFunction) -> Vocabulary:
-        return self._words.setdefault(id(function), Vocabulary(function))
+        if id(function) not in self._words:
+            self._words[id(function)] = Vocabulary(function)
+        return self._words[id(function)]
 
     @cached_property
     def _places(self) -> list[tuple[OwnFunction, Place]]:
