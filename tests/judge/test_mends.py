@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from gradproof import compare_gradients
-from gradproof.diagnosis import mends, repairs
+from gradproof.diagnosis import mends
 from gradproof.diagnosis.families import FAMILIES, OF_THE_FORWARD_PASS
 from gradproof.diagnosis.fault import Model, run
 from gradproof.diagnosis.survey import Survey
@@ -17,7 +17,6 @@ from gradproof.source_names import names_at, target_at
 from gradproof.tape import Site
 from tests.judge.network import candidate, problem, reference, returning
 
-search = importlib.import_module("gradproof.diagnosis.search")
 RNG = np.random.default_rng(0)
 X, LABELS = RNG.normal(size=(7, 3)), np.array([0, 3, 1, 1, 2, 0, 3])
 YES_NO = RNG.integers(0, 2, size=(7, 4)).astype(float)
@@ -202,11 +201,10 @@ def test_of_several_parameters_some_are_shown():
     assert found == ["dW1 = dW1 / 2, db1 = db1 / 2, and so on"]
 
 
-def test_a_constant_that_is_no_fraction_is_not_taken_back(monkeypatch):
-    monkeypatch.setattr(search, "SEARCH_SECONDS", 0.3)  # there is nothing to find
-    monkeypatch.setattr(repairs, "own_code", lambda *_: None)  # but in the code: there it stands
-    function = returning(lambda loss, grads: (loss, {name: np.pi * one for name, one in grads.items()}))
-    assert mended(function, reference, *problem()) == []
+def test_a_constant_that_is_no_fraction_is_not_taken_back():
+    function = returning(lambda loss, grads: (loss, {name: 7**0.5 * one for name, one in grads.items()}))
+    report = compare_gradients(function, reference, *problem())
+    assert [(finding.code, finding.mend) for finding in report.findings] == [("wrong-scale", "")]
 
 
 # Of a loss's terms
