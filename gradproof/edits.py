@@ -6,6 +6,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,19 @@ LARGEST_COUNT = 1e6
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """One change of one statement: what was put in whose place, and the mistake that it undoes.
-
-    `made` is the new statement, or what a loop or a branch begins with; None where it is left out.
-    """
+    """One change of one statement: what was put in whose place, and the mistake that it undoes."""
 
     code: str
     old: ast.AST
     new: ast.AST | None
-    made: Any
+    make: Callable[[], Any]
     path: Path
     rank: float = LIKELY
+
+    @cached_property
+    def made(self) -> Any:
+        """The new statement, or what a loop or a branch begins with; None where it is left out."""
+        return self.make()
 
 
 Made = tuple[str, ast.expr, float]  # the mistake's code, what belongs in an expression's place, and how far-fetched
@@ -64,13 +67,13 @@ def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """All changes of a statement, or of what a loop or a branch begins with."""
     for path, node, parent in expressions(statement):
         for code, new, rank in _of_expression(node, parent, words):
-            yield Edit(code, node, new, put(statement, path, new), path, rank)
+            yield Edit(code, node, new, partial(put, statement, path, new), path, rank)
     for path, numbers in points(statement):
         node = at(statement, path)
         for code, new, rank in _with_more(node, words, numbers):
-            yield Edit(code, node, new, put(statement, path, new), path, rank)
+            yield Edit(code, node, new, partial(put, statement, path, new), path, rank)
     yield from _of_all_names(statement, words)
-    yield from _of_statement(statement)
+    yield from _of_statement(statement, words)
 
 
 def expressions(root: ast.AST, path: Path = (), parent: ast.AST | None = None) -> Iterator[tuple[Path, ast.expr, Any]]:
@@ -166,18 +169,21 @@ class Vocabulary:
     """What a function speaks of: its arrays and numbers, and what it multiplies by, divides by and adds elsewhere."""
 
     def __init__(self, function: OwnFunction) -> None:
-        self.shapes, self.numbers = function.shapes, function.numbers
+        self.function, self.shapes, self.numbers = function, function.shapes, function.numbers
         self.arrays: dict[Shape, list[ast.expr]] = {}
         self.terms: dict[Shape, list[ast.expr]] = {}
         self.factors: dict[Shape, list[ast.expr]] = {}
         self.slopes: dict[Shape, list[ast.expr]] = {}
         self.counts: dict[float, ast.expr] = {}
         self.scalars: list[ast.expr] = []
+        self.before_products = {one.test for one in ast.walk(function.tree) if isinstance(one, ast.If) and _scales(one)}
+        self.assigned_anew = set(_assigned_anew(function.tree))
+        self._texts: dict[ast.AST, str] = {}
         seen: set[str] = set()
         entries = [ast.parse(text, mode="eval").body for text in function.shapes if text.endswith("]")]
         for node in [*ast.walk(function.tree), *entries]:
             for kind, one in self._said_by(_read(node)):
-                text = kind + ast.unparse(one)
+                text = kind + self.text(one)
                 if text not in seen:
                     seen.add(text)
                     self._learn(kind, one)
@@ -200,12 +206,12 @@ class Vocabulary:
                 yield "factor", node.value
 
     def _learn(self, kind: str, one: ast.expr) -> None:
-        text = ast.unparse(_divisor(one) if kind == "factor" else one)
+        text = self.text(_divisor(one) if kind == "factor" else one)
         shape, number = self.shapes.get(text), self.numbers.get(text)
         if kind == "number":
             if number is not None and 1 < number < LARGEST_COUNT and number == round(number):
                 known = self.counts.get(number)
-                if known is None or len(text) < len(ast.unparse(known)):
+                if known is None or len(text) < len(self.text(known)):
                     self.counts[number] = one
             return
         if number is not None:
@@ -219,9 +225,24 @@ class Vocabulary:
         if kind == "array" and shape:
             self.slopes.setdefault(shape, []).extend(_slopes(one))
 
+    def text(self, node: ast.AST) -> str:
+        """An expression as it reads."""
+        if node not in self._texts:
+            self._texts[node] = ast.unparse(node)
+        return self._texts[node]
+
     def shape(self, node: ast.expr) -> Shape | None:
-        text = ast.unparse(node)
+        text = self.text(node)
         return () if text in self.numbers else self.shapes.get(text)
+
+    def shifts(self, node: ast.expr) -> str:
+        """What it is to take another position of something: of what is no sequence of equals, another one."""
+        return "wrong-operand" if self.text(node) in self.function.mixed else "shifted-in-time"
+
+    def is_constant(self, node: ast.expr) -> bool:
+        """Whether an expression is a number, and none of an array's entries."""
+        inner = (one for one in ast.walk(node) if isinstance(one, ast.Subscript))
+        return not self.shape(node) and not any(self.shape(one.value) for one in inner)
 
     def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:
         """The factors that an array of a shape may have, and how far-fetched each is: first those used elsewhere."""
@@ -229,6 +250,27 @@ class Vocabulary:
             for other, found in table.items():
                 if _broadcast(other, shape):
                     yield from ((one, rank) for one in found)
+
+
+def _scales(branch: ast.If) -> bool:
+    """Whether all that a branch does is to multiply something by something."""
+    one = branch.body[0]
+    value = one.value if isinstance(one, ast.Assign) else None
+    in_place = isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Mult)
+    return len(branch.body) == 1 and (in_place or (isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult)))
+
+
+def _assigned_anew(tree: ast.AST) -> Iterator[ast.stmt]:
+    """The assignments to what has been assigned to before, in the same passage of the same lines."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        seen: set[str] = set()
+        for one in body if isinstance(body, list) else ():
+            if isinstance(one, ast.Assign):
+                targets = {ast.unparse(target) for target in one.targets}
+                if targets <= seen:
+                    yield one
+                seen |= targets
 
 
 def _read(node: ast.AST) -> Any:
@@ -276,20 +318,20 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
             yield "wrong-scale", ast.BinOp(node, ast.Mult(), count), POSSIBLE
     if shape is None:
         return
-    text = ast.unparse(node)
+    text = words.text(node)
     for factor, rank in words.fitting(shape):
         is_number = words.shape(_divisor(factor)) == ()
         if numbers or not is_number:
-            code = "wrong-scale" if is_number else "missing-derivative"
+            code = "wrong-scale" if words.is_constant(_divisor(factor)) else "missing-derivative"
             if _is_inverse(factor):
                 yield code, ast.BinOp(node, ast.Div(), _divisor(factor)), rank
-            elif ast.unparse(factor) != text:
+            elif words.text(factor) != text:
                 yield code, ast.BinOp(node, ast.Mult(), factor), rank
     if shape:
         known = {text}
         for one in (*words.terms.get(shape, ()), *words.arrays.get(shape, ())):
-            if ast.unparse(one) not in known:
-                known.add(ast.unparse(one))
+            if words.text(one) not in known:
+                known.add(words.text(one))
                 for op in (ast.Add(), ast.Sub()):
                     yield "missing-path", ast.BinOp(node, op, one), UNLIKELY
 
@@ -331,7 +373,7 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
     """What it is to multiply by this where it does not belong."""
-    return "extra-derivative" if words.shape(factor) else "wrong-scale"
+    return "wrong-scale" if words.is_constant(factor) else "extra-derivative"
 
 
 def _bracketed(node: ast.BinOp) -> Iterator[Made]:
@@ -356,7 +398,7 @@ def _of_attribute(node: ast.Attribute, parent: Any, words: Vocabulary) -> Iterat
 def _of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Made]:
     entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     for i, entry in enumerate(entries):
-        for code, other in (*_other_indices(entry), *_other_positions(entry, words)):
+        for code, other in (*_other_indices(entry, words.shifts(node.value)), *_other_positions(entry, words)):
             changed = [*entries[:i], other, *entries[i + 1 :]]
             index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
             yield code, ast.Subscript(node.value, index, node.ctx), LIKELY
@@ -371,25 +413,32 @@ def _of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[M
             yield "last-step-only" if isinstance(entries[0], ast.UnaryOp) else "one-sample-only", summed, LIKELY
 
 
-def _other_indices(entry: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+def _other_indices(entry: ast.expr, shifted: str) -> Iterator[tuple[str, ast.expr]]:
     if isinstance(entry, ast.Slice):
         for name in ("lower", "upper"):
             bound = getattr(entry, name)
             for other in _moved(bound, 1 if name == "lower" else -1):
-                yield "shifted-in-time", _with(entry, **{name: other})
+                yield shifted if other is not None else _cut(entry, name), _with(entry, **{name: other})
         if entry.step is not None:
             yield "flipped", _with(entry, step=None)
         if isinstance(entry.lower, ast.Constant) and entry.upper is None:
-            yield "shifted-in-time", ast.Slice(None, ast.UnaryOp(ast.USub(), entry.lower), entry.step)
+            yield shifted, ast.Slice(None, ast.UnaryOp(ast.USub(), entry.lower), entry.step)
         if isinstance(entry.upper, ast.UnaryOp) and entry.lower is None:
-            yield "shifted-in-time", ast.Slice(entry.upper.operand, None, entry.step)
+            yield shifted, ast.Slice(entry.upper.operand, None, entry.step)
     elif isinstance(entry, ast.Constant) and isinstance(entry.value, int) and not isinstance(entry.value, bool):
         for value in (entry.value - 1, entry.value + 1):
-            yield "shifted-in-time", _constant(value)
+            yield shifted, _constant(value)
     elif not isinstance(entry, ast.Constant):
-        yield from (("shifted-in-time", other) for other in _moved(entry, 1) if other is not None)
+        yield from ((shifted, other) for other in _moved(entry, 1) if other is not None)
         if isinstance(entry, ast.UnaryOp) and isinstance(entry.operand, ast.Constant):
-            yield "shifted-in-time", ast.Constant(0)
+            yield shifted, ast.Constant(0)
+
+
+def _cut(entry: ast.Slice, name: str) -> str:
+    """What it is that a slice has a bound."""
+    if name == "lower" and ast.dump(entry.lower or entry) == ast.dump(_constant(-1)) and entry.upper is None:
+        return "last-step-only"
+    return "missing-path"
 
 
 def _other_positions(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
@@ -421,7 +470,8 @@ def _of_comparison(node: ast.Compare, parent: Any, words: Vocabulary) -> Iterato
         if isinstance(node.ops[0], kinds):
             for kind in kinds:
                 if not isinstance(node.ops[0], kind):
-                    yield "different-function", ast.Compare(node.left, [kind()], node.comparators), LIKELY
+                    code = "missing-derivative" if node in words.before_products else "different-function"
+                    yield code, ast.Compare(node.left, [kind()], node.comparators), LIKELY
 
 
 def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -514,7 +564,7 @@ RULES: dict[type[ast.expr], Callable[..., Iterator[Made]]] = {
 
 def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
     """Another array of the same shape, the same transposed, one minus it, its square; another number."""
-    text = ast.unparse(node)
+    text = words.text(node)
     shape = words.shape(node)
     if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
         for one in words.arrays.get(shape, ()) if shape and not isinstance(node, ast.Constant) else ():
@@ -522,7 +572,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
         return
     if text in words.numbers:
         for one in words.scalars:
-            if ast.unparse(one) != text:
+            if words.text(one) != text:
                 yield "wrong-operand", one, POSSIBLE
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
             for sign in (ast.Add(), ast.Sub()):
@@ -533,7 +583,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
     if not shape:
         return
     for one in words.arrays.get(shape, ()):
-        if ast.unparse(one) != text:
+        if words.text(one) != text:
             yield _wrong_array(parent), one, LIKELY
     if len(shape) > 1:
         yield "not-transposed", ast.Attribute(node, "T", ast.Load()), LIKELY
@@ -557,32 +607,52 @@ def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
     places: dict[str, list[Path]] = {}
     for path, node, _ in expressions(statement):
         if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) and words.shape(node):
-            places.setdefault(ast.unparse(node), []).append(path)
+            places.setdefault(words.text(node), []).append(path)
     for text, paths in places.items():
         for one in words.arrays.get(words.shapes[text], ()) if len(paths) > 1 else ():
-            if ast.unparse(one) != text:
-                made = statement
-                for path in paths:
-                    made = put(made, path, one)
-                yield Edit("derivative-at-wrong-point", at(statement, paths[0]), one, made, paths[0])
+            if words.text(one) != text:
+                make = partial(_put_at_all, statement, paths, one)
+                code = "derivative-at-wrong-point" if _multiplied(statement, paths) else "wrong-operand"
+                yield Edit(code, at(statement, paths[0]), one, make, paths[0])
 
 
-def _of_statement(statement: ast.stmt | ast.expr) -> Iterator[Edit]:
+def _multiplied(statement: ast.stmt | ast.expr, paths: list[Path]) -> bool:
+    """Whether the first of some places stand in one product, or in one call."""
+    shared = 0
+    while paths[0][shared] == paths[1][shared]:
+        shared += 1
+    node = at(statement, paths[0][:shared])
+    return not (isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)))
+
+
+def _put_at_all(statement: ast.stmt | ast.expr, paths: list[Path], new: ast.expr) -> Any:
+    for path in paths:
+        statement = put(statement, path, new)
+    return statement
+
+
+def _of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """Added up for assigned and the reverse, and the whole left out."""
     if isinstance(statement, ast.AugAssign):
         assigned = ast.copy_location(ast.Assign([statement.target], statement.value), statement)
-        yield Edit("wrong-operand", statement, assigned, assigned, (), POSSIBLE)
+        yield _whole("wrong-operand", statement, assigned, POSSIBLE)
         for other, code in SLIPS.get(type(statement.op), ()):
             made = ast.AugAssign(statement.target, other(), statement.value)
-            yield Edit(code, statement, made, made, ())
+            yield _whole(code, statement, made)
     elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
         if isinstance(target, (ast.Name, ast.Subscript, ast.Attribute)):
             for op in (ast.Add(), ast.Sub()):
                 added = ast.AugAssign(target, op, statement.value)
-                yield Edit("overwritten", statement, added, added, ())
+                code = "missing-path" if statement in words.assigned_anew else "overwritten"
+                yield _whole(code, statement, added)
     if isinstance(statement, (ast.AugAssign, ast.Expr, ast.Assign)):
-        yield Edit(_superfluous(statement), statement, None, None, (), POSSIBLE)
+        yield _whole(_superfluous(statement), statement, None, POSSIBLE)
+
+
+def _whole(code: str, statement: ast.AST, made: ast.stmt | None, rank: float = LIKELY) -> Edit:
+    """Another statement, or none."""
+    return Edit(code, statement, made, lambda: made, (), rank)
 
 
 def _superfluous(statement: ast.stmt) -> str:

@@ -57,6 +57,7 @@ class OwnFunction:
     tree: ast.FunctionDef
     shapes: dict[str, Shape] = field(default_factory=dict)  # of every array, by the expression's text
     numbers: dict[str, float] = field(default_factory=dict)  # every plain number likewise
+    mixed: set[str] = field(default_factory=set)  # the lists of names, or of arrays of several shapes
 
     @property
     def file(self) -> str:
@@ -212,6 +213,17 @@ def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
             one.numbers[text] = float(value)
         elif isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             one.shapes[text] = value.shape
+        elif _is_mixed(value):
+            one.mixed.add(text)
+
+
+def _is_mixed(value: Any) -> bool:
+    """Whether a list's entries are no steps of the same."""
+    if not isinstance(value, (list, tuple)) or len(value) < 2:
+        return False
+    return len({np.shape(one) if isinstance(one, np.ndarray) else None for one in value}) > 1 or all(
+        isinstance(one, str) for one in value
+    )
 
 
 def _entries(tree: ast.FunctionDef, names: dict[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import ast
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -34,7 +34,14 @@ LOOSE = 1e-7  # of a gradient; what differs by less is looked at again
 AT_ONCE = 2000  # changes that are compiled together
 DEEPEST = 3  # changes made together
 FEW = 3  # rules that give the same
+FEW_ENTRIES = 6  # that have their parameters' signs by chance
 BEAM = 3  # states that are gone on from
+
+# Names of mistakes that a forward pass cannot have: there, it is another function.
+OF_THE_WAY_BACK = frozenset(
+    "wrong-sign missing-derivative extra-derivative missing-path derivative-at-wrong-point".split()
+)
+BELONGING = "Your loss and your gradient belong together, but to another function: mend both."
 
 Answer = tuple["float | None", Arrays]
 Ask = Callable[..., "Answer | None"]  # the candidate with some edits, on a problem
@@ -47,6 +54,7 @@ class Slip:
     edit: Edit
     function: OwnFunction
     place: Place
+    of_loss: bool = False  # whether the loss depends on it
 
     @property
     def rank(self) -> float:
@@ -59,7 +67,8 @@ class Slip:
         old = ast.unparse(edit.old)
         right = "is too much" if edit.new is None else f"should be `{ast.unparse(edit.new)}`"
         message = f"in your code, `{old}` {right}"
-        return Fault(edit.code, message, Site(self.function.file, line), edit.rank, mend=self._mended)
+        code = "different-function" if self.of_loss and edit.code in OF_THE_WAY_BACK else edit.code
+        return Fault(code, message, Site(self.function.file, line), edit.rank, mend=self._mended)
 
     @property
     def _mended(self) -> str:
@@ -126,52 +135,87 @@ class Repairs:
 
     @cached_property
     def code(self) -> OwnCode | None:
-        return None if self.case.candidate is None else own_code(self.case.candidate, self.case.problem)
-
-    def found(self) -> list[Explanation]:
-        """By one change, the likeliest that mend everything."""
+        """What a call of the candidate runs; None where changes of it cannot be tried."""
+        code = None if self.case.candidate is None else own_code(self.case.candidate, self.case.problem)
         try:
-            return self._by_one_change() if self.code is not None else []
+            with contextlib.nullcontext() if code is None else code.exchanged([one.tree for one in code.functions]):
+                return code
         except NotOurs:
+            return None
+
+    def likely(self) -> list[Explanation]:
+        """By one change, the likeliest that mend everything, where nothing right depends on what is changed."""
+        return self._told([one.slips for one in self._alone if not one.wrong and self._holds(one.slips)])
+
+    def unlikely(self) -> list[Explanation]:
+        """By one change that is more far-fetched, or on which right gradients depend as well."""
+        if self.code is None:
             return []
+        less_likely = [one for one in self._within if one.rank > POSSIBLE and self._is_what_is_wrong(self._of(one))]
+        return self._that_mend(less_likely) or self._that_mend(self._slips(self._is_more))
 
-    def _by_one_change(self) -> list[Explanation]:
-        return self._that_mend(self._slips(self._is_what_is_wrong)) or self._that_mend(self._slips(self._is_more))
-
-    def _that_mend(self, slips: Iterable[Slip]) -> list[Explanation]:
-        found: list[Slip] = []
-        for some in _in_batches(slips):
-            with self._compiled(some) as ask:
-                for slip in some:
-                    if self.clock.over() or (found and slip.rank > found[0].rank + TIE):
-                        return self._told([[one] for one in found])
-                    if self._is_right(self.case, ask([slip], self.case.problem)) and self._again(ask, [slip]):
-                        found.append(slip)
-        return self._told([[one] for one in found])
+    def of_the_loss(self, note: str = "") -> list[Explanation]:
+        """By one change that makes the loss right, whatever the gradient is then."""
+        if self.code is None:
+            return []
+        slips = self._slips(lambda depending: depending is None or LOSS in depending)
+        return self._that_mend([one for one in slips if one.rank <= POSSIBLE], frozenset({LOSS}), note)
 
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
-        if self.code is None:
-            return []
-        try:
-            slips = [one for one in self._slips(self._is_part_of_what_is_wrong) if one.rank <= POSSIBLE]
-            trials = list(self._trials((), slips))
-            alone = [one.slips for one in trials if not one.wrong and self._holds(one.slips)]
-            return self._told(alone[:1]) or self._with_a_rule(trials, rules) or self._on_top_of(trials, slips)
-        except NotOurs:
-            return []
+        return (
+            self._with_a_rule(self._alone, rules)
+            or self._side_by_side(rules.shadows)
+            or self._on_top_of(self._alone)
+        )
 
-    def _trials(self, before: tuple[Slip, ...], slips: Iterable[Slip]) -> Iterator[Trial]:
-        """What changes on top of others come to."""
+    def _that_mend(
+        self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""
+    ) -> list[Explanation]:
+        """By one of the likeliest changes that make right what is aimed at, or everything."""
+        aim = aim or self._everything
+        trials = self._trials((), slips, aim)
+        found = [one.slips for one in trials if not one.wrong & aim and self._holds(one.slips, aim)]
+        return self._told(found, note=note)
+
+    @cached_property
+    def _everything(self) -> frozenset[str]:
+        return frozenset((LOSS, *self.case.gradients))
+
+    @cached_property
+    def _alone(self) -> list[Trial]:
+        """What each of the likely changes comes to."""
+        return list(self._trials((), self._likely)) if self.code is not None else []
+
+    @cached_property
+    def _likely(self) -> list[Slip]:
+        return [one for one in self._within if one.rank <= POSSIBLE]
+
+    @cached_property
+    def _within(self) -> list[Slip]:
+        """The changes of what nothing right depends on."""
+        return list(self._slips(self._is_part_of_what_is_wrong))
+
+    def _trials(
+        self, before: tuple[Slip, ...], slips: Iterable[Slip], aim: frozenset[str] | None = None
+    ) -> Iterator[Trial]:
+        """What changes on top of others come to, the likeliest first; once one has the aim, none less likely."""
+        aim = aim or self._everything
+        limit = np.inf
         taken = {id(one.place) for one in before}
         for some in _in_batches(one for one in slips if id(one.place) not in taken):
+            trials = []
             with self._compiled([*before, *some]) as ask:
                 for slip in some:
-                    if self.clock.over():
-                        return
+                    if self.clock.over() or slip.rank > limit:
+                        break
                     answer = ask([*before, slip], self.case.problem)
-                    if answer is not None:
-                        yield self._judged((*before, slip), answer)
+                    if answer is None:
+                        continue
+                    trials.append(self._judged((*before, slip), answer))
+                    if not trials[-1].wrong & aim and self._again(ask, [*before, slip], aim):
+                        limit = min(limit, slip.rank + TIE)
+            yield from trials
 
     def _judged(self, slips: tuple[Slip, ...], answer: Answer) -> Trial:
         truth = self.case.truth
@@ -195,6 +239,19 @@ class Repairs:
             cutting.add(trial)
         return []
 
+    def _side_by_side(self, shadows: Shadows) -> list[Explanation]:
+        """Two changes whose effects add up, each to a part of what the same gradients are made of."""
+        trials = [one for one in _different(self._alone) if one.wrong]
+        numbers = np.asarray([shadows.numbers(one.answer[1]) for one in trials])
+        right = shadows.numbers(self.case.truth.gradients)
+        for i, k in _adding_up(numbers, right + shadows.numbers(self.case.gradients), LOOSE * shadows.sizes):
+            slips = (*trials[i].slips, *trials[k].slips)
+            if self.clock.over():
+                break
+            if slips[0].place is not slips[1].place and self._holds(slips):
+                return self._told([slips])
+        return []
+
     def _holds_besides(self, one: Explanation, slips: tuple[Slip, ...]) -> bool:
         """Whether an explanation of the candidate with some changes made is one on other inputs, too."""
         fresh = self.confirmed.fresh
@@ -214,14 +271,14 @@ class Repairs:
         """The comparison of a candidate that is mended in part."""
         return replace(case, loss=answer[0], gradients=answer[1])
 
-    def _on_top_of(self, trials: Sequence[Trial], slips: Sequence[Slip]) -> list[Explanation]:
+    def _on_top_of(self, trials: Sequence[Trial]) -> list[Explanation]:
         """Further changes on top of those that mend something and spoil nothing, until nothing is wrong."""
         useful = [one for one in trials if one.wrong < self._wrong]
         for _ in range(DEEPEST - 1):
             states = _different(sorted(useful, key=lambda one: one.order))[:BEAM]
             useful = []
             for state in states:
-                left = [one for one in slips if state.wrong <= (self._of(one) or state.wrong)]
+                left = [one for one in self._likely if state.wrong <= (self._of(one) or state.wrong)]
                 for trial in self._trials(state.slips, left):
                     if trial.wrong < state.wrong and trial.wrong:
                         useful.append(trial)
@@ -231,37 +288,50 @@ class Repairs:
                     return []
         return []
 
-    def _holds(self, slips: tuple[Slip, ...]) -> bool:
+    def _holds(self, slips: tuple[Slip, ...], aim: frozenset[str] | None = None) -> bool:
+        aim = aim or self._everything
         with self._compiled(slips) as ask:
-            return self._is_right(self.case, ask(slips, self.case.problem)) and self._again(ask, slips)
+            return _is_right(self.case, ask(slips, self.case.problem), aim) and self._again(ask, slips, aim)
 
-    def _told(self, found: Sequence[Sequence[Slip]], rules: tuple[Fault, ...] = ()) -> list[Explanation]:
+    def _told(
+        self, found: Sequence[Sequence[Slip]], rules: tuple[Fault, ...] = (), note: str = ""
+    ) -> list[Explanation]:
         """As explanations, each new line of code once."""
         told = {tuple(f"{one.fault.site} {one.fault.mend}" for one in slips): slips for slips in reversed(found)}
         made = []
         for slips in reversed(told.values()):
-            faults = (*(one.fault for one in slips), *rules)
+            faults = (*(_with_note(self._fault(one), note) for one in slips), *rules)
             right = frozenset(self.case.gradients)
             made.append(Explanation(self.case, faults, {}, right, frozenset(), self.case.gradients, True))
         self.confirmed.known.update({id(one): (one, True) for one in made})
         return made
 
-    def _again(self, ask: Ask, slips: Sequence[Slip]) -> bool:
-        """Whether the changes mend everything on other inputs, too."""
-        fresh = self.confirmed.fresh
-        return fresh is None or self._is_right(fresh, ask(slips, fresh.problem))
+    def _fault(self, slip: Slip) -> Fault:
+        """What is wrong; where it adds a gradient in the direction of the parameters, a penalty on them."""
+        fault = slip.fault
+        if fault.code not in ("different-function", "missing-path", "wrong-operand"):
+            return fault
+        with self._compiled([slip]) as ask:
+            answer = ask([slip], self.case.problem)
+        ours = self.case.gradients
+        added = {} if answer is None else {name: ours[name] - right for name, right in answer[1].items()}
+        return replace(fault, code="wrong-part-penalised") if self._is_penalty(added) else fault
 
-    @staticmethod
-    def _is_right(case: Case, answer: Answer | None) -> bool:
-        if answer is None:
+    def _is_penalty(self, added: Arrays) -> bool:
+        """Whether something grows with the parameters, entry by entry, and has their signs."""
+        pairs = [(self.case.problem.params[name].ravel(), one.ravel()) for name, one in added.items()]
+        w, d = (np.concatenate(each) for each in zip(*pairs, strict=True)) if pairs else (np.zeros(0), np.zeros(0))
+        there = np.abs(d) > LOOSE * np.max(np.abs(d), initial=0.0)
+        w, d = w[there], d[there]
+        if len(d) < FEW_ENTRIES or np.any(np.sign(w) != np.sign(d)):
             return False
-        loss, gradients = answer
-        near = all(_near(gradients[name], right) for name, right in case.truth.gradients.items())
-        return (
-            near
-            and (loss is None or case.agrees(LOSS, loss, case.truth.loss))
-            and all(case.agrees(name, gradients[name], right) for name, right in case.truth.gradients.items())
-        )
+        steps = np.diff(np.abs(d)[np.argsort(np.abs(w))])
+        return bool(np.all(steps >= -LOOSE * np.max(np.abs(d))))
+
+    def _again(self, ask: Ask, slips: Sequence[Slip], aim: frozenset[str]) -> bool:
+        """Whether the changes mend what is aimed at on other inputs, too."""
+        fresh = self.confirmed.fresh
+        return fresh is None or _is_right(fresh, ask(slips, fresh.problem), aim)
 
     @contextlib.contextmanager
     def _compiled(self, slips: Sequence[Slip]) -> Iterator[Ask]:
@@ -296,15 +366,12 @@ class Repairs:
             if not any(wanted(one) for one in (_all_of(known.values()), *known.values())):
                 continue
             for edit in edits(place, self._vocabulary(function)):
-                slip = Slip(edit, function, place)
-                if wanted(self._of(slip)):
-                    yield slip
+                depending = _of_edit(edit, known)
+                if wanted(depending):
+                    yield Slip(edit, function, place, LOSS in (depending or ()))
 
     def _of(self, slip: Slip) -> frozenset[str] | None:
-        """The names of what depends on what is changed; None where that is not known."""
-        known = self._depending.get(id(slip.place), {})
-        inner = [path for path in known if slip.edit.path[: len(path)] == path]
-        return known[max(inner, key=len)] if inner else _all_of(known.values())
+        return _of_edit(slip.edit, self._depending.get(id(slip.place), {}))
 
     def _vocabulary(self, function: OwnFunction) -> Vocabulary:
         if id(function) not in self._words:
@@ -359,6 +426,38 @@ class Repairs:
         return False
 
 
+def _adding_up(numbers: np.ndarray, total: np.ndarray, margin: np.ndarray) -> Iterator[tuple[int, int]]:
+    """The pairs of rows that have a total; all numbers are arrays (parameters, directions)."""
+    if not len(numbers):
+        return
+    weights = np.random.default_rng(6).standard_normal(total.size) / np.broadcast_to(margin, total.shape).reshape(-1)
+    keys = numbers.reshape(len(numbers), -1) @ weights
+    order = np.argsort(keys)
+    wanted = weights @ total.reshape(-1) - keys
+    first, last = (np.searchsorted(keys[order], wanted + step * 10 * len(weights)) for step in (-1, 1))
+    for i, (low, high) in enumerate(zip(first, last, strict=True)):
+        for k in order[low:high]:
+            if i < k and np.all(np.abs(numbers[i] + numbers[k] - total) <= margin):
+                yield i, int(k)
+
+
+def _with_note(fault: Fault, note: str) -> Fault:
+    return replace(fault, message=f"{fault.message}\n{note}") if note else fault
+
+
+def _is_right(case: Case, answer: Answer | None, aim: frozenset[str]) -> bool:
+    """Whether those of the numbers that are aimed at are the right ones."""
+    if answer is None:
+        return False
+    loss, gradients = answer
+    right = case.truth.gradients
+    if LOSS in aim and loss is not None and not case.agrees(LOSS, loss, case.truth.loss):
+        return False
+    names = aim - {LOSS}
+    near = all(_near(gradients[name], right[name]) for name in names)
+    return near and all(case.agrees(name, gradients[name], right[name]) for name in names)
+
+
 def _changed(one: Answer, other: Answer) -> frozenset[str]:
     """The names of what two answers differ in."""
     names = {name for name, value in other[1].items() if not _near(one[1][name], value)}
@@ -369,7 +468,13 @@ def _changed(one: Answer, other: Answer) -> frozenset[str]:
 def _probe(place: Place, path: Path) -> Edit:
     node = at(place, path)
     more = ast.BinOp(node, ast.Mult(), ast.Constant(PROBE))
-    return Edit("", node, more, put(place, path, more), path)
+    return Edit("", node, more, partial(put, place, path, more), path)
+
+
+def _of_edit(edit: Edit, known: dict[Path, frozenset[str] | None]) -> frozenset[str] | None:
+    """The names of what depends on what is changed; None where that is not known."""
+    inner = [path for path in known if edit.path[: len(path)] == path]
+    return known[max(inner, key=len)] if inner else _all_of(known.values())
 
 
 def _all_of(depending: Iterable[frozenset[str] | None]) -> frozenset[str] | None:

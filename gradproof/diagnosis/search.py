@@ -23,7 +23,7 @@ from gradproof.diagnosis.factors import Factors
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.pairs import Pairs
 from gradproof.diagnosis.proposals import Proposals
-from gradproof.diagnosis.repairs import Repairs, Rules
+from gradproof.diagnosis.repairs import BELONGING, Repairs, Rules
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 from gradproof.oracles import Arrays
@@ -40,8 +40,8 @@ FIRST, MOST = 16, 256  # rules that are looked at together: few where one of the
 PLAIN = 22.1  # the rank of an explanation by two rules up to which no other array is looked for
 FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
 MOST_FITTING = 40  # other arrays that are tried in full
-FEWER_SHARE = 0.25  # of the time, for the same over fewer steps
-OTHERWISE_SHARE = 0.25  # for other programs of the same function
+FEWER_SHARE = 0.15  # of the time, for the same over fewer steps
+OTHERWISE_SHARE = 0.12  # for other programs of the same function
 FITTED_SHARE = 0.25  # for constants and functions that the loss tells
 NEAR_SHARE = 0.4  # of the time, for single rules, before anything else is looked at
 REPAIR_SHARE = 0.4  # for changes of the candidate's own code
@@ -126,14 +126,27 @@ class _Search:
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
             return complete if with_the_loss else self._fitted_constants() or complete
-        over_fewer = [] if complete else self._over_fewer_steps()  # in a loop, the rest takes long
+        complete += self._again_and_again(singles) or self._fitted_constants() or self._outwards(singles, REPEATED)
+        if complete:
+            return self._or_simpler(complete)
+        over_fewer = self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
-        return self._by_several_rules(singles, complete, over_fewer)
+        return self._by_several_rules(singles, over_fewer)
 
     def _repaired(self) -> list[Explanation]:
         """By one small change of the candidate's own code."""
-        return self._by_changes(self.repairs.found) if self.whole else []
+        return self._by_changes(self.repairs.likely) if self.whole else []
+
+    def _repaired_otherwise(self) -> list[Explanation]:
+        """By one that is more far-fetched."""
+        return self._by_changes(self.repairs.unlikely) if self.whole else []
+
+    def _of_another_loss(self) -> list[Explanation]:
+        """Of a candidate whose gradient belongs to its own wrong loss: a change that makes the loss right."""
+        if not self.whole or self.case.loss_is_right or not self.proposals.belongs:
+            return []
+        return self._by_changes(lambda: self.repairs.of_the_loss(BELONGING))
 
     def _repaired_in_part(self) -> list[Explanation]:
         """By such a change and another mistake."""
@@ -155,10 +168,10 @@ class _Search:
     def repairs(self) -> Repairs:
         return Repairs(self.case, self.clock, self.confirmed)
 
-    def _of_own_function(self) -> list[Explanation]:
+    def _of_own_function(self, without_the_loss: list[Explanation]) -> list[Explanation]:
         """Of a candidate whose gradient is not even that of its own, wrong loss: what is wrong on the way back.
 
-        With the place where its forward pass parts with the reference, if there is one.
+        With the place where its forward pass parts with the reference; what lacks that is only noted.
         """
         if not self.whole or self.case.loss_is_right or self.proposals.belongs:
             return []
@@ -169,11 +182,18 @@ class _Search:
         with self.clock.part(OWN_SHARE):
             complete = inner.found()
         found = [one for one in sorted(complete, key=lambda one: one.rank) if inner.confirmed.holds(one)]
-        parting = divergence.parting(self.case, self.confirmed.fresh, self.clock.over) if found else None
+        parting = self._parting() if found else None
         forward = () if parting is None else (parting,)
         both = [replace(one, faults=(*one.faults, *forward), loss_matches=parting is not None) for one in found]
         self.confirmed.known.update({id(one): (one, True) for one in both})
-        return both
+        without_the_loss += [] if forward else both
+        return both if forward else []
+
+    def _parting(self) -> Fault | None:
+        """Where a candidate's forward pass parts with the reference."""
+        parting = divergence.parting(self.case, self.confirmed.fresh, self.clock.over)
+        changes = [] if parting is not None else self._by_changes(self.repairs.of_the_loss)
+        return changes[0].faults[0] if changes else parting
 
     def _by_one_rule(self, faults: Sequence[Fault]) -> tuple[list[Explanation], list[Explanation]]:
         """What single rules make right, and what explains all of it: unlikely rules only where nothing else does."""
@@ -183,34 +203,29 @@ class _Search:
         further = self._singles([one for one in faults if one.local and REPEATED < one.rank <= limit])
         return singles + further, complete + self._that_hold(further)
 
-    def _by_several_rules(
-        self, singles: list[Explanation], complete: list[Explanation], over_fewer: list[Explanation]
-    ) -> list[Explanation]:
-        """One stage after the other, until there is an explanation or no more time; at last, what fewer steps told."""
-        repeated = self._again_and_again(singles) or self._fitted_constants()
-        if repeated:
-            return complete + repeated
-        with self.clock.part(SINGLE_SHARE):
-            far_fetched = self._far_fetched(singles)
-        if far_fetched:
-            return complete + far_fetched
-        otherwise = [] if complete else self._by_one_rule_otherwise()
-        if otherwise:
-            return otherwise
-        repaired = [] if complete else self._repaired()
-        if repaired:
-            return repaired
-        complete += self._outwards(singles, REPEATED)
-        complete = complete or self._repaired_in_part()
-        own = [] if complete else self._of_own_function()
-        if any(one.loss_matches for one in own):
-            return own
+    def _or_simpler(self, complete: list[Explanation]) -> list[Explanation]:
+        """Explanations by several rules, or what tells the same by fewer."""
         if not any(one.rank < PLAIN and not one.transforms for one in complete):
             others = self._other_factors(self.nothing)
             plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
-            complete = plain or complete or [one for one in others if one.complete]
-            singles += others
+            complete = plain or self._repaired() or complete
+        if all(one.cost >= 3 for one in complete):
+            complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
+        return complete
+
+    def _by_several_rules(self, singles: list[Explanation], over_fewer: list[Explanation]) -> list[Explanation]:
+        """One stage after the other, until there is an explanation or no more time; at last, what fewer steps told."""
+        own: list[Explanation] = []
         stages: tuple[Callable[[], list[Explanation]], ...] = (
+            self._of_another_loss,
+            self._repaired,
+            lambda: self._far_fetched(singles),
+            self._by_one_rule_otherwise,
+            lambda: self._outwards(singles, REPEATED),
+            self._repaired_in_part,
+            self._repaired_otherwise,
+            lambda: self._of_own_function(own),
+            lambda: self._by_another_array(singles),
             lambda: over_fewer,
             self._between_steps,
             lambda: self._outwards(singles, np.inf),
@@ -224,12 +239,10 @@ class _Search:
             self._other_factors_behind,
             self._another_forward_pass,
         )
-        if complete and all(one.cost >= 3 for one in complete):
-            complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
         for stage in stages:
+            complete = stage()
             if complete or self.clock.over():
                 break
-            complete = stage()
         return complete or own or over_fewer
 
     def _that_hold(self, found: Iterable[Explanation]) -> list[Explanation]:
@@ -346,7 +359,8 @@ class _Search:
     def _far_fetched(self, singles: list[Explanation]) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely. `singles` grows."""
         faults = [one for one in self.proposals.near if self._takes_long(one)]
-        found = list(self._on_top_of((), faults, self.order, self.shadows))
+        with self.clock.part(SINGLE_SHARE):
+            found = list(self._on_top_of((), faults, self.order, self.shadows))
         singles += found
         return self._that_hold(found)
 
@@ -463,6 +477,13 @@ class _Search:
         fitting = sorted(self.factors.fitting(base, left), key=lambda fault: fault.rank)
         found = self._on_top_of(below.faults, fitting[:MOST_FITTING], left, base)
         return [one for one in found if not one.complete or self.confirmed.holds(one)]
+
+    def _by_another_array(self, singles: list[Explanation]) -> list[Explanation]:
+        """Another array where a derivative belongs; `singles` grows."""
+        others = self._other_factors(self.nothing)
+        singles += others
+        complete = [one for one in others if one.complete]
+        return [one for one in complete if one.rank < FAR_FETCHED] or complete
 
     def _other_factors_on_top(self) -> list[Explanation]:
         found = [one for below in self._stuck[:2] for one in self._other_factors(below)]

@@ -14,13 +14,15 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from gradproof.case import Case
+from gradproof.case import Case, Problem
+from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, hooks_of
 from gradproof.lanes import UNRUNNABLE, Lanes
 from gradproof.tape import Backward, Node, NodeHook, Tape, Tensor
 
 LANES = 64  # rules that are run at once
 DIRECTIONS = 2  # two numbers tell a constant factor from any other difference
+MANY = 4  # entries of a parameter, which no constant fits by chance
 STEP = 1e-5
 LOOSE = 1e-6  # what passes here is run in full, and judged at the strict tolerance
 
@@ -38,6 +40,7 @@ class Shadows:
     """
 
     tape: Tape
+    problem: Problem
     names: list[str]
     moves: dict[int, Tensor]
     directions: list[list[np.ndarray]]
@@ -237,11 +240,21 @@ class Shadows:
         near = np.all(np.abs(numbers - self.ours) <= LOOSE * self.sizes, axis=1)
         if not np.all(near | self.wrong):
             return False
-        multiple = np.any(numbers != 0, axis=1) & _parallel(numbers, self.ours, self.sizes)
+        if np.any(near & self.wrong):
+            return True
+        turned = np.zeros_like(near)
         for other in self.rearranged:
-            multiple |= np.all(np.abs(numbers - other) <= LOOSE * self.sizes, axis=1)
+            turned |= np.all(np.abs(numbers - other) <= LOOSE * self.sizes, axis=1)
         changed = np.any(np.abs(numbers - self.known) > LOOSE * self.sizes, axis=1)  # the rest is so without the fault
-        return bool(np.any((near | (multiple & changed)) & self.wrong))
+        multiple = np.any(numbers != 0, axis=1) & _parallel(numbers, self.ours, self.sizes) & ~turned
+        asked = changed & self.wrong
+        return bool(np.any(turned & asked)) or any(
+            self._is_named(self.ours[i], numbers[i]) for i in np.flatnonzero(multiple & asked)
+        )
+
+    def _is_named(self, ours: np.ndarray, numbers: np.ndarray) -> bool:
+        """Whether some numbers are others times a constant that code could have got wrong."""
+        return named(float(ours @ numbers / (numbers @ numbers)), self.problem, LOOSE) is not None
 
     def fits_a_constant(self, zero: Fault, one: Fault) -> bool:
         """Whether a fault with a constant may fit some wrong parameter, from its numbers at the constants 0 and 1."""
@@ -255,7 +268,13 @@ class Shadows:
         moves = np.any(np.abs(slope) > LOOSE * self.sizes, axis=1)
         if np.any(moves & ~self.wrong):
             return False
-        return bool(np.any(moves & _parallel(slope, wanted, self.sizes)))
+        fitting = np.flatnonzero(moves & _parallel(slope, wanted, self.sizes))
+        return any(self._many[i] or self._is_named(wanted[i], slope[i]) for i in fitting)
+
+    @cached_property
+    def _many(self) -> list[bool]:
+        """For each parameter, whether its numbers are more than any constant fits."""
+        return [along[0].size >= MANY for along in self.directions]
 
     def changes(self, fault: Fault) -> set[str]:
         """The parameters whose gradient a fault may change."""
@@ -322,7 +341,7 @@ def cast(case: Case, tape: Tape) -> Shadows | None:
         for arrange in REARRANGEMENTS
     )
     size = np.asarray(sizes)[:, None]
-    return Shadows(tape, names, moves, directions, numbers, size, tape.clean, rearranged=rearranged)
+    return Shadows(tape, case.problem, names, moves, directions, numbers, size, tape.clean, rearranged=rearranged)
 
 
 REARRANGEMENTS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (

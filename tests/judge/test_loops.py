@@ -83,7 +83,8 @@ def test_another_array_in_every_layer_of_its_own_size():
 
 
 @pytest.mark.parametrize("slope", [0.07, 0.55])
-def test_any_slope_on_the_way_back_is_found(slope):
+def test_any_slope_on_the_way_back_is_found(slope, monkeypatch):
+    monkeypatch.setattr(repairs, "own_code", lambda *_: None)  # which would tell the two names apart
     finding = told_of_layers(slope_back=slope)
     assert finding.code == "different-function"
     assert f"is taken with {slope} where its constant is 0.3" in finding.message
