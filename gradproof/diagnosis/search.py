@@ -129,6 +129,9 @@ class _Search:
         complete += self._again_and_again(singles) or self._fitted_constants() or self._outwards(singles, REPEATED)
         if complete:
             return self._or_simpler(complete)
+        complete = self._far_fetched(singles) or self._outwards(singles, REPEATED)
+        if complete:
+            return complete
         over_fewer = self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
@@ -219,9 +222,7 @@ class _Search:
         stages: tuple[Callable[[], list[Explanation]], ...] = (
             self._of_another_loss,
             self._repaired,
-            lambda: self._far_fetched(singles),
             self._by_one_rule_otherwise,
-            lambda: self._outwards(singles, REPEATED),
             self._repaired_in_part,
             self._repaired_otherwise,
             lambda: self._of_own_function(own),
