@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -176,6 +177,9 @@ class Vocabulary:
         self.slopes: dict[Shape, list[ast.expr]] = {}
         self.counts: dict[float, ast.expr] = {}
         self.scalars: list[ast.expr] = []
+        self.lists = function.lists
+        self.names = {_called(node) for node in ast.walk(function.tree)} - {""}
+        self.endings = {parts[2] for parts in map(NUMBERED.fullmatch, self.names) if parts}
         self.before_products = {one.test for one in ast.walk(function.tree) if isinstance(one, ast.If) and _scales(one)}
         self.assigned_anew = set(_assigned_anew(function.tree))
         self._texts: dict[ast.AST, str] = {}
@@ -453,10 +457,24 @@ def _moved(bound: ast.expr | None, towards: int) -> Iterator[ast.expr | None]:
         yield _constant(towards)
         return
     yield None
+    number = _whole_number(bound)
+    if number is not None:
+        yield from (_constant(number + step) for step in (1, -1))
+        return
     yield from (ast.BinOp(bound, op, ast.Constant(1)) for op in (ast.Add(), ast.Sub()))
     if isinstance(bound, ast.BinOp) and isinstance(bound.op, (ast.Add, ast.Sub)):
         yield bound.left
         yield ast.BinOp(bound.left, ast.Sub() if isinstance(bound.op, ast.Add) else ast.Add(), bound.right)
+
+
+def _whole_number(node: ast.expr) -> int | None:
+    """The number that an expression is, with its sign."""
+    minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+    inner = node.operand if isinstance(node, ast.UnaryOp) and minus else node
+    value = inner.value if isinstance(inner, ast.Constant) else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return -value if minus else value
 
 
 def _constant(value: float) -> ast.expr:
@@ -527,18 +545,22 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
         in_product = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div))
         others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
         for other in dict.fromkeys(others):
-            if other != value:
+            if other != value and (other > 0 or not isinstance(parent, ast.UnaryOp)):
                 whole = int(other) if isinstance(value, int) and other == int(other) else other
                 yield "wrong-scale" if in_product else "different-function", _constant(whole), LIKELY
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    yield from (("wrong-operand", one, POSSIBLE) for one in _turned(node))
+
+
+def _turned(node: ast.Tuple | ast.List) -> Iterator[ast.Tuple | ast.List]:
     """Neighbours exchanged."""
     for i in range(len(node.elts) - 1):
         elements = list(node.elts)
         elements[i], elements[i + 1] = elements[i + 1], elements[i]
         if not any(isinstance(one, ast.Constant) for one in elements[i : i + 2]):
-            yield "wrong-operand", type(node)(elements, node.ctx), POSSIBLE
+            yield type(node)(elements, node.ctx)
 
 
 def _of_choice(node: ast.BoolOp, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -577,6 +599,9 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
             for sign in (ast.Add(), ast.Sub()):
                 yield "wrong-operand", ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
+    if text in words.lists:
+        same = (one for one in words.names if words.lists.get(one) == words.lists[text] and one != text)
+        yield from (("wrong-operand", ast.Name(one, ast.Load()), LIKELY) for one in sorted(same))
     if len(shape or ()) == 1:
         for rest in ([ast.Slice(), ast.Constant(None)], [ast.Constant(None), ast.Slice()]):
             yield "wrong-axis", ast.Subscript(node, ast.Tuple(rest, ast.Load()), ast.Load()), POSSIBLE
@@ -603,17 +628,63 @@ def _wrong_array(parent: Any) -> str:
 
 
 def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
-    """Another array wherever a statement uses one, where it uses it several times: `h * (1 - h)`."""
+    """The same change wherever a statement says the same: `h * (1 - h)`, `a[0] + b[0]`, `W1 @ x + b1`."""
     places: dict[str, list[Path]] = {}
     for path, node, _ in expressions(statement):
-        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) and words.shape(node):
+        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute, ast.Constant)):
             places.setdefault(words.text(node), []).append(path)
-    for text, paths in places.items():
-        for one in words.arrays.get(words.shapes[text], ()) if len(paths) > 1 else ():
-            if words.text(one) != text:
-                make = partial(_put_at_all, statement, paths, one)
-                code = "derivative-at-wrong-point" if _multiplied(statement, paths) else "wrong-operand"
-                yield Edit(code, at(statement, paths[0]), one, make, paths[0])
+    for paths in places.values():
+        if len(paths) > 1:
+            for code, one in _instead_of(at(statement, paths[0]), at(statement, paths[0][:-1]), words):
+                make = partial(_put_at_all, statement, [(path, one) for path in paths])
+                old = at(statement, paths[0])
+                if words.shape(old) and _multiplied(statement, paths):
+                    code = "derivative-at-wrong-point"
+                yield Edit(code, old, one, make, ())
+    yield from _of_another_number(statement, words)
+
+
+def _instead_of(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
+    """What may belong wherever something is said: another array, another position."""
+    text = words.text(node)
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, int) and isinstance(parent, (ast.Subscript, ast.Tuple)):
+            yield from (("wrong-operand", one) for one in words.scalars)
+    elif text in words.numbers:
+        yield from (("wrong-operand", one) for one in words.scalars if words.text(one) != text)
+        yield from (("shifted-in-time", ast.BinOp(node, op, ast.Constant(1))) for op in (ast.Add(), ast.Sub()))
+    elif words.shape(node):
+        same = words.arrays.get(words.shapes[text], ())
+        yield from (("wrong-operand", one) for one in same if words.text(one) != text)
+
+
+NUMBERED = re.compile(r"(.*?\D)(\d+)")
+
+
+def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
+    """All names that end in one number with another: `W1 @ x + b1` for `W2 @ x + b2`."""
+    found: dict[str, list[tuple[Path, str]]] = {}
+    for path, node, _ in expressions(statement):
+        parts = NUMBERED.fullmatch(_called(node))
+        if parts:
+            found.setdefault(parts[2], []).append((path, parts[1]))
+    for number, places in found.items():
+        for other in sorted(words.endings - {number}) if len(places) > 1 else ():
+            if all(stem + other in words.names for _, stem in places):
+                new = [(path, _with_name(at(statement, path), stem + other)) for path, stem in places]
+                make = partial(_put_at_all, statement, new)
+                yield Edit("wrong-operand", at(statement, places[0][0]), new[0][1], make, ())
+
+
+def _called(node: ast.AST) -> str:
+    """The name or the key that an expression is."""
+    name = node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else ""
+    return name if isinstance(name, str) else ""
+
+
+def _with_name(node: ast.expr, name: str) -> ast.expr:
+    made: ast.expr = _with(node, **{"id" if isinstance(node, ast.Name) else "value": name})
+    return made
 
 
 def _multiplied(statement: ast.stmt | ast.expr, paths: list[Path]) -> bool:
@@ -625,9 +696,9 @@ def _multiplied(statement: ast.stmt | ast.expr, paths: list[Path]) -> bool:
     return not (isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)))
 
 
-def _put_at_all(statement: ast.stmt | ast.expr, paths: list[Path], new: ast.expr) -> Any:
-    for path in paths:
-        statement = put(statement, path, new)
+def _put_at_all(statement: ast.stmt | ast.expr, new: Sequence[tuple[Path, ast.expr]]) -> Any:
+    for path, one in new:
+        statement = put(statement, path, one)
     return statement
 
 
@@ -641,6 +712,8 @@ def _of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
             yield _whole(code, statement, made)
     elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
+        if isinstance(target, ast.Tuple):
+            yield from (_whole("wrong-operand", statement, _with(statement, targets=[one])) for one in _turned(target))
         if isinstance(target, (ast.Name, ast.Subscript, ast.Attribute)):
             for op in (ast.Add(), ast.Sub()):
                 added = ast.AugAssign(target, op, statement.value)

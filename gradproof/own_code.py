@@ -57,6 +57,7 @@ class OwnFunction:
     tree: ast.FunctionDef
     shapes: dict[str, Shape] = field(default_factory=dict)  # of every array, by the expression's text
     numbers: dict[str, float] = field(default_factory=dict)  # every plain number likewise
+    lists: dict[str, int] = field(default_factory=dict)  # the length of each list or dict of numbers, or of arrays
     mixed: set[str] = field(default_factory=set)  # the lists of names, or of arrays of several shapes
 
     @property
@@ -215,6 +216,8 @@ def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
             one.shapes[text] = value.shape
         elif _is_mixed(value):
             one.mixed.add(text)
+        elif isinstance(value, (list, tuple, dict)):
+            one.lists[text] = len(value)
 
 
 def _is_mixed(value: Any) -> bool:

@@ -64,9 +64,11 @@ class Slip:
     def fault(self) -> Fault:
         """What is wrong, told by what would be right."""
         edit, line = self.edit, self.place.lineno
-        old = ast.unparse(edit.old)
-        right = "is too much" if edit.new is None else f"should be `{ast.unparse(edit.new)}`"
-        message = f"in your code, `{old}` {right}"
+        old, new = edit.old, edit.new
+        if isinstance(old, ast.Constant) and edit.path:  # a number alone would not be found in the line
+            old, new = at(self.place, edit.path[:-1]), at(edit.made, edit.path[:-1])
+        right = "is too much" if new is None else f"should be `{ast.unparse(new)}`"
+        message = f"in your code, `{ast.unparse(old)}` {right}"
         code = "different-function" if self.of_loss and edit.code in OF_THE_WAY_BACK else edit.code
         return Fault(code, message, Site(self.function.file, line), edit.rank, mend=self._mended)
 
