@@ -551,7 +551,8 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
-    yield from (("wrong-operand", one, POSSIBLE) for one in _turned(node))
+    if not isinstance(parent, ast.Subscript):  # of an index, that is another axis
+        yield from (("wrong-operand", one, POSSIBLE) for one in _turned(node))
 
 
 def _turned(node: ast.Tuple | ast.List) -> Iterator[ast.Tuple | ast.List]:
