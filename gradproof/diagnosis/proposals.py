@@ -11,6 +11,7 @@ from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.families import FAMILIES, OF_THE_FORWARD_PASS, Family
 from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
+from gradproof.diagnosis.shadows import Shadows
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Tape
 from gradproof.tolerances import largest
@@ -26,8 +27,10 @@ class Proposals:
     case: Case
     survey: Survey
     clock: Clock
+    shadows: Shadows | None
     count: int = 0  # how many there were by now
     _behind: dict[Fault, frozenset[str]] = field(default_factory=dict)  # the parameters that it lies before
+    _moving: dict[int, frozenset[str]] = field(default_factory=dict)  # by value, the parameters that it depends on
 
     @cached_property
     def likely(self) -> list[Fault]:
@@ -112,7 +115,14 @@ class Proposals:
         for index, hook in fault.nodes.items():
             inputs = tape.nodes[index].inputs
             values += [inputs[hook.position]] if isinstance(hook, OneInput) else inputs
-        return frozenset().union(*(tape.made_of.get(value, frozenset()) for value in values))
+        return frozenset().union(*(self._behind_value(value) for value in values))
+
+    def _behind_value(self, value: int) -> frozenset[str]:
+        """The parameters along which a value moves: of one gate's part of a stacked matrix, no other gate's."""
+        if value not in self._moving:
+            made_of = self.survey.tape.made_of.get(value, frozenset())
+            self._moving[value] = made_of if self.shadows is None else made_of & self.shadows.moving(value, made_of)
+        return self._moving[value]
 
 
 def _may_belong_to_another_loss(tape: Tape, fault: Fault) -> bool:

@@ -135,7 +135,7 @@ class _Search:
         over_fewer = self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
-        return self._by_several_rules(singles, over_fewer)
+        return self._between_steps() or self._by_several_rules(singles, over_fewer)
 
     def _repaired(self) -> list[Explanation]:
         """By one small change of the candidate's own code."""
@@ -228,7 +228,6 @@ class _Search:
             lambda: self._of_own_function(own),
             lambda: self._by_another_array(singles),
             lambda: over_fewer,
-            self._between_steps,
             lambda: self._outwards(singles, np.inf),
             self._by_several_rules_otherwise,
             self._other_factors_on_top,
@@ -273,7 +272,7 @@ class _Search:
 
     @cached_property
     def proposals(self) -> Proposals:
-        return Proposals(self.case, self.survey, self.clock)
+        return Proposals(self.case, self.survey, self.clock, self.shadows)
 
     @cached_property
     def factors(self) -> Factors:

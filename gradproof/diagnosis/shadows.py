@@ -63,6 +63,13 @@ class Shadows:
         """The numbers of some gradients."""
         return _numbers(self.directions, [gradients[name] for name in self.names])
 
+    def moving(self, value: int, otherwise: frozenset[str]) -> frozenset[str]:
+        """The parameters along which a value moves; `otherwise` where that is not known."""
+        if value not in self.moves:
+            return otherwise
+        rows = self.moves[value].ne(0).any(dim=1).reshape(len(self.names), DIRECTIONS).any(dim=1)
+        return frozenset(name for name, moves in zip(self.names, rows.tolist(), strict=True) if moves)
+
     @cached_property
     def wrong(self) -> np.ndarray:
         """For each parameter, whether the base's numbers are not the candidate's."""
