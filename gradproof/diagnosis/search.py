@@ -302,17 +302,17 @@ class _Search:
 
     def _between_steps(self) -> list[Explanation]:
         """On top of what fewer steps came to, one rule more, which acts between the steps."""
-        complete: list[Explanation] = []
-        for state in self._of_steps:
-            above = None if self.shadows is None else self.shadows.after(state.faults)
-            if complete or self.clock.over() or above is None:
-                break
-            left = [name for name in self.order if name not in state.matched]
-            with self.clock.part(FEWER_SHARE):
-                complete += self._that_hold(
-                    self._on_top_of(state.faults, self.proposals.likely, left, above, hasty=True)
-                )
-        return complete
+        with self.clock.part(FEWER_SHARE):
+            for state in self._of_steps:
+                above = None if self.shadows is None else self.shadows.after(state.faults)
+                if self.clock.over() or above is None:
+                    break
+                left = [name for name in self.order if name not in state.matched]
+                found = self._on_top_of(state.faults, self.proposals.likely, left, above, hasty=True)
+                complete = self._that_hold(found)
+                if complete:
+                    return complete
+        return []
 
     def _as_over_fewer(self, case: Case) -> list[Explanation]:
         """What explains the comparison over fewer steps, with the same rules broken in the whole of it."""
