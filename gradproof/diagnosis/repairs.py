@@ -168,8 +168,21 @@ class Repairs:
         return (
             self._with_a_rule(self._alone, rules)
             or self._side_by_side(rules.shadows)
-            or self._on_top_of(self._alone)
+            or self._on_top_of(self._alone, self.case)
         )
+
+    def over_fewer_steps(self, cases: Iterable[Case]) -> list[Explanation]:
+        """By changes that mend the same comparison over fewer steps, and then all of it.
+
+        There each takes less time, and two in one loop act on different gradients.
+        """
+        for case in cases if self.code is not None else ():
+            trials = list(self._trials((), self._likely, case=case))
+            found = self._told([one.slips for one in trials if not one.wrong and self._holds(one.slips)])
+            found = found or self._on_top_of(trials, case)
+            if found or self.clock.over():
+                return found
+        return []
 
     def _that_mend(
         self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""
@@ -199,10 +212,17 @@ class Repairs:
         return list(self._slips(self._is_part_of_what_is_wrong))
 
     def _trials(
-        self, before: tuple[Slip, ...], slips: Iterable[Slip], aim: frozenset[str] | None = None
+        self,
+        before: tuple[Slip, ...],
+        slips: Iterable[Slip],
+        aim: frozenset[str] | None = None,
+        case: Case | None = None,
     ) -> Iterator[Trial]:
-        """What changes on top of others come to, the likeliest first; once one has the aim, none less likely."""
-        aim = aim or self._everything
+        """What changes on top of others come to, the likeliest first; once one has the aim, none less likely.
+
+        In the comparison itself, or in another one of the same two sides.
+        """
+        aim, case = aim or self._everything, case or self.case
         limit = np.inf
         taken = {id(one.place) for one in before}
         for some in _in_batches(one for one in slips if id(one.place) not in taken):
@@ -211,17 +231,14 @@ class Repairs:
                 for slip in some:
                     if self.clock.over() or slip.rank > limit:
                         break
-                    answer = ask([*before, slip], self.case.problem)
+                    made = (*before, slip)
+                    answer = ask(made, case.problem)
                     if answer is None:
                         continue
-                    trials.append(self._judged((*before, slip), answer))
-                    if not trials[-1].wrong & aim and self._again(ask, [*before, slip], aim):
+                    trials.append(Trial(made, answer, _changed(answer, (case.truth.loss, case.truth.gradients))))
+                    if not trials[-1].wrong & aim and self._mends(ask, made, aim):
                         limit = min(limit, slip.rank + TIE)
             yield from trials
-
-    def _judged(self, slips: tuple[Slip, ...], answer: Answer) -> Trial:
-        truth = self.case.truth
-        return Trial(slips, answer, _changed(answer, (truth.loss, truth.gradients)))
 
     def _with_a_rule(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
         """A change after which one broken rule gives the numbers."""
@@ -273,15 +290,15 @@ class Repairs:
         """The comparison of a candidate that is mended in part."""
         return replace(case, loss=answer[0], gradients=answer[1])
 
-    def _on_top_of(self, trials: Sequence[Trial]) -> list[Explanation]:
+    def _on_top_of(self, trials: Sequence[Trial], case: Case) -> list[Explanation]:
         """Further changes on top of those that mend something and spoil nothing, until nothing is wrong."""
-        useful = [one for one in trials if one.wrong < self._wrong]
+        useful = [one for one in trials if one.wrong < _wrong(case)]
         for _ in range(DEEPEST - 1):
             states = _different(sorted(useful, key=lambda one: one.order))[:BEAM]
             useful = []
             for state in states:
                 left = [one for one in self._likely if state.wrong <= (self._of(one) or state.wrong)]
-                for trial in self._trials(state.slips, left):
+                for trial in self._trials(state.slips, left, case=case):
                     if trial.wrong < state.wrong and trial.wrong:
                         useful.append(trial)
                     elif not trial.wrong and self._holds(trial.slips):
@@ -291,9 +308,8 @@ class Repairs:
         return []
 
     def _holds(self, slips: tuple[Slip, ...], aim: frozenset[str] | None = None) -> bool:
-        aim = aim or self._everything
         with self._compiled(slips) as ask:
-            return _is_right(self.case, ask(slips, self.case.problem), aim) and self._again(ask, slips, aim)
+            return self._mends(ask, slips, aim or self._everything)
 
     def _told(
         self, found: Sequence[Sequence[Slip]], rules: tuple[Fault, ...] = (), note: str = ""
@@ -330,10 +346,10 @@ class Repairs:
         steps = np.diff(np.abs(d)[np.argsort(np.abs(w))])
         return bool(np.all(steps >= -LOOSE * np.max(np.abs(d))))
 
-    def _again(self, ask: Ask, slips: Sequence[Slip], aim: frozenset[str]) -> bool:
-        """Whether the changes mend what is aimed at on other inputs, too."""
-        fresh = self.confirmed.fresh
-        return fresh is None or _is_right(fresh, ask(slips, fresh.problem), aim)
+    def _mends(self, ask: Ask, slips: Sequence[Slip], aim: frozenset[str]) -> bool:
+        """Whether changes mend what is aimed at, and again on other inputs."""
+        cases = [self.case, *([] if self.confirmed.fresh is None else [self.confirmed.fresh])]
+        return all(_is_right(case, ask(slips, case.problem), aim) for case in cases)
 
     @contextlib.contextmanager
     def _compiled(self, slips: Sequence[Slip]) -> Iterator[Ask]:
@@ -387,7 +403,7 @@ class Repairs:
 
     @cached_property
     def _wrong(self) -> frozenset[str]:
-        return frozenset((*self.case.wrong, *(() if self.case.loss_is_right else (LOSS,))))
+        return _wrong(self.case)
 
     def _is_what_is_wrong(self, depending: frozenset[str] | None) -> bool:
         return depending is None or depending == self._wrong
@@ -445,6 +461,10 @@ def _adding_up(numbers: np.ndarray, total: np.ndarray, margin: np.ndarray) -> It
 
 def _with_note(fault: Fault, note: str) -> Fault:
     return replace(fault, message=f"{fault.message}\n{note}") if note else fault
+
+
+def _wrong(case: Case) -> frozenset[str]:
+    return frozenset((*case.wrong, *(() if case.loss_is_right else (LOSS,))))
 
 
 def _is_right(case: Case, answer: Answer | None, aim: frozenset[str]) -> bool:

@@ -141,6 +141,9 @@ class _Search:
         """By one small change of the candidate's own code."""
         return self._by_changes(self.repairs.likely) if self.whole else []
 
+    def _repaired_over_fewer_steps(self) -> list[Explanation]:
+        return self._by_changes(lambda: self.repairs.over_fewer_steps(self._shorter)) if self._shorter else []
+
     def _repaired_otherwise(self) -> list[Explanation]:
         """By one that is more far-fetched."""
         return self._by_changes(self.repairs.unlikely) if self.whole else []
@@ -221,6 +224,7 @@ class _Search:
         own: list[Explanation] = []
         stages: tuple[Callable[[], list[Explanation]], ...] = (
             self._of_another_loss,
+            self._repaired_over_fewer_steps,
             self._repaired,
             self._by_one_rule_otherwise,
             self._repaired_in_part,
@@ -292,13 +296,17 @@ class _Search:
 
     def _over_fewer_steps(self) -> list[Explanation]:
         """What the same comparison over fewer steps comes to."""
-        for case in shorter.cases(self.case, self.clock.over) if self.whole else ():
+        for case in self._shorter:
             states = self._as_over_fewer(case)
             complete = self._that_hold(states)
             if complete:
                 return complete
             self._of_steps += states
         return []
+
+    @cached_property
+    def _shorter(self) -> list[Case]:
+        return list(shorter.cases(self.case, self.clock.over)) if self.whole else []
 
     def _between_steps(self) -> list[Explanation]:
         """On top of what fewer steps came to, one rule more, which acts between the steps."""
