@@ -16,114 +16,40 @@ from functools import cached_property, partial
 import numpy as np
 
 from gradproof.case import Case, Problem
+from gradproof.diagnosis.changes import (
+    LOOSE,
+    LOSS,
+    Answer,
+    Rules,
+    Slip,
+    Trial,
+    adding_up,
+    changed,
+    different,
+    is_right,
+    what_is_wrong,
+)
 from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation, holds
 from gradproof.diagnosis.explanation import Explanation, evaluate
-from gradproof.diagnosis.fault import Fault, Model
+from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.shadows import Shadows
-from gradproof.edits import POSSIBLE, Edit, Path, Vocabulary, at, edits, points, put
-from gradproof.lanes import UNRUNNABLE
 from gradproof.oracles import Arrays
-from gradproof.own_code import NotOurs, OwnCode, OwnFunction, own_code
-from gradproof.switches import Place, places, switched
-from gradproof.tape import Site
+from gradproof.own_code.edits import Edit, edits
+from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
+from gradproof.own_code.statements import Path, at, points, put
+from gradproof.own_code.switches import Place, places, switched
+from gradproof.own_code.vocabulary import POSSIBLE, Vocabulary
 
-LOSS = ""  # the loss's name among those of the gradients
 PROBE = 1.0625  # a factor, to see what depends on a place
-LOOSE = 1e-7  # of a gradient; what differs by less is looked at again
 AT_ONCE = 2000  # changes that are compiled together
 DEEPEST = 3  # changes made together
-FEW = 3  # rules that give the same
 FEW_ENTRIES = 6  # that have their parameters' signs by chance
 BEAM = 3  # states that are gone on from
 
-# Names of mistakes that a forward pass cannot have: there, it is another function.
-OF_THE_WAY_BACK = frozenset(
-    "wrong-sign missing-derivative extra-derivative missing-path derivative-at-wrong-point".split()
-)
 BELONGING = "Your loss and your gradient belong together, but to another function: mend both."
 
-Answer = tuple["float | None", Arrays]
 Ask = Callable[..., "Answer | None"]  # the candidate with some edits, on a problem
-
-
-@dataclass(frozen=True, eq=False)
-class Slip:
-    """An edit, and where in the candidate's code it is made."""
-
-    edit: Edit
-    function: OwnFunction
-    place: Place
-    of_loss: bool = False  # whether the loss depends on it
-
-    @property
-    def rank(self) -> float:
-        return self.edit.rank
-
-    @cached_property
-    def fault(self) -> Fault:
-        """What is wrong, told by what would be right."""
-        edit, line = self.edit, self.place.lineno
-        old, new = edit.old, edit.new
-        if isinstance(old, ast.Constant) and edit.path:  # a number alone would not be found in the line
-            old, new = at(self.place, edit.path[:-1]), at(edit.made, edit.path[:-1])
-        right = "is too much" if new is None else f"should be `{ast.unparse(new)}`"
-        message = f"in your code, `{ast.unparse(old)}` {right}"
-        code = "different-function" if self.of_loss and edit.code in OF_THE_WAY_BACK else edit.code
-        return Fault(code, message, Site(self.function.file, line), edit.rank, mend=self._mended)
-
-    @property
-    def _mended(self) -> str:
-        made = self.edit.made
-        return ast.unparse(made) if isinstance(made, ast.stmt) else ""
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """Changes made together, what the candidate says then, and what of it is still wrong."""
-
-    slips: tuple[Slip, ...]
-    answer: Answer
-    wrong: frozenset[str]
-
-    @property
-    def order(self) -> tuple[int, float]:
-        return len(self.wrong), sum(one.rank for one in self.slips)
-
-
-@dataclass
-class Rules:
-    """The numbers that single broken rules give, to be looked up."""
-
-    model: Model
-    shadows: Shadows
-    faults: Sequence[Fault]
-
-    def giving(self, trials: Sequence[Trial]) -> list[tuple[Trial, Fault]]:
-        """Pairs of a trial and a rule with the same numbers, the likeliest first."""
-        told = ((fault, self._numbers(fault)) for fault in self.faults)
-        known = [(fault, numbers) for fault, numbers in told if numbers is not None and np.all(np.isfinite(numbers))]
-        if not known or not trials:
-            return []
-        shadows, weights = self.shadows, np.random.default_rng(5).standard_normal(self.shadows.known.size)
-        weights /= np.repeat(shadows.sizes[:, 0], shadows.known.shape[1])
-        keys = np.asarray([weights @ numbers.reshape(-1) for _, numbers in known])
-        order = np.argsort(keys)
-        found = []
-        margin = 10 * LOOSE * len(weights)
-        for trial in trials:
-            mine = shadows.numbers(trial.answer[1])
-            key = weights @ mine.reshape(-1)
-            first, last = np.searchsorted(keys[order], [key - margin, key + margin])
-            fits = [i for i in order[first:last] if np.all(np.abs(known[i][1] - mine) <= LOOSE * shadows.sizes)]
-            found += [(trial, known[i][0]) for i in sorted(fits, key=lambda i: known[i][0].rank)[:FEW]]
-        return sorted(found, key=lambda pair: pair[0].slips[-1].rank + pair[1].rank)
-
-    def _numbers(self, fault: Fault) -> np.ndarray | None:
-        try:
-            return self.shadows.of(fault) if fault.local else None
-        except UNRUNNABLE:
-            return None
 
 
 @dataclass
@@ -235,7 +161,7 @@ class Repairs:
                     answer = ask(made, case.problem)
                     if answer is None:
                         continue
-                    trials.append(Trial(made, answer, _changed(answer, (case.truth.loss, case.truth.gradients))))
+                    trials.append(Trial(made, answer, changed(answer, (case.truth.loss, case.truth.gradients))))
                     if not trials[-1].wrong & aim and self._mends(ask, made, aim):
                         limit = min(limit, slip.rank + TIE)
             yield from trials
@@ -243,7 +169,7 @@ class Repairs:
     def _with_a_rule(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
         """A change after which one broken rule gives the numbers."""
         cutting: set[Trial] = set()
-        for trial, fault in rules.giving(_different([one for one in trials if not self._vanishes(one)])):
+        for trial, fault in rules.giving(different([one for one in trials if not self._vanishes(one)])):
             if self.clock.over():
                 break
             if trial in cutting:
@@ -260,10 +186,10 @@ class Repairs:
 
     def _side_by_side(self, shadows: Shadows) -> list[Explanation]:
         """Two changes whose effects add up, each to a part of what the same gradients are made of."""
-        trials = [one for one in _different(self._alone) if one.wrong]
+        trials = [one for one in different(self._alone) if one.wrong]
         numbers = np.asarray([shadows.numbers(one.answer[1]) for one in trials])
         right = shadows.numbers(self.case.truth.gradients)
-        for i, k in _adding_up(numbers, right + shadows.numbers(self.case.gradients), LOOSE * shadows.sizes):
+        for i, k in adding_up(numbers, right + shadows.numbers(self.case.gradients), LOOSE * shadows.sizes):
             slips = (*trials[i].slips, *trials[k].slips)
             if self.clock.over():
                 break
@@ -292,9 +218,9 @@ class Repairs:
 
     def _on_top_of(self, trials: Sequence[Trial], case: Case) -> list[Explanation]:
         """Further changes on top of those that mend something and spoil nothing, until nothing is wrong."""
-        useful = [one for one in trials if one.wrong < _wrong(case)]
+        useful = [one for one in trials if one.wrong < what_is_wrong(case)]
         for _ in range(DEEPEST - 1):
-            states = _different(sorted(useful, key=lambda one: one.order))[:BEAM]
+            states = different(sorted(useful, key=lambda one: one.order))[:BEAM]
             useful = []
             for state in states:
                 left = [one for one in self._likely if state.wrong <= (self._of(one) or state.wrong)]
@@ -349,7 +275,7 @@ class Repairs:
     def _mends(self, ask: Ask, slips: Sequence[Slip], aim: frozenset[str]) -> bool:
         """Whether changes mend what is aimed at, and again on other inputs."""
         cases = [self.case, *([] if self.confirmed.fresh is None else [self.confirmed.fresh])]
-        return all(_is_right(case, ask(slips, case.problem), aim) for case in cases)
+        return all(is_right(case, ask(slips, case.problem), aim) for case in cases)
 
     @contextlib.contextmanager
     def _compiled(self, slips: Sequence[Slip]) -> Iterator[Ask]:
@@ -403,7 +329,7 @@ class Repairs:
 
     @cached_property
     def _wrong(self) -> frozenset[str]:
-        return _wrong(self.case)
+        return what_is_wrong(self.case)
 
     def _is_what_is_wrong(self, depending: frozenset[str] | None) -> bool:
         return depending is None or depending == self._wrong
@@ -428,7 +354,7 @@ class Repairs:
         with self._compiled(self._probes) as ask:
             for probe in self._probes:
                 answer = ask([probe], self.case.problem)
-                known = None if answer is None else _changed(answer, (self.case.loss, self.case.gradients))
+                known = None if answer is None else changed(answer, (self.case.loss, self.case.gradients))
                 found.setdefault(id(probe.place), {})[probe.edit.path] = known
         return found
 
@@ -439,52 +365,13 @@ class Repairs:
         with self._compiled([*trial.slips, *probes]) as ask:
             for probe in probes:
                 answer = ask([*trial.slips, probe], self.case.problem)
-                if answer is not None and not _changed(answer, trial.answer):
+                if answer is not None and not changed(answer, trial.answer):
                     return True
         return False
 
 
-def _adding_up(numbers: np.ndarray, total: np.ndarray, margin: np.ndarray) -> Iterator[tuple[int, int]]:
-    """The pairs of rows that have a total; all numbers are arrays (parameters, directions)."""
-    if not len(numbers):
-        return
-    weights = np.random.default_rng(6).standard_normal(total.size) / np.broadcast_to(margin, total.shape).reshape(-1)
-    keys = numbers.reshape(len(numbers), -1) @ weights
-    order = np.argsort(keys)
-    wanted = weights @ total.reshape(-1) - keys
-    first, last = (np.searchsorted(keys[order], wanted + step * 10 * len(weights)) for step in (-1, 1))
-    for i, (low, high) in enumerate(zip(first, last, strict=True)):
-        for k in order[low:high]:
-            if i < k and np.all(np.abs(numbers[i] + numbers[k] - total) <= margin):
-                yield i, int(k)
-
-
 def _with_note(fault: Fault, note: str) -> Fault:
     return replace(fault, message=f"{fault.message}\n{note}") if note else fault
-
-
-def _wrong(case: Case) -> frozenset[str]:
-    return frozenset((*case.wrong, *(() if case.loss_is_right else (LOSS,))))
-
-
-def _is_right(case: Case, answer: Answer | None, aim: frozenset[str]) -> bool:
-    """Whether those of the numbers that are aimed at are the right ones."""
-    if answer is None:
-        return False
-    loss, gradients = answer
-    right = case.truth.gradients
-    if LOSS in aim and loss is not None and not case.agrees(LOSS, loss, case.truth.loss):
-        return False
-    names = aim - {LOSS}
-    near = all(_near(gradients[name], right[name]) for name in names)
-    return near and all(case.agrees(name, gradients[name], right[name]) for name in names)
-
-
-def _changed(one: Answer, other: Answer) -> frozenset[str]:
-    """The names of what two answers differ in."""
-    names = {name for name, value in other[1].items() if not _near(one[1][name], value)}
-    moved = one[0] is not None and other[0] is not None and abs(one[0] - other[0]) > LOOSE * abs(other[0])
-    return frozenset(names | ({LOSS} if moved else set()))
 
 
 def _probe(place: Place, path: Path) -> Edit:
@@ -505,18 +392,7 @@ def _all_of(depending: Iterable[frozenset[str] | None]) -> frozenset[str] | None
     return frozenset().union(*known) if known and len(known) == len(every) else None
 
 
-def _near(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two arrays agree so far that the strict tolerance is worth asking."""
-    return bool(np.max(np.abs(one - other), initial=0.0) <= LOOSE * np.max(np.abs(other), initial=0.0))
-
-
 def _in_batches(slips: Iterable[Slip]) -> Iterator[list[Slip]]:
     """The likeliest first, as many as are compiled together."""
     ordered = sorted(slips, key=lambda one: one.rank)
     return (ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE))
-
-
-def _different(trials: Sequence[Trial]) -> list[Trial]:
-    """One of those that come to the same."""
-    found = {tuple(float(f"{one.sum():.9e}") for one in trial.answer[1].values()): trial for trial in reversed(trials)}
-    return list(reversed(found.values()))

@@ -15,6 +15,7 @@ import torch
 
 from gradproof.case import Case
 from gradproof.diagnosis import divergence, fitted_constants, shorter
+from gradproof.diagnosis.changes import Rules
 from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation
 from gradproof.diagnosis.constants import named
@@ -23,7 +24,7 @@ from gradproof.diagnosis.factors import Factors
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.pairs import Pairs
 from gradproof.diagnosis.proposals import Proposals
-from gradproof.diagnosis.repairs import BELONGING, Repairs, Rules
+from gradproof.diagnosis.repairs import BELONGING, Repairs
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 from gradproof.oracles import Arrays

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from gradproof.case import Problem
-from gradproof.edits import Vocabulary, edits
-from gradproof.own_code import own_code
-from gradproof.switches import places
+from gradproof.own_code.edits import edits
+from gradproof.own_code.running import own_code
+from gradproof.own_code.switches import places
+from gradproof.own_code.vocabulary import Vocabulary
 
 RNG = np.random.default_rng(0)
 PARAMS = {"W1": RNG.normal(size=(4, 5)), "b1": RNG.normal(size=5), "W2": RNG.normal(size=(5, 5))}

@@ -1,12 +1,16 @@
 """Small changes of the candidate's own code that make its numbers right."""
 
+import importlib.util
+import inspect
+
 import numpy as np
 import pytest
 import torch
 
 from gradproof import compare_gradients
 from gradproof.case import Problem
-from gradproof.own_code import SWITCH, own_code
+from gradproof.diagnosis import divergence
+from gradproof.own_code.running import SWITCH, own_code
 
 
 def arrays(seed=0):
@@ -45,26 +49,23 @@ def by_hand(p, x, y):
     return loss, {"W": dW, "v": dv, "u": du}
 
 
-def another_array(p, x, y):
-    h = np.tanh(x @ p["W"])
-    e = np.exp(p["u"] - p["u"].max())
-    k = e / e.sum()
-    s = np.zeros((len(x), 3))
-    for i in range(3):
-        s += k[i] * h[:, i : i + 3]
-    error = s @ p["v"][:3] - y
-    loss = np.mean(error**2) + 0.1 * np.sum(p["v"] ** 2)
-    de = 2 * error / len(y)
-    dv = 0.2 * p["v"]
-    dv[:3] += s.T @ de
-    ds = np.outer(de, p["v"][:3])
-    dh, dk = np.zeros_like(h), np.zeros(3)
-    for i in range(3):
-        dh[:, i : i + 3] += k[i] * ds
-        dk[i] = np.sum(h[:, i : i + 3] * s)
-    du = k * (dk - np.sum(k * dk))
-    dW = x.T @ (dh * (1 - h**2))
-    return loss, {"W": dW, "v": dv, "u": du}
+@pytest.fixture
+def written(tmp_path):
+    """Makes the candidate with other text in it, which has a file of its own."""
+
+    def make(*texts):
+        source = inspect.getsource(by_hand)
+        for old, new in zip(texts[::2], texts[1::2], strict=True):
+            assert old in source
+            source = source.replace(old, new)
+        file = tmp_path / "written.py"
+        file.write_text("import numpy as np\n\n\n" + source)
+        spec = importlib.util.spec_from_file_location("written", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.by_hand
+
+    return make
 
 
 def test_right_code_passes():
@@ -72,43 +73,47 @@ def test_right_code_passes():
     assert compare_gradients(by_hand, smoothed, params, x, y).ok
 
 
-def test_a_slip_is_told_at_the_line_of_the_candidate_with_what_belongs_there():
+ANOTHER_ARRAY = ("dk[i] = np.sum(h[:, i : i + 3] * ds)", "dk[i] = np.sum(h[:, i : i + 3] * s)")
+
+
+def findings_of(candidate):
     params, x, y = arrays()
-    (finding,) = compare_gradients(another_array, smoothed, params, x, y).findings
+    return compare_gradients(candidate, smoothed, params, x, y).findings
+
+
+def test_a_slip_is_told_at_the_line_of_the_candidate_with_what_belongs_there(written):
+    (finding,) = findings_of(written(*ANOTHER_ARRAY))
     assert finding.parameters == ("u",)
-    assert "test_repairs.py" in (finding.site or "")
+    assert "written.py" in (finding.site or "")
     assert finding.mend == "dk[i] = np.sum(h[:, i:i + 3] * ds)"
     assert "in your code, `s` should be `ds`" in finding.message
 
 
-def and_no_slope(p, x, y):
-    loss, grads = another_array(p, x, y)
-    h = np.tanh(x @ p["W"])
-    de = 2 * ((np.stack([h[:, i : i + 3] for i in range(3)], -1) @ softmax(p["u"])) @ p["v"][:3] - y) / len(y)
-    dh = np.zeros_like(h)
-    for i in range(3):
-        dh[:, i : i + 3] += softmax(p["u"])[i] * np.outer(de, p["v"][:3])
-    return loss, {**grads, "W": x.T @ dh}
-
-
-def softmax(u):
-    e = np.exp(u - u.max())
-    return e / e.sum()
-
-
-def test_a_slip_beside_a_broken_rule():
-    params, x, y = arrays()
-    findings = compare_gradients(and_no_slope, smoothed, params, x, y).findings
+def test_a_slip_beside_a_broken_rule(written):
+    findings = findings_of(written(*ANOTHER_ARRAY, "dh * (1 - h**2)", "dh"))
     assert {finding.code for finding in findings} == {"wrong-operand", "missing-derivative"}
     assert "in your code, `s` should be `ds`" in {finding.message for finding in findings}
 
 
-def test_the_code_is_as_it_was_afterwards():
-    params, x, y = arrays()
-    before = another_array.__code__
-    compare_gradients(another_array, smoothed, params, x, y)
-    assert another_array.__code__ is before
-    assert SWITCH not in another_array.__globals__
+def test_a_penalty_that_does_not_belong_there(written):
+    (finding,) = findings_of(written("dW = x.T @ (dh * (1 - h**2))", "dW = x.T @ (dh * (1 - h**2)) + np.tanh(p['W'])"))
+    assert finding.code == "wrong-part-penalised"
+    assert finding.mend == "dW = x.T @ (dh * (1 - h ** 2))"
+
+
+def test_the_change_that_makes_a_loss_right_is_told_where_the_gradient_belongs_to_it(written, monkeypatch):
+    monkeypatch.setattr(divergence, "faults", lambda *_: iter(()))  # which would find the place by its arrays
+    (finding,) = findings_of(written("range(3)", "range(2)"))
+    assert "in your code, `range(2)` should be `range(3)`" in finding.message
+    assert "but to another function: mend both" in finding.message
+
+
+def test_the_code_is_as_it_was_afterwards(written):
+    candidate = written(*ANOTHER_ARRAY)
+    before = candidate.__code__
+    assert findings_of(candidate)
+    assert candidate.__code__ is before
+    assert SWITCH not in candidate.__globals__
 
 
 def reaching_out(p, x, y):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ast
-import copy
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
-
-from gradproof.own_code import OwnFunction, Shape
-
-Path = tuple[tuple[str, int | None], ...]  # from a statement to an expression in it: fields, with positions in lists
+from gradproof.own_code.statements import REDUCTIONS, Path, at, expressions, is_assigned, points, put, with_fields
+from gradproof.own_code.vocabulary import (
+    LIKELY,
+    NEARLY,
+    NUMBERED,
+    POSSIBLE,
+    UNLIKELY,
+    Vocabulary,
+    called,
+    divisor,
+    is_inverse,
+)
 
 SLIPS: dict[type[ast.operator], tuple[tuple[type[ast.operator], str], ...]] = {  # other operators, and what was wrong
     ast.Add: ((ast.Sub, "wrong-sign"), (ast.Mult, "different-function")),
@@ -37,11 +42,7 @@ ALIKE = (  # functions of which one may be taken for another
     "zeros_like ones_like".split(),
     "tril triu".split(),
 )
-REDUCTIONS = frozenset("sum mean max min prod std var cumsum argmax argmin any all".split())
-LINEAR = REDUCTIONS | frozenset("dot matmul einsum outer reshape transpose swapaxes tensordot inner at".split())
 AXES = (0, 1, 2, -1, -2, None)
-LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 1.0, 1.15, 1.3, 1.5, 1.8
-LARGEST_COUNT = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,239 +78,6 @@ def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     yield from _of_statement(statement, words)
 
 
-def expressions(root: ast.AST, path: Path = (), parent: ast.AST | None = None) -> Iterator[tuple[Path, ast.expr, Any]]:
-    """All expressions whose values a statement uses, with the way to each and what it is a part of.
-
-    And the entries that it assigns to.
-    """
-    if isinstance(root, ast.Subscript) or (isinstance(root, ast.expr) and not _is_assigned(root)):
-        yield path, root, parent
-    for name, value in ast.iter_fields(root):
-        if isinstance(value, ast.AST):
-            yield from expressions(value, (*path, (name, None)), root)
-        elif isinstance(value, list):
-            for i, one in enumerate(value):
-                if isinstance(one, ast.AST):
-                    yield from expressions(one, (*path, (name, i)), root)
-
-
-def _is_assigned(node: ast.expr) -> bool:
-    return isinstance(getattr(node, "ctx", None), ast.Store)
-
-
-def points(root: ast.stmt | ast.expr) -> Iterator[tuple[Path, bool]]:
-    """Where a statement's value, and what it is made of, may lack a factor or a term; and whether a number may be one.
-
-    A number that is missing at an operand of a product is missing at the product as well.
-    """
-    if isinstance(root, (ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.AnnAssign)) and root.value is not None:
-        yield from _points(root.value, (("value", None),), True)
-
-
-def _points(node: ast.expr, path: Path, numbers: bool) -> Iterator[tuple[Path, bool]]:
-    if isinstance(node, (ast.Tuple, ast.List, ast.Dict)):
-        name = "values" if isinstance(node, ast.Dict) else "elts"
-        for i, one in enumerate(getattr(node, name)):
-            yield from _points(one, (*path, (name, i)), True)
-        return
-    yield path, numbers
-    yield from _points_within(node, path)
-
-
-def _points_within(node: ast.expr, path: Path) -> Iterator[tuple[Path, bool]]:
-    if isinstance(node, ast.BinOp):
-        sides = [((*path, ("left", None)), node.left), ((*path, ("right", None)), node.right)]
-        for inner, side in sides:
-            if isinstance(node.op, (ast.Add, ast.Sub, ast.MatMult)):
-                yield from _points(side, inner, not isinstance(node.op, ast.MatMult))
-            else:  # a factor of one side is one of both
-                yield from _points_within(side, inner)
-    elif isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
-            yield from _points(node.func.value, (*path, ("func", None), ("value", None)), False)
-        for i, one in enumerate(node.args):
-            if not isinstance(one, (ast.Constant, ast.Starred)):
-                yield from _points(one, (*path, ("args", i)), name not in LINEAR)
-    elif isinstance(node, ast.Attribute) and node.attr == "T":
-        yield from _points_within(node.value, (*path, ("value", None)))
-    elif isinstance(node, ast.UnaryOp):
-        yield from _points_within(node.operand, (*path, ("operand", None)))
-
-
-def _is_module(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("np", "numpy", "math", "scipy", "special")
-
-
-def at(root: Any, path: Path) -> Any:
-    for name, position in path:
-        root = getattr(root, name) if position is None else getattr(root, name)[position]
-    return root
-
-
-def put(root: Any, path: Path, new: ast.expr) -> Any:
-    """A copy of a statement with another expression in one place; what is beside the way there is shared."""
-    if not path:
-        return new
-    (name, position), rest = path[0], path[1:]
-    value = getattr(root, name)
-    if position is None:
-        return _with(root, **{name: put(value, rest, new)})
-    return _with(root, **{name: [*value[:position], put(value[position], rest, new), *value[position + 1 :]]})
-
-
-def _with(node: Any, **changes: Any) -> Any:
-    """A copy of a node with other fields."""
-    made = copy.copy(node)
-    for name, value in changes.items():
-        setattr(made, name, value)
-    return made
-
-
-class Vocabulary:
-    """What a function speaks of: its arrays and numbers, and what it multiplies by, divides by and adds elsewhere."""
-
-    def __init__(self, function: OwnFunction) -> None:
-        self.function, self.shapes, self.numbers = function, function.shapes, function.numbers
-        self.arrays: dict[Shape, list[ast.expr]] = {}
-        self.terms: dict[Shape, list[ast.expr]] = {}
-        self.factors: dict[Shape, list[ast.expr]] = {}
-        self.slopes: dict[Shape, list[ast.expr]] = {}
-        self.counts: dict[float, ast.expr] = {}
-        self.scalars: list[ast.expr] = []
-        self.lists = function.lists
-        self.names = {_called(node) for node in ast.walk(function.tree)} - {""}
-        self.endings = {parts[2] for parts in map(NUMBERED.fullmatch, self.names) if parts}
-        self.before_products = {one.test for one in ast.walk(function.tree) if isinstance(one, ast.If) and _scales(one)}
-        self.assigned_anew = set(_assigned_anew(function.tree))
-        self._texts: dict[ast.AST, str] = {}
-        seen: set[str] = set()
-        entries = [ast.parse(text, mode="eval").body for text in function.shapes if text.endswith("]")]
-        for node in [*ast.walk(function.tree), *entries]:
-            for kind, one in self._said_by(_read(node)):
-                text = kind + self.text(one)
-                if text not in seen:
-                    seen.add(text)
-                    self._learn(kind, one)
-
-    def _said_by(self, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
-            yield "array", node
-        if isinstance(node, ast.expr):
-            yield "number", node
-        if isinstance(node, ast.BinOp):
-            if isinstance(node.op, ast.Mult):
-                yield from (("factor", one) for one in (node.left, node.right))
-            elif isinstance(node.op, (ast.Add, ast.Sub)):
-                yield from (("term", one) for one in (node.left, node.right))
-            elif isinstance(node.op, ast.Div):
-                yield "factor", ast.BinOp(ast.Constant(1.0), ast.Div(), node.right)
-        if isinstance(node, (ast.Assign, ast.AugAssign)):
-            yield "term", node.value
-            if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult):
-                yield "factor", node.value
-
-    def _learn(self, kind: str, one: ast.expr) -> None:
-        text = self.text(_divisor(one) if kind == "factor" else one)
-        shape, number = self.shapes.get(text), self.numbers.get(text)
-        if kind == "number":
-            if number is not None and 1 < number < LARGEST_COUNT and number == round(number):
-                known = self.counts.get(number)
-                if known is None or len(text) < len(self.text(known)):
-                    self.counts[number] = one
-            return
-        if number is not None:
-            if kind == "array" and isinstance(one, ast.Name):
-                self.scalars.append(one)
-            shape = ()
-        if shape is None:
-            return
-        lists = {"array": self.arrays, "term": self.terms, "factor": self.factors}[kind]
-        lists.setdefault(shape, []).append(one)
-        if kind == "array" and shape:
-            self.slopes.setdefault(shape, []).extend(_slopes(one))
-
-    def text(self, node: ast.AST) -> str:
-        """An expression as it reads."""
-        if node not in self._texts:
-            self._texts[node] = ast.unparse(node)
-        return self._texts[node]
-
-    def shape(self, node: ast.expr) -> Shape | None:
-        text = self.text(node)
-        return () if text in self.numbers else self.shapes.get(text)
-
-    def shifts(self, node: ast.expr) -> str:
-        """What it is to take another position of something: of what is no sequence of equals, another one."""
-        return "wrong-operand" if self.text(node) in self.function.mixed else "shifted-in-time"
-
-    def is_constant(self, node: ast.expr) -> bool:
-        """Whether an expression is a number, and none of an array's entries."""
-        inner = (one for one in ast.walk(node) if isinstance(one, ast.Subscript))
-        return not self.shape(node) and not any(self.shape(one.value) for one in inner)
-
-    def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:
-        """The factors that an array of a shape may have, and how far-fetched each is: first those used elsewhere."""
-        for table, rank in ((self.factors, POSSIBLE), (self.slopes, LESS_LIKELY)):
-            for other, found in table.items():
-                if _broadcast(other, shape):
-                    yield from ((one, rank) for one in found)
-
-
-def _scales(branch: ast.If) -> bool:
-    """Whether all that a branch does is to multiply something by something."""
-    one = branch.body[0]
-    value = one.value if isinstance(one, ast.Assign) else None
-    in_place = isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Mult)
-    return len(branch.body) == 1 and (in_place or (isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult)))
-
-
-def _assigned_anew(tree: ast.AST) -> Iterator[ast.stmt]:
-    """The assignments to what has been assigned to before, in the same passage of the same lines."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        seen: set[str] = set()
-        for one in body if isinstance(body, list) else ():
-            if isinstance(one, ast.Assign):
-                targets = {ast.unparse(target) for target in one.targets}
-                if targets <= seen:
-                    yield one
-                seen |= targets
-
-
-def _read(node: ast.AST) -> Any:
-    """What is assigned to, as it is used."""
-    if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) or isinstance(node.ctx, ast.Load):
-        return node
-    return _with(node, ctx=ast.Load())
-
-
-def _divisor(one: ast.expr) -> ast.expr:
-    """x of 1 / x; anything else as it is."""
-    return one.right if isinstance(one, ast.BinOp) and _is_inverse(one) else one
-
-
-def _is_inverse(one: ast.expr) -> bool:
-    return isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and isinstance(one.left, ast.Constant)
-
-
-def _slopes(a: ast.expr) -> Iterator[ast.expr]:
-    """The derivatives of tanh, of a sigmoid and of a ReLU from what they give, and parts of these."""
-    one = ast.Constant(1)
-    yield ast.BinOp(one, ast.Sub(), ast.BinOp(a, ast.Pow(), ast.Constant(2)))
-    yield ast.BinOp(a, ast.Mult(), ast.BinOp(one, ast.Sub(), a))
-    yield ast.Compare(a, [ast.Gt()], [ast.Constant(0)])
-    yield ast.BinOp(one, ast.Sub(), a)
-    yield a
-
-
-def _broadcast(shape: Shape, to: Shape) -> bool:
-    try:
-        return np.broadcast_shapes(shape, to) == to
-    except ValueError:
-        return False
-
-
 def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Made]:
     """A factor more, a term more, or the other sign."""
     shape = words.shape(node)
@@ -324,11 +92,11 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         return
     text = words.text(node)
     for factor, rank in words.fitting(shape):
-        is_number = words.shape(_divisor(factor)) == ()
+        is_number = words.shape(divisor(factor)) == ()
         if numbers or not is_number:
-            code = "wrong-scale" if words.is_constant(_divisor(factor)) else "missing-derivative"
-            if _is_inverse(factor):
-                yield code, ast.BinOp(node, ast.Div(), _divisor(factor)), rank
+            code = "wrong-scale" if words.is_constant(divisor(factor)) else "missing-derivative"
+            if is_inverse(factor):
+                yield code, ast.BinOp(node, ast.Div(), divisor(factor)), rank
             elif words.text(factor) != text:
                 yield code, ast.BinOp(node, ast.Mult(), factor), rank
     if shape:
@@ -344,7 +112,7 @@ def _of_expression(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[M
     for kind, rule in RULES.items():
         if isinstance(node, kind):
             yield from rule(node, parent, words)
-    if not _is_assigned(node):
+    if not is_assigned(node):
         yield from _another_of_its_kind(node, parent, words)
 
 
@@ -368,8 +136,8 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     shape = words.shape(node)
     if shape and isinstance(op, (ast.Mult, ast.Div)):
         for factor, _ in words.fitting(shape):
-            if isinstance(op, ast.Div) or not _is_inverse(factor):
-                yield "wrong-operand", ast.BinOp(left, op, _divisor(factor)), UNLIKELY
+            if isinstance(op, ast.Div) or not is_inverse(factor):
+                yield "wrong-operand", ast.BinOp(left, op, divisor(factor)), UNLIKELY
     for other, code in SLIPS.get(type(op), ()):
         yield code, ast.BinOp(left, other(), right), LIKELY if code == "wrong-sign" else POSSIBLE
     yield from _bracketed(node)
@@ -422,9 +190,9 @@ def _other_indices(entry: ast.expr, shifted: str) -> Iterator[tuple[str, ast.exp
         for name in ("lower", "upper"):
             bound = getattr(entry, name)
             for other in _moved(bound, 1 if name == "lower" else -1):
-                yield shifted if other is not None else _cut(entry, name), _with(entry, **{name: other})
+                yield shifted if other is not None else _cut(entry, name), with_fields(entry, **{name: other})
         if entry.step is not None:
-            yield "flipped", _with(entry, step=None)
+            yield "flipped", with_fields(entry, step=None)
         if isinstance(entry.lower, ast.Constant) and entry.upper is None:
             yield shifted, ast.Slice(None, ast.UnaryOp(ast.USub(), entry.lower), entry.step)
         if isinstance(entry.upper, ast.UnaryOp) and entry.lower is None:
@@ -499,25 +267,26 @@ def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
             for other in group:
                 if other != name:
                     code = "wrong-reduction" if {name, other} <= {"sum", "mean"} else "different-function"
-                    yield code, _with(node, func=ast.Attribute(node.func.value, other, ast.Load())), NEARLY
+                    yield code, with_fields(node, func=ast.Attribute(node.func.value, other, ast.Load())), NEARLY
     for i, keyword in enumerate(node.keywords):
         others = [*node.keywords[:i], *node.keywords[i + 1 :]]
-        yield "wrong-axis" if keyword.arg == "axis" else "different-function", _with(node, keywords=others), POSSIBLE
+        code = "wrong-axis" if keyword.arg == "axis" else "different-function"
+        yield code, with_fields(node, keywords=others), POSSIBLE
         if keyword.arg == "axis":
             for axis in AXES:
                 new = ast.keyword("axis", ast.Constant(axis) if axis is None else _constant(axis))
-                yield "wrong-axis", _with(node, keywords=[*others, new]), LIKELY
+                yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
     if name in REDUCTIONS and not any(one.arg == "axis" for one in node.keywords):
         for axis in AXES[:-1]:
             for kept in (False, True):
                 more = [ast.keyword("axis", _constant(axis or 0))]
                 more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
-                yield "wrong-axis", _with(node, keywords=[*node.keywords, *more]), POSSIBLE
+                yield "wrong-axis", with_fields(node, keywords=[*node.keywords, *more]), POSSIBLE
     if len(node.args) > 1:
         for i in range(len(node.args) - 1):
             args = list(node.args)
             args[i], args[i + 1] = args[i + 1], args[i]
-            yield "wrong-operand", _with(node, args=args), LIKELY
+            yield "wrong-operand", with_fields(node, args=args), LIKELY
     if name == "range":
         yield from _of_range(node)
     elif name == "reversed":
@@ -534,7 +303,8 @@ def _of_range(node: ast.Call) -> Iterator[Made]:
         for other in _moved(bound, 1):
             if other is not None:
                 args = [other if k == i else one for k, one in enumerate(bounds)]
-                yield "truncated-in-time", _with(node, args=args), LIKELY
+                args = args[-1:] if i and len(node.args) == 1 else args
+                yield "truncated-in-time", with_fields(node, args=args), LIKELY
 
 
 def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -659,14 +429,13 @@ def _instead_of(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[tupl
         yield from (("wrong-operand", one) for one in same if words.text(one) != text)
 
 
-NUMBERED = re.compile(r"(.*?\D)(\d+)")
 
 
 def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """All names that end in one number with another: `W1 @ x + b1` for `W2 @ x + b2`."""
     found: dict[str, list[tuple[Path, str]]] = {}
     for path, node, _ in expressions(statement):
-        parts = NUMBERED.fullmatch(_called(node))
+        parts = NUMBERED.fullmatch(called(node))
         if parts:
             found.setdefault(parts[2], []).append((path, parts[1]))
     for number, places in found.items():
@@ -677,14 +446,8 @@ def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Ite
                 yield Edit("wrong-operand", at(statement, places[0][0]), new[0][1], make, ())
 
 
-def _called(node: ast.AST) -> str:
-    """The name or the key that an expression is."""
-    name = node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else ""
-    return name if isinstance(name, str) else ""
-
-
 def _with_name(node: ast.expr, name: str) -> ast.expr:
-    made: ast.expr = _with(node, **{"id" if isinstance(node, ast.Name) else "value": name})
+    made: ast.expr = with_fields(node, **{"id" if isinstance(node, ast.Name) else "value": name})
     return made
 
 
@@ -714,7 +477,8 @@ def _of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
     elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
         if isinstance(target, ast.Tuple):
-            yield from (_whole("wrong-operand", statement, _with(statement, targets=[one])) for one in _turned(target))
+            for one in _turned(target):
+                yield _whole("wrong-operand", statement, with_fields(statement, targets=[one]))
         if isinstance(target, (ast.Name, ast.Subscript, ast.Attribute)):
             for op in (ast.Add(), ast.Sub()):
                 added = ast.AugAssign(target, op, statement.value)

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gradproof.own_code import SWITCH
+from gradproof.own_code.running import SWITCH
 
 Place = ast.stmt | ast.expr  # a statement, or what a loop or a branch begins with
 SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr)

@@ -1,0 +1,161 @@
+"""Changes of the candidate's own code as mistakes, what it says with them, and what says the same."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gradproof.case import Case
+from gradproof.diagnosis.fault import Fault, Model
+from gradproof.diagnosis.shadows import Shadows
+from gradproof.lanes import UNRUNNABLE
+from gradproof.oracles import Arrays
+from gradproof.own_code.edits import Edit
+from gradproof.own_code.running import OwnFunction
+from gradproof.own_code.statements import at
+from gradproof.own_code.switches import Place
+from gradproof.tape import Site
+
+LOSS = ""  # the loss's name among those of the gradients
+LOOSE = 1e-7  # of a gradient; what differs by less is looked at again
+FEW = 3  # rules that give the same
+# Names of mistakes that a forward pass cannot have: there, it is another function.
+OF_THE_WAY_BACK = frozenset(
+    "wrong-sign missing-derivative extra-derivative missing-path derivative-at-wrong-point".split()
+)
+
+Answer = tuple["float | None", Arrays]
+
+
+@dataclass(frozen=True, eq=False)
+class Slip:
+    """An edit, and where in the candidate's code it is made."""
+
+    edit: Edit
+    function: OwnFunction
+    place: Place
+    of_loss: bool = False  # whether the loss depends on it
+
+    @property
+    def rank(self) -> float:
+        return self.edit.rank
+
+    @cached_property
+    def fault(self) -> Fault:
+        """What is wrong, told by what would be right."""
+        edit, line = self.edit, self.place.lineno
+        old, new = edit.old, edit.new
+        if isinstance(old, ast.Constant) and edit.path:  # a number alone would not be found in the line
+            old, new = at(self.place, edit.path[:-1]), at(edit.made, edit.path[:-1])
+        right = "is too much" if new is None else f"should be `{ast.unparse(new)}`"
+        message = f"in your code, `{ast.unparse(old)}` {right}"
+        code = "different-function" if self.of_loss and edit.code in OF_THE_WAY_BACK else edit.code
+        return Fault(code, message, Site(self.function.file, line), edit.rank, mend=self._mended)
+
+    @property
+    def _mended(self) -> str:
+        made = self.edit.made
+        return ast.unparse(made) if isinstance(made, ast.stmt) else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Changes made together, what the candidate says then, and what of it is still wrong."""
+
+    slips: tuple[Slip, ...]
+    answer: Answer
+    wrong: frozenset[str]
+
+    @property
+    def order(self) -> tuple[int, float]:
+        return len(self.wrong), sum(one.rank for one in self.slips)
+
+
+@dataclass
+class Rules:
+    """The numbers that single broken rules give, to be looked up."""
+
+    model: Model
+    shadows: Shadows
+    faults: Sequence[Fault]
+
+    def giving(self, trials: Sequence[Trial]) -> list[tuple[Trial, Fault]]:
+        """Pairs of a trial and a rule with the same numbers, the likeliest first."""
+        told = ((fault, self._numbers(fault)) for fault in self.faults)
+        known = [(fault, numbers) for fault, numbers in told if numbers is not None and np.all(np.isfinite(numbers))]
+        if not known or not trials:
+            return []
+        shadows, weights = self.shadows, np.random.default_rng(5).standard_normal(self.shadows.known.size)
+        weights /= np.repeat(shadows.sizes[:, 0], shadows.known.shape[1])
+        keys = np.asarray([weights @ numbers.reshape(-1) for _, numbers in known])
+        order = np.argsort(keys)
+        found = []
+        margin = 10 * LOOSE * len(weights)
+        for trial in trials:
+            mine = shadows.numbers(trial.answer[1])
+            key = weights @ mine.reshape(-1)
+            first, last = np.searchsorted(keys[order], [key - margin, key + margin])
+            fits = [i for i in order[first:last] if np.all(np.abs(known[i][1] - mine) <= LOOSE * shadows.sizes)]
+            found += [(trial, known[i][0]) for i in sorted(fits, key=lambda i: known[i][0].rank)[:FEW]]
+        return sorted(found, key=lambda pair: pair[0].slips[-1].rank + pair[1].rank)
+
+    def _numbers(self, fault: Fault) -> np.ndarray | None:
+        try:
+            return self.shadows.of(fault) if fault.local else None
+        except UNRUNNABLE:
+            return None
+
+
+def adding_up(numbers: np.ndarray, total: np.ndarray, margin: np.ndarray) -> Iterator[tuple[int, int]]:
+    """The pairs of rows that have a total; all numbers are arrays (parameters, directions)."""
+    if not len(numbers):
+        return
+    weights = np.random.default_rng(6).standard_normal(total.size) / np.broadcast_to(margin, total.shape).reshape(-1)
+    keys = numbers.reshape(len(numbers), -1) @ weights
+    order = np.argsort(keys)
+    wanted = weights @ total.reshape(-1) - keys
+    first, last = (np.searchsorted(keys[order], wanted + step * 10 * len(weights)) for step in (-1, 1))
+    for i, (low, high) in enumerate(zip(first, last, strict=True)):
+        for k in order[low:high]:
+            if i < k and np.all(np.abs(numbers[i] + numbers[k] - total) <= margin):
+                yield i, int(k)
+
+
+def what_is_wrong(case: Case) -> frozenset[str]:
+    return frozenset((*case.wrong, *(() if case.loss_is_right else (LOSS,))))
+
+
+def is_right(case: Case, answer: Answer | None, aim: frozenset[str]) -> bool:
+    """Whether those of the numbers that are aimed at are the right ones."""
+    if answer is None:
+        return False
+    loss, gradients = answer
+    right = case.truth.gradients
+    if LOSS in aim and loss is not None and not case.agrees(LOSS, loss, case.truth.loss):
+        return False
+    names = aim - {LOSS}
+    return all(near(gradients[name], right[name]) for name in names) and all(
+        case.agrees(name, gradients[name], right[name]) for name in names
+    )
+
+
+def changed(one: Answer, other: Answer) -> frozenset[str]:
+    """The names of what two answers differ in."""
+    names = {name for name, value in other[1].items() if not near(one[1][name], value)}
+    moved = one[0] is not None and other[0] is not None and abs(one[0] - other[0]) > LOOSE * abs(other[0])
+    return frozenset(names | ({LOSS} if moved else set()))
+
+
+def near(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays agree so far that the strict tolerance is worth asking."""
+    return bool(np.max(np.abs(one - other), initial=0.0) <= LOOSE * np.max(np.abs(other), initial=0.0))
+
+
+def different(trials: Sequence[Trial]) -> list[Trial]:
+    """One of those that come to the same."""
+    found = {tuple(float(f"{one.sum():.9e}") for one in trial.answer[1].values()): trial for trial in reversed(trials)}
+    return list(reversed(found.values()))

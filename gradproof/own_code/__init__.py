@@ -1,0 +1,1 @@
+"""The candidate's own code with small changes in it: which one would make its numbers right?"""

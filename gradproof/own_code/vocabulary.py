@@ -1,0 +1,167 @@
+"""What a function speaks of: what may belong where it says something else."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gradproof.own_code.running import OwnFunction, Shape
+from gradproof.own_code.statements import with_fields
+
+LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 1.0, 1.15, 1.3, 1.5, 1.8
+LARGEST_COUNT = 1e6
+NUMBERED = re.compile(r"(.*?\D)(\d+)")
+
+
+class Vocabulary:
+    """What a function speaks of: its arrays and numbers, and what it multiplies by, divides by and adds elsewhere."""
+
+    def __init__(self, function: OwnFunction) -> None:
+        self.function, self.shapes, self.numbers = function, function.shapes, function.numbers
+        self.arrays: dict[Shape, list[ast.expr]] = {}
+        self.terms: dict[Shape, list[ast.expr]] = {}
+        self.factors: dict[Shape, list[ast.expr]] = {}
+        self.slopes: dict[Shape, list[ast.expr]] = {}
+        self.counts: dict[float, ast.expr] = {}
+        self.scalars: list[ast.expr] = []
+        self.lists = function.lists
+        self.names = {called(node) for node in ast.walk(function.tree)} - {""}
+        self.endings = {parts[2] for parts in map(NUMBERED.fullmatch, self.names) if parts}
+        self.before_products = {one.test for one in ast.walk(function.tree) if isinstance(one, ast.If) and _scales(one)}
+        self.assigned_anew = set(_assigned_anew(function.tree))
+        self._texts: dict[ast.AST, str] = {}
+        seen: set[str] = set()
+        entries = [ast.parse(text, mode="eval").body for text in function.shapes if text.endswith("]")]
+        for node in [*ast.walk(function.tree), *entries]:
+            for kind, one in self._said_by(_read(node)):
+                text = kind + self.text(one)
+                if text not in seen:
+                    seen.add(text)
+                    self._learn(kind, one)
+
+    def _said_by(self, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
+            yield "array", node
+        if isinstance(node, ast.expr):
+            yield "number", node
+        if isinstance(node, ast.BinOp):
+            if isinstance(node.op, ast.Mult):
+                yield from (("factor", one) for one in (node.left, node.right))
+            elif isinstance(node.op, (ast.Add, ast.Sub)):
+                yield from (("term", one) for one in (node.left, node.right))
+            elif isinstance(node.op, ast.Div):
+                yield "factor", ast.BinOp(ast.Constant(1.0), ast.Div(), node.right)
+        if isinstance(node, (ast.Assign, ast.AugAssign)):
+            yield "term", node.value
+            if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult):
+                yield "factor", node.value
+
+    def _learn(self, kind: str, one: ast.expr) -> None:
+        text = self.text(divisor(one) if kind == "factor" else one)
+        shape, number = self.shapes.get(text), self.numbers.get(text)
+        if kind == "number":
+            if number is not None and 1 < number < LARGEST_COUNT and number == round(number):
+                known = self.counts.get(number)
+                if known is None or len(text) < len(self.text(known)):
+                    self.counts[number] = one
+            return
+        if number is not None:
+            if kind == "array" and isinstance(one, ast.Name):
+                self.scalars.append(one)
+            shape = ()
+        if shape is None:
+            return
+        lists = {"array": self.arrays, "term": self.terms, "factor": self.factors}[kind]
+        lists.setdefault(shape, []).append(one)
+        if kind == "array" and shape:
+            self.slopes.setdefault(shape, []).extend(_slopes(one))
+
+    def text(self, node: ast.AST) -> str:
+        """An expression as it reads."""
+        if node not in self._texts:
+            self._texts[node] = ast.unparse(node)
+        return self._texts[node]
+
+    def shape(self, node: ast.expr) -> Shape | None:
+        text = self.text(node)
+        return () if text in self.numbers else self.shapes.get(text)
+
+    def shifts(self, node: ast.expr) -> str:
+        """What it is to take another position of something: of what is no sequence of equals, another one."""
+        return "wrong-operand" if self.text(node) in self.function.mixed else "shifted-in-time"
+
+    def is_constant(self, node: ast.expr) -> bool:
+        """Whether an expression is a number, and none of an array's entries."""
+        inner = (one for one in ast.walk(node) if isinstance(one, ast.Subscript))
+        return not self.shape(node) and not any(self.shape(one.value) for one in inner)
+
+    def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:
+        """The factors that an array of a shape may have, and how far-fetched each is: first those used elsewhere."""
+        for table, rank in ((self.factors, POSSIBLE), (self.slopes, LESS_LIKELY)):
+            for other, found in table.items():
+                if _broadcast(other, shape):
+                    yield from ((one, rank) for one in found)
+
+
+def _scales(branch: ast.If) -> bool:
+    """Whether all that a branch does is to multiply something by something."""
+    one = branch.body[0]
+    value = one.value if isinstance(one, ast.Assign) else None
+    in_place = isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Mult)
+    return len(branch.body) == 1 and (in_place or (isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult)))
+
+
+def _assigned_anew(tree: ast.AST) -> Iterator[ast.stmt]:
+    """The assignments to what has been assigned to before, in the same passage of the same lines."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        seen: set[str] = set()
+        for one in body if isinstance(body, list) else ():
+            if isinstance(one, ast.Assign):
+                targets = {ast.unparse(target) for target in one.targets}
+                if targets <= seen:
+                    yield one
+                seen |= targets
+
+
+def _read(node: ast.AST) -> Any:
+    """What is assigned to, as it is used."""
+    if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)) or isinstance(node.ctx, ast.Load):
+        return node
+    return with_fields(node, ctx=ast.Load())
+
+
+def divisor(one: ast.expr) -> ast.expr:
+    """x of 1 / x; anything else as it is."""
+    return one.right if isinstance(one, ast.BinOp) and is_inverse(one) else one
+
+
+def is_inverse(one: ast.expr) -> bool:
+    return isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and isinstance(one.left, ast.Constant)
+
+
+def _slopes(a: ast.expr) -> Iterator[ast.expr]:
+    """The derivatives of tanh, of a sigmoid and of a ReLU from what they give, and parts of these."""
+    one = ast.Constant(1)
+    yield ast.BinOp(one, ast.Sub(), ast.BinOp(a, ast.Pow(), ast.Constant(2)))
+    yield ast.BinOp(a, ast.Mult(), ast.BinOp(one, ast.Sub(), a))
+    yield ast.Compare(a, [ast.Gt()], [ast.Constant(0)])
+    yield ast.BinOp(one, ast.Sub(), a)
+    yield a
+
+
+def _broadcast(shape: Shape, to: Shape) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
+
+
+def called(node: ast.AST) -> str:
+    """The name or the key that an expression is."""
+    name = node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else ""
+    return name if isinstance(name, str) else ""
