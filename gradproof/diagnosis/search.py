@@ -45,6 +45,7 @@ FEWER_SHARE = 0.15  # of the time, for the same over fewer steps
 OTHERWISE_SHARE = 0.12  # for other programs of the same function
 FITTED_SHARE = 0.25  # for constants and functions that the loss tells
 NEAR_SHARE = 0.4  # of the time, for single rules, before anything else is looked at
+SIMPLER_SHARE = 0.15  # for one change of it, where several rules are known to do
 REPAIR_SHARE = 0.4  # for changes of the candidate's own code
 OWN_SHARE = 0.35  # for the way back of another forward pass
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
@@ -215,7 +216,8 @@ class _Search:
         if not any(one.rank < PLAIN and not one.transforms for one in complete):
             others = self._other_factors(self.nothing)
             plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
-            complete = plain or self._repaired() or complete
+            with self.clock.part(SIMPLER_SHARE):
+                complete = plain or self._repaired() or complete
         if all(one.cost >= 3 for one in complete):
             complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
         return complete

@@ -39,6 +39,7 @@ LOOKING = frozenset(
     "sum mean max min prod std var argmax argmin any all copy astype reshape transpose swapaxes squeeze ravel flatten"
     " cumsum dot repeat clip conj round item".split()
 )
+CHANGING = frozenset("append extend insert update setdefault pop popitem clear remove discard".split())
 WRITING = frozenset("at put place copyto putmask fill_diagonal shuffle".split())  # of NumPy's functions
 NESTED = (ast.Lambda, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.NamedExpr)
 FUTURE = __future__.annotations.compiler_flag
@@ -189,7 +190,11 @@ def _tree(code: types.CodeType) -> ast.FunctionDef | None:
 
 def _check_that_it_is_numerical(tree: ast.FunctionDef, names: dict[str, Any]) -> None:
     """Raise NotOurs unless a function keeps to numbers: it is going to be run with changes in it."""
+    own = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     for node in ast.walk(tree):
+        if _changes(node) and _root(node) not in own and not isinstance(names.get(_root(node)), types.ModuleType):
+            raise NotOurs("it changes what is not its own")
         if isinstance(node, (ast.Global, ast.Nonlocal, ast.Yield, ast.YieldFrom, ast.Await)):
             raise NotOurs("it is more than a function of its arguments")
         modules = [one.name for one in node.names] if isinstance(node, ast.Import) else []
@@ -200,6 +205,20 @@ def _check_that_it_is_numerical(tree: ast.FunctionDef, names: dict[str, Any]) ->
         called = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
         if called in BEYOND or any(one.partition(".")[0] not in NUMERICAL for one in modules):
             raise NotOurs(called or modules[0])
+
+
+def _changes(node: ast.AST) -> bool:
+    """Whether an expression changes a part of something, such as a list or a dict."""
+    if isinstance(node, (ast.Subscript, ast.Attribute)):
+        return not isinstance(node.ctx, ast.Load) or (isinstance(node, ast.Attribute) and node.attr in CHANGING)
+    return False
+
+
+def _root(node: ast.AST) -> str:
+    """The name of what an expression is a part of; empty where it has none."""
+    while isinstance(node, (ast.Subscript, ast.Attribute)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:

@@ -127,10 +127,34 @@ def counting(p, x, y):
     return by_hand(p, x, y)
 
 
-@pytest.mark.parametrize("candidate", [reaching_out, counting])
+KEPT = {"x": []}
+
+
+def remembering(p, x, y):
+    KEPT["W"] = p["W"]
+    return by_hand(p, x, y)
+
+
+def listing(p, x, y):
+    KEPT["x"].append(x)
+    return by_hand(p, x, y)
+
+
+@pytest.mark.parametrize("candidate", [reaching_out, counting, remembering, listing])
 def test_code_that_reaches_beyond_numbers_is_never_changed(candidate):
     params, x, y = arrays()
     assert own_code(candidate, Problem(params, (x, y), 0)) is None
+
+
+def with_lists(p, x, y):
+    kept = {}
+    kept["x"] = np.append(x, x, axis=0)[: len(x)]
+    return by_hand(p, kept.pop("x"), y)
+
+
+def test_code_may_change_what_is_its_own():
+    params, x, y = arrays()
+    assert own_code(with_lists, Problem(params, (x, y), 0)) is not None
 
 
 def test_all_functions_that_a_call_runs_are_the_candidates_code():
