@@ -44,6 +44,11 @@ class Slip:
     def rank(self) -> float:
         return self.edit.rank
 
+    @property
+    def small(self) -> bool:
+        """Whether it leaves out no more than one operation: with one more rule broken, much can stand for all of it."""
+        return self.edit.new is None or _operations(self.edit.old) - _operations(self.edit.new) <= 1
+
     @cached_property
     def fault(self) -> Fault:
         """What is wrong, told by what would be right."""
@@ -60,6 +65,10 @@ class Slip:
     def _mended(self) -> str:
         made = self.edit.made
         return ast.unparse(made) if isinstance(made, ast.stmt) else ""
+
+
+def _operations(node: ast.AST) -> int:
+    return sum(isinstance(one, (ast.BinOp, ast.UnaryOp, ast.Call, ast.Compare)) for one in ast.walk(node))
 
 
 @dataclass(frozen=True, eq=False)

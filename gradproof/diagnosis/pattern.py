@@ -34,6 +34,9 @@ def unexplained(case: Case, found: Found | None) -> Finding:
         lines.append(_OWN[own, case.loss_is_right])
     if found is not None and searched is None and case.reference is None:
         lines.append("Your own forward pass could not be looked at: with a reference in torch, more can be.")
+    if found is not None and found.suspects:
+        where = "; ".join(found.suspects)
+        lines.append(f"In your code, these lines lead to what is wrong and to nothing that is right: {where}.")
     if found is not None:
         lines.append(_tried(found, "the reference" if case.reference is not None else "your own forward pass"))
     return Finding("unexplained", case.wrong, "\n".join(lines), exact=False)

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 
@@ -37,7 +38,7 @@ from gradproof.diagnosis.shadows import Shadows
 from gradproof.oracles import Arrays
 from gradproof.own_code.edits import Edit, edits
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
-from gradproof.own_code.statements import Path, at, points, put
+from gradproof.own_code.statements import Way, at, points, put
 from gradproof.own_code.switches import Place, places, switched
 from gradproof.own_code.vocabulary import POSSIBLE, Vocabulary
 
@@ -45,6 +46,7 @@ PROBE = 1.0625  # a factor, to see what depends on a place
 AT_ONCE = 2000  # changes that are compiled together
 DEEPEST = 3  # changes made together
 FEW_ENTRIES = 6  # that have their parameters' signs by chance
+MOST_SUSPECT = 0.5  # of all lines; that it is one of more tells nobody where to look
 BEAM = 3  # states that are gone on from
 
 BELONGING = "Your loss and your gradient belong together, but to another function: mend both."
@@ -91,10 +93,11 @@ class Repairs:
 
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
+        small = [one for one in self._alone if one.slips[0].small]
         return (
-            self._with_a_rule(self._alone, rules)
-            or self._side_by_side(rules.shadows)
-            or self._on_top_of(self._alone, self.case)
+            self._with_a_rule(small, rules)
+            or self._side_by_side(small, rules.shadows)
+            or self._on_top_of(small, self.case)
         )
 
     def over_fewer_steps(self, cases: Iterable[Case]) -> list[Explanation]:
@@ -105,10 +108,22 @@ class Repairs:
         for case in cases if self.code is not None else ():
             trials = list(self._trials((), self._likely, case=case))
             found = self._told([one.slips for one in trials if not one.wrong and self._holds(one.slips)])
-            found = found or self._on_top_of(trials, case)
+            found = found or self._on_top_of([one for one in trials if one.slips[0].small], case)
             if found or self.clock.over():
                 return found
         return []
+
+    def suspects(self) -> list[str]:
+        """The lines on which something wrong depends and nothing right, by file; none where that is most of them."""
+        lines: dict[str, list[int]] = {}
+        for function, place in self._places if self.code is not None else ():
+            depending = _all_of(self._depending.get(id(place), {}).values())
+            if depending and depending <= self._wrong:
+                lines.setdefault(Path(function.file).name, []).append(place.lineno)
+        count = sum(len(set(found)) for found in lines.values())
+        if not count or count > MOST_SUSPECT * len(self._places):
+            return []
+        return [f"{file}:{_ranges(sorted(set(found)))}" for file, found in lines.items()]
 
     def _that_mend(
         self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""
@@ -184,9 +199,9 @@ class Repairs:
             cutting.add(trial)
         return []
 
-    def _side_by_side(self, shadows: Shadows) -> list[Explanation]:
+    def _side_by_side(self, trials: Sequence[Trial], shadows: Shadows) -> list[Explanation]:
         """Two changes whose effects add up, each to a part of what the same gradients are made of."""
-        trials = [one for one in different(self._alone) if one.wrong]
+        trials = [one for one in different(trials) if one.wrong]
         numbers = np.asarray([shadows.numbers(one.answer[1]) for one in trials])
         right = shadows.numbers(self.case.truth.gradients)
         for i, k in adding_up(numbers, right + shadows.numbers(self.case.gradients), LOOSE * shadows.sizes):
@@ -223,7 +238,7 @@ class Repairs:
             states = different(sorted(useful, key=lambda one: one.order))[:BEAM]
             useful = []
             for state in states:
-                left = [one for one in self._likely if state.wrong <= (self._of(one) or state.wrong)]
+                left = [one for one in self._likely if one.small and state.wrong <= (self._of(one) or state.wrong)]
                 for trial in self._trials(state.slips, left, case=case):
                     if trial.wrong < state.wrong and trial.wrong:
                         useful.append(trial)
@@ -348,9 +363,9 @@ class Repairs:
         ]
 
     @cached_property
-    def _depending(self) -> dict[int, dict[Path, frozenset[str] | None]]:
+    def _depending(self) -> dict[int, dict[Way, frozenset[str] | None]]:
         """By place and path: the names of what depends on what an expression makes; None where that is not known."""
-        found: dict[int, dict[Path, frozenset[str] | None]] = {}
+        found: dict[int, dict[Way, frozenset[str] | None]] = {}
         with self._compiled(self._probes) as ask:
             for probe in self._probes:
                 answer = ask([probe], self.case.problem)
@@ -370,17 +385,28 @@ class Repairs:
         return False
 
 
+def _ranges(lines: Sequence[int]) -> str:
+    """Sorted numbers in words: 3-5, 8."""
+    groups: list[list[int]] = []
+    for line in lines:
+        if groups and line == groups[-1][-1] + 1:
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+    return ", ".join(str(one[0]) if len(one) == 1 else f"{one[0]}-{one[-1]}" for one in groups)
+
+
 def _with_note(fault: Fault, note: str) -> Fault:
     return replace(fault, message=f"{fault.message}\n{note}") if note else fault
 
 
-def _probe(place: Place, path: Path) -> Edit:
+def _probe(place: Place, path: Way) -> Edit:
     node = at(place, path)
     more = ast.BinOp(node, ast.Mult(), ast.Constant(PROBE))
     return Edit("", node, more, partial(put, place, path, more), path)
 
 
-def _of_edit(edit: Edit, known: dict[Path, frozenset[str] | None]) -> frozenset[str] | None:
+def _of_edit(edit: Edit, known: dict[Way, frozenset[str] | None]) -> frozenset[str] | None:
     """The names of what depends on what is changed; None where that is not known."""
     inner = [path for path in known if edit.path[: len(path)] == path]
     return known[max(inner, key=len)] if inner else _all_of(known.values())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from gradproof.diagnosis.repairs import BELONGING, Repairs
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 from gradproof.oracles import Arrays
+
+T = TypeVar("T")
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
@@ -60,6 +63,7 @@ class Found:
     tried: int
     cut: bool
     broken_off: str = ""  # the error that ended it, which is a defect of this package
+    suspects: tuple[str, ...] = ()  # the lines of the candidate's code on which nothing right depends
 
 
 def search(case: Case) -> Found:
@@ -72,14 +76,16 @@ def search(case: Case) -> Found:
     if found and found[0].cost <= 1 and not found[0].exchanged:
         return Found(tuple(found), 0, False)
     tried = 0
+    suspects: tuple[str, ...] = ()
     with _one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about what the reader has not written
         if case.tape is not None:
             search = _Search.of(case, clock, confirmed)
             found += search.found()
             tried = search.proposals.count
+            suspects = () if found else search.suspects()
         found.sort(key=lambda one: one.rank)
-        return Found(tuple(confirmed.best(found)), tried, clock.cut, clock.broken_off)
+        return Found(tuple(confirmed.best(found)), tried, clock.cut, clock.broken_off, suspects)
 
 
 def _nothing(case: Case) -> Explanation:
@@ -163,7 +169,11 @@ class _Search:
         rules = Rules(self.model, self.shadows, self.proposals.near)
         return self._by_changes(lambda: self.repairs.with_others(rules))
 
-    def _by_changes(self, of_code: Callable[[], list[Explanation]]) -> list[Explanation]:
+    def suspects(self) -> tuple[str, ...]:
+        """The lines of the candidate's code that are to be looked at where no explanation was found."""
+        return tuple(self._by_changes(self.repairs.suspects))
+
+    def _by_changes(self, of_code: Callable[[], list[T]]) -> list[T]:
         """Code that nobody has thought of does not stop the rest of the search."""
         try:
             with self.clock.part(REPAIR_SHARE):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from gradproof.own_code.statements import REDUCTIONS, Path, at, expressions, is_assigned, points, put, with_fields
+from gradproof.own_code.statements import REDUCTIONS, Way, at, expressions, is_assigned, points, put, with_fields
 from gradproof.own_code.vocabulary import (
     LIKELY,
     NEARLY,
@@ -53,7 +53,7 @@ class Edit:
     old: ast.AST
     new: ast.AST | None
     make: Callable[[], Any]
-    path: Path
+    path: Way
     rank: float = LIKELY
 
     @cached_property
@@ -400,7 +400,7 @@ def _wrong_array(parent: Any) -> str:
 
 def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """The same change wherever a statement says the same: `h * (1 - h)`, `a[0] + b[0]`, `W1 @ x + b1`."""
-    places: dict[str, list[Path]] = {}
+    places: dict[str, list[Way]] = {}
     for path, node, _ in expressions(statement):
         if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute, ast.Constant)):
             places.setdefault(words.text(node), []).append(path)
@@ -433,7 +433,7 @@ def _instead_of(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[tupl
 
 def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """All names that end in one number with another: `W1 @ x + b1` for `W2 @ x + b2`."""
-    found: dict[str, list[tuple[Path, str]]] = {}
+    found: dict[str, list[tuple[Way, str]]] = {}
     for path, node, _ in expressions(statement):
         parts = NUMBERED.fullmatch(called(node))
         if parts:
@@ -451,7 +451,7 @@ def _with_name(node: ast.expr, name: str) -> ast.expr:
     return made
 
 
-def _multiplied(statement: ast.stmt | ast.expr, paths: list[Path]) -> bool:
+def _multiplied(statement: ast.stmt | ast.expr, paths: list[Way]) -> bool:
     """Whether the first of some places stand in one product, or in one call."""
     shared = 0
     while paths[0][shared] == paths[1][shared]:
@@ -460,7 +460,7 @@ def _multiplied(statement: ast.stmt | ast.expr, paths: list[Path]) -> bool:
     return not (isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)))
 
 
-def _put_at_all(statement: ast.stmt | ast.expr, new: Sequence[tuple[Path, ast.expr]]) -> Any:
+def _put_at_all(statement: ast.stmt | ast.expr, new: Sequence[tuple[Way, ast.expr]]) -> Any:
     for path, one in new:
         statement = put(statement, path, one)
     return statement

@@ -7,12 +7,12 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-Path = tuple[tuple[str, int | None], ...]  # from a statement to an expression in it: fields, with positions in lists
+Way = tuple[tuple[str, int | None], ...]  # from a statement to an expression in it: fields, with positions in lists
 REDUCTIONS = frozenset("sum mean max min prod std var cumsum argmax argmin any all".split())
 LINEAR = REDUCTIONS | frozenset("dot matmul einsum outer reshape transpose swapaxes tensordot inner at".split())
 
 
-def expressions(root: ast.AST, path: Path = (), parent: ast.AST | None = None) -> Iterator[tuple[Path, ast.expr, Any]]:
+def expressions(root: ast.AST, path: Way = (), parent: ast.AST | None = None) -> Iterator[tuple[Way, ast.expr, Any]]:
     """All expressions whose values a statement uses, with the way to each and what it is a part of.
 
     And the entries that it assigns to.
@@ -32,7 +32,7 @@ def is_assigned(node: ast.expr) -> bool:
     return isinstance(getattr(node, "ctx", None), ast.Store)
 
 
-def points(root: ast.stmt | ast.expr) -> Iterator[tuple[Path, bool]]:
+def points(root: ast.stmt | ast.expr) -> Iterator[tuple[Way, bool]]:
     """Where a statement's value, and what it is made of, may lack a factor or a term; and whether a number may be one.
 
     A number that is missing at an operand of a product is missing at the product as well.
@@ -41,7 +41,7 @@ def points(root: ast.stmt | ast.expr) -> Iterator[tuple[Path, bool]]:
         yield from _points(root.value, (("value", None),), True)
 
 
-def _points(node: ast.expr, path: Path, numbers: bool) -> Iterator[tuple[Path, bool]]:
+def _points(node: ast.expr, path: Way, numbers: bool) -> Iterator[tuple[Way, bool]]:
     if isinstance(node, (ast.Tuple, ast.List, ast.Dict)):
         name = "values" if isinstance(node, ast.Dict) else "elts"
         for i, one in enumerate(getattr(node, name)):
@@ -51,7 +51,7 @@ def _points(node: ast.expr, path: Path, numbers: bool) -> Iterator[tuple[Path, b
     yield from _points_within(node, path)
 
 
-def _points_within(node: ast.expr, path: Path) -> Iterator[tuple[Path, bool]]:
+def _points_within(node: ast.expr, path: Way) -> Iterator[tuple[Way, bool]]:
     if isinstance(node, ast.BinOp):
         sides = [((*path, ("left", None)), node.left), ((*path, ("right", None)), node.right)]
         for inner, side in sides:
@@ -76,13 +76,13 @@ def _is_module(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in ("np", "numpy", "math", "scipy", "special")
 
 
-def at(root: Any, path: Path) -> Any:
+def at(root: Any, path: Way) -> Any:
     for name, position in path:
         root = getattr(root, name) if position is None else getattr(root, name)[position]
     return root
 
 
-def put(root: Any, path: Path, new: ast.expr) -> Any:
+def put(root: Any, path: Way, new: ast.expr) -> Any:
     """A copy of a statement with another expression in one place; what is beside the way there is shared."""
     if not path:
         return new

@@ -108,6 +108,12 @@ def test_the_change_that_makes_a_loss_right_is_told_where_the_gradient_belongs_t
     assert "but to another function: mend both" in finding.message
 
 
+def test_what_no_change_mends_is_told_by_the_lines_that_it_may_be_in(written):
+    (finding,) = findings_of(written(ANOTHER_ARRAY[0], "dk[i] = np.sum(h[:, i : i + 3] * ds**3) / 1.7 - dk[i - 1]"))
+    assert finding.code == "unexplained"
+    assert "lead to what is wrong and to nothing that is right: written.py:20-21." in finding.message
+
+
 def test_the_code_is_as_it_was_afterwards(written):
     candidate = written(*ANOTHER_ARRAY)
     before = candidate.__code__
