@@ -56,7 +56,7 @@ def _of_term(name: str, value: int) -> Iterator[Fault]:
         if constant == 0.0:
             words = f"your gradient has nothing of the loss's term {name!r} (weight 0, expected 1)"
         return Fault(
-            "wrong-term-weight",
+            "wrong-sign" if constant == -1.0 else "wrong-term-weight",
             words,
             rank=0.8,
             values={value: lambda _, arriving, __: constant * arriving[0][1]},

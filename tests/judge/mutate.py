@@ -181,9 +181,11 @@ def _of_operations(node: ast.BinOp) -> Iterator[tuple[str, str, Any]]:
     elif isinstance(node.op, ast.Div):
         yield "divisor_dropped", _meaning(node.right), lambda one: one.left
     elif isinstance(node.op, ast.Add):
-        yield "left_term_dropped", TERM, lambda one: one.right
-        yield "right_term_dropped", TERM, lambda one: one.left
-        yield "subtracted", "wrong-sign|wrong-term-weight", lambda one: ast.BinOp(one.left, ast.Sub(), one.right)
+        yield "left_term_dropped", _of_term(node), lambda one: one.right
+        yield "right_term_dropped", _of_term(node), lambda one: one.left
+        shifted = "|" + SHIFT if _is_position(node) else ""
+        sign = "wrong-sign|wrong-term-weight" + shifted
+        yield "subtracted", sign, lambda one: ast.BinOp(one.left, ast.Sub(), one.right)
     elif isinstance(node.op, ast.Sub):
         if _is_slope(node) and isinstance(node.right, ast.BinOp):
             yield "other_slope", "different-function", _sigmoid_slope
@@ -199,6 +201,16 @@ def _meaning(dropped: ast.expr) -> str:
     if isinstance(dropped, ast.Constant) or text in {"n", "steps", "len(x)", "len(y)", "length", "out.size"}:
         return SCALE
     return SLOPE if _is_slope(dropped) else ANY
+
+
+def _of_term(node: ast.BinOp) -> str:
+    """The codes of leaving out a term: where a number is added, it is one of a function's formula."""
+    return TERM + "|different-function" if ast.Constant in (type(node.left), type(node.right)) else TERM
+
+
+def _is_position(node: ast.BinOp) -> bool:
+    """`t + 1`"""
+    return isinstance(node.left, ast.Name) and isinstance(getattr(node.right, "value", None), int)
 
 
 def _is_slope(node: ast.expr) -> bool:
