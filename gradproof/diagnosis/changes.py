@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -117,21 +117,6 @@ class Rules:
             return self.shadows.of(fault) if fault.local else None
         except UNRUNNABLE:
             return None
-
-
-def adding_up(numbers: np.ndarray, total: np.ndarray, margin: np.ndarray) -> Iterator[tuple[int, int]]:
-    """The pairs of rows that have a total; all numbers are arrays (parameters, directions)."""
-    if not len(numbers):
-        return
-    weights = np.random.default_rng(6).standard_normal(total.size) / np.broadcast_to(margin, total.shape).reshape(-1)
-    keys = numbers.reshape(len(numbers), -1) @ weights
-    order = np.argsort(keys)
-    wanted = weights @ total.reshape(-1) - keys
-    first, last = (np.searchsorted(keys[order], wanted + step * 10 * len(weights)) for step in (-1, 1))
-    for i, (low, high) in enumerate(zip(first, last, strict=True)):
-        for k in order[low:high]:
-            if i < k and np.all(np.abs(numbers[i] + numbers[k] - total) <= margin):
-                yield i, int(k)
 
 
 def what_is_wrong(case: Case) -> frozenset[str]:

@@ -24,7 +24,6 @@ from gradproof.diagnosis.changes import (
     Rules,
     Slip,
     Trial,
-    adding_up,
     changed,
     different,
     is_right,
@@ -34,7 +33,6 @@ from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation, holds
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.shadows import Shadows
 from gradproof.oracles import Arrays
 from gradproof.own_code.edits import Edit, edits
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
@@ -94,11 +92,7 @@ class Repairs:
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
         small = [one for one in self._alone if one.slips[0].small]
-        return (
-            self._with_a_rule(small, rules)
-            or self._side_by_side(small, rules.shadows)
-            or self._on_top_of(small, self.case)
-        )
+        return self._with_a_rule(small, rules) or self._on_top_of(small, self.case)
 
     def over_fewer_steps(self, cases: Iterable[Case]) -> list[Explanation]:
         """By changes that mend the same comparison over fewer steps, and then all of it.
@@ -197,19 +191,6 @@ class Repairs:
             if not self._cuts_off(trial):
                 return self._told([trial.slips], (fault,))
             cutting.add(trial)
-        return []
-
-    def _side_by_side(self, trials: Sequence[Trial], shadows: Shadows) -> list[Explanation]:
-        """Two changes whose effects add up, each to a part of what the same gradients are made of."""
-        trials = [one for one in different(trials) if one.wrong]
-        numbers = np.asarray([shadows.numbers(one.answer[1]) for one in trials])
-        right = shadows.numbers(self.case.truth.gradients)
-        for i, k in adding_up(numbers, right + shadows.numbers(self.case.gradients), LOOSE * shadows.sizes):
-            slips = (*trials[i].slips, *trials[k].slips)
-            if self.clock.over():
-                break
-            if slips[0].place is not slips[1].place and self._holds(slips):
-                return self._told([slips])
         return []
 
     def _holds_besides(self, one: Explanation, slips: tuple[Slip, ...]) -> bool:

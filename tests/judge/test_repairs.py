@@ -1,5 +1,6 @@
 """Small changes of the candidate's own code that make its numbers right."""
 
+import importlib
 import importlib.util
 import inspect
 
@@ -11,6 +12,9 @@ from gradproof import compare_gradients
 from gradproof.case import Problem
 from gradproof.diagnosis import divergence
 from gradproof.own_code.running import SWITCH, own_code
+
+
+search = importlib.import_module("gradproof.diagnosis.search")
 
 
 def arrays(seed=0):
@@ -108,7 +112,8 @@ def test_the_change_that_makes_a_loss_right_is_told_where_the_gradient_belongs_t
     assert "but to another function: mend both" in finding.message
 
 
-def test_what_no_change_mends_is_told_by_the_lines_that_it_may_be_in(written):
+def test_what_no_change_mends_is_told_by_the_lines_that_it_may_be_in(written, monkeypatch):
+    monkeypatch.setattr(search, "SEARCH_SECONDS", 0.1)  # there is nothing to find
     (finding,) = findings_of(written(ANOTHER_ARRAY[0], "dk[i] = np.sum(h[:, i : i + 3] * ds**3) / 1.7 - dk[i - 1]"))
     assert finding.code == "unexplained"
     assert "lead to what is wrong and to nothing that is right: written.py:20-21." in finding.message
