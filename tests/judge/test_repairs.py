@@ -1,6 +1,5 @@
 """Small changes of the candidate's own code that make its numbers right."""
 
-import importlib
 import importlib.util
 import inspect
 
@@ -12,7 +11,6 @@ from gradproof import compare_gradients
 from gradproof.case import Problem
 from gradproof.diagnosis import divergence
 from gradproof.own_code.running import SWITCH, own_code
-
 
 search = importlib.import_module("gradproof.diagnosis.search")
 
