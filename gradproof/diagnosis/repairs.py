@@ -65,8 +65,10 @@ class Repairs:
     def code(self) -> OwnCode | None:
         """What a call of the candidate runs; None where changes of it cannot be tried."""
         code = None if self.case.candidate is None else own_code(self.case.candidate, self.case.problem)
+        if code is None:
+            return None
         try:
-            with contextlib.nullcontext() if code is None else code.exchanged([one.tree for one in code.functions]):
+            with code.exchanged([one.tree for one in code.functions]):
                 return code
         except NotOurs:
             return None
