@@ -286,7 +286,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         metavar="KIND",
         help="list these cases with their reports: misnamed (wrongly-named), unexplained, tie, missed, false-alarm",
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long one diagnosis may search (default 5)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long one diagnosis may search (default 10)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (times are only fair with 1)")
     return parser.parse_args(given)
 
