@@ -174,3 +174,30 @@ def test_what_is_told_of_a_loop_over_time(mistakes, codes, words, monkeypatch):
     report = compare_gradients(lambda p, *d: text_by_hand(p, *d, mistakes), text, params, *data)
     assert {finding.code for finding in report.findings} == codes
     assert words in report.findings[0].message
+
+
+# Of matrices that are stacked
+
+
+def stacked(params, x):
+    a, b, c = (torch.cat([params[name] for name in "ABC"]) @ x).chunk(3)
+    return (torch.sigmoid(a) * torch.tanh(b) * torch.cos(c)).square().mean()
+
+
+def stacked_by_hand(params, x):
+    a, b, c = (params[name] @ x for name in "ABC")
+    s, t, u = 1 / (1 + np.exp(-a)), np.tanh(b), np.cos(c)
+    y = s * t * u
+    dy = 2 * y / y.size
+    da = dy * t * u  # without s * (1 - s)
+    db = dy * s * u * (1 - b**2)  # at b, not at t
+    dc = -dy * s * t * np.sin(c)
+    return None, {"A": da @ x.T, "B": db @ x.T, "C": dc @ x.T}
+
+
+def test_two_parts_of_a_stacked_matrix_beside_one_that_is_right(monkeypatch):
+    monkeypatch.setattr(repairs, "own_code", lambda *_: None)  # by the rules of the reference
+    rng = np.random.default_rng(3)
+    params = {name: rng.normal(size=(3, 4)) for name in "ABC"}
+    findings = compare_gradients(stacked_by_hand, stacked, params, rng.normal(size=(4, 6))).findings
+    assert {finding.code for finding in findings} == {"missing-derivative", "derivative-at-wrong-point"}
