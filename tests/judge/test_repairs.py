@@ -9,7 +9,10 @@ import torch
 
 from gradproof import compare_gradients
 from gradproof.case import Problem
-from gradproof.diagnosis import divergence
+from gradproof.diagnosis import divergence, shorter
+from gradproof.diagnosis.clock import Clock
+from gradproof.diagnosis.confirmation import Confirmation
+from gradproof.diagnosis.repairs import Repairs
 from gradproof.own_code.running import SWITCH, own_code
 
 search = importlib.import_module("gradproof.diagnosis.search")
@@ -175,3 +178,52 @@ def test_all_functions_that_a_call_runs_are_the_candidates_code():
     code = own_code(outer, Problem(params, (x, y), 0))
     assert code is not None
     assert {one.tree.name for one in code.functions} == {"outer", "by_hand"}
+
+
+# Two changes in a loop
+
+
+def carried(p, x):
+    h = torch.zeros(len(x), 3, dtype=x.dtype)
+    for t in range(x.shape[1]):
+        h = torch.tanh(x[:, t] @ p["W"] + h @ p["U"]) * torch.sigmoid(x[:, t] @ p["V"])
+    return (h**2).sum() / len(x)
+
+
+def carried_by_hand(p, x):
+    W, U, V = p["W"], p["U"], p["V"]
+    hs, zs, gs = [np.zeros((len(x), 3))], [], []
+    for t in range(x.shape[1]):
+        zs.append(np.tanh(x[:, t] @ W + hs[-1] @ U))
+        gs.append(1 / (1 + np.exp(-(x[:, t] @ V))))
+        hs.append(zs[-1] * gs[-1])
+    loss = (hs[-1] ** 2).sum() / len(x)
+    dh = 2 * hs[-1] / len(x)
+    dW, dU, dV = np.zeros_like(W), np.zeros_like(U), np.zeros_like(V)
+    for t in reversed(range(x.shape[1])):
+        dz = dh * gs[t] * (1 - hs[t] ** 2)  # at the state, not at z
+        dg = dh * zs[t] * zs[t] * (1 - gs[t])  # z for g
+        dW += x[:, t].T @ dz
+        dV += x[:, t].T @ dg
+        dU += hs[t].T @ dz
+        dh = dz @ U.T
+    return loss, {"W": dW, "U": dU, "V": dV}
+
+
+def test_two_changes_in_a_loop_are_found_over_fewer_steps():
+    case, repairs = repairs_of(carried_by_hand, carried, {"W": (2, 3), "U": (3, 3), "V": (2, 3)}, (4, 5, 2))
+    (found,) = repairs.over_fewer_steps(shorter.cases(case, lambda: False))
+    mends = {fault.mend for fault in found.faults}
+    assert mends == {"dz = dh * gs[t] * (1 - zs[t] ** 2)", "dg = dh * gs[t] * zs[t] * (1 - gs[t])"}
+
+
+def repairs_of(candidate, reference, params, data):
+    """The comparison as the search sees it, and the changes of its candidate."""
+    rng = np.random.default_rng(2)
+    seen = []
+    checking = importlib.import_module("gradproof.checking")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checking, "explain", lambda case, searching: seen.append(case) or [])
+        given = {name: rng.normal(size=shape) for name, shape in params.items()}
+        compare_gradients(candidate, reference, given, rng.normal(size=data))
+    return seen[0], Repairs(seen[0], Clock(10.0), Confirmation(seen[0]))
