@@ -73,11 +73,12 @@ def _operations(node: ast.AST) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Changes made together, what the candidate says then, and what of it is still wrong."""
+    """Changes made together, what the candidate says then, what of it is still wrong, and whether they are the mend."""
 
     slips: tuple[Slip, ...]
     answer: Answer
     wrong: frozenset[str]
+    mends: bool
 
     @property
     def order(self) -> tuple[int, float]:
@@ -94,9 +95,11 @@ class Rules:
 
     def giving(self, trials: Sequence[Trial]) -> list[tuple[Trial, Fault]]:
         """Pairs of a trial and a rule with the same numbers, the likeliest first."""
+        if not trials:
+            return []
         told = ((fault, self._numbers(fault)) for fault in self.faults)
         known = [(fault, numbers) for fault, numbers in told if numbers is not None and np.all(np.isfinite(numbers))]
-        if not known or not trials:
+        if not known:
             return []
         shadows, weights = self.shadows, np.random.default_rng(5).standard_normal(self.shadows.known.size)
         weights /= np.repeat(shadows.sizes[:, 0], shadows.known.shape[1])

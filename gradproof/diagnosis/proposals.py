@@ -76,6 +76,11 @@ class Proposals:
         """Whether the gradient is the derivative of the candidate's own loss."""
         return bool(belongs_to_own_loss(self.case))
 
+    @property
+    def of_another_loss(self) -> bool:
+        """Whether the loss is wrong, and the gradient is its derivative."""
+        return not self.case.loss_is_right and self.belongs
+
     @cached_property
     def _of_rules(self) -> list[Fault]:
         return self._by(FAMILIES)
@@ -95,7 +100,7 @@ class Proposals:
                 faults.extend(family(self.survey))
             except Exception as error:
                 self.clock.broken_off = f"{type(error).__name__}: {error}"
-        if not self.case.loss_is_right and self.belongs:
+        if self.of_another_loss:
             faults = [one for one in faults if _may_belong_to_another_loss(self.survey.tape, one)]
         self.count += len(faults)
         return self._sorted(faults)

@@ -75,19 +75,15 @@ class Repairs:
 
     def likely(self) -> list[Explanation]:
         """By one change, the likeliest that mend everything, where nothing right depends on what is changed."""
-        return self._told([one.slips for one in self._alone if not one.wrong and self._holds(one.slips)])
+        return self._told([one.slips for one in self._alone if one.mends])
 
     def unlikely(self) -> list[Explanation]:
         """By one change that is more far-fetched, or on which right gradients depend as well."""
-        if self.code is None:
-            return []
         less_likely = [one for one in self._within if one.rank > POSSIBLE and self._is_what_is_wrong(self._of(one))]
         return self._that_mend(less_likely) or self._that_mend(self._slips(self._is_more))
 
     def of_the_loss(self, note: str = "") -> list[Explanation]:
         """By one change that makes the loss right, whatever the gradient is then."""
-        if self.code is None:
-            return []
         slips = self._slips(lambda depending: depending is None or LOSS in depending)
         return self._that_mend([one for one in slips if one.rank <= POSSIBLE], frozenset({LOSS}), note)
 
@@ -101,9 +97,9 @@ class Repairs:
 
         There each takes less time, and two in one loop act on different gradients.
         """
-        for case in cases if self.code is not None else ():
+        for case in cases:
             trials = list(self._trials((), self._likely, case=case))
-            found = self._told([one.slips for one in trials if not one.wrong and self._holds(one.slips)])
+            found = self._told([one.slips for one in trials if one.mends])
             found = found or self._on_top_of([one for one in trials if one.slips[0].small], case)
             if found or self.clock.over():
                 return found
@@ -112,7 +108,7 @@ class Repairs:
     def suspects(self) -> list[str]:
         """The lines on which something wrong depends and nothing right, by file; none where that is most of them."""
         lines: dict[str, list[int]] = {}
-        for function, place in self._places if self.code is not None else ():
+        for function, place in self._places:
             depending = _all_of(self._depending.get(id(place), {}).values())
             if depending and depending <= self._wrong:
                 lines.setdefault(Path(function.file).name, []).append(place.lineno)
@@ -125,19 +121,12 @@ class Repairs:
         self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""
     ) -> list[Explanation]:
         """By one of the likeliest changes that make right what is aimed at, or everything."""
-        aim = aim or self._everything
-        trials = self._trials((), slips, aim)
-        found = [one.slips for one in trials if not one.wrong & aim and self._holds(one.slips, aim)]
-        return self._told(found, note=note)
-
-    @cached_property
-    def _everything(self) -> frozenset[str]:
-        return frozenset((LOSS, *self.case.gradients))
+        return self._told([one.slips for one in self._trials((), slips, aim) if one.mends], note=note)
 
     @cached_property
     def _alone(self) -> list[Trial]:
         """What each of the likely changes comes to."""
-        return list(self._trials((), self._likely)) if self.code is not None else []
+        return list(self._trials((), self._likely))
 
     @cached_property
     def _likely(self) -> list[Slip]:
@@ -159,7 +148,7 @@ class Repairs:
 
         In the comparison itself, or in another one of the same two sides.
         """
-        aim, case = aim or self._everything, case or self.case
+        aim, case = aim or frozenset((LOSS, *self.case.gradients)), case or self.case
         limit = np.inf
         taken = {id(one.place) for one in before}
         for some in _in_batches(one for one in slips if id(one.place) not in taken):
@@ -172,8 +161,9 @@ class Repairs:
                     answer = ask(made, case.problem)
                     if answer is None:
                         continue
-                    trials.append(Trial(made, answer, changed(answer, (case.truth.loss, case.truth.gradients))))
-                    if not trials[-1].wrong & aim and self._mends(ask, made, aim):
+                    wrong = changed(answer, (case.truth.loss, case.truth.gradients))
+                    trials.append(Trial(made, answer, wrong, not wrong & aim and self._mends(ask, made, aim)))
+                    if trials[-1].mends:
                         limit = min(limit, slip.rank + TIE)
             yield from trials
 
@@ -225,15 +215,11 @@ class Repairs:
                 for trial in self._trials(state.slips, left, case=case):
                     if trial.wrong < state.wrong and trial.wrong:
                         useful.append(trial)
-                    elif not trial.wrong and self._holds(trial.slips):
+                    elif trial.mends:
                         return self._told([trial.slips])
                 if self.clock.over():
                     return []
         return []
-
-    def _holds(self, slips: tuple[Slip, ...], aim: frozenset[str] | None = None) -> bool:
-        with self._compiled(slips) as ask:
-            return self._mends(ask, slips, aim or self._everything)
 
     def _told(
         self, found: Sequence[Sequence[Slip]], rules: tuple[Fault, ...] = (), note: str = ""
@@ -322,8 +308,8 @@ class Repairs:
 
     @cached_property
     def _places(self) -> list[tuple[OwnFunction, Place]]:
-        assert self.code is not None
-        return [(one, place) for one in self.code.functions for place in places(one.tree)]
+        functions = [] if self.code is None else self.code.functions
+        return [(one, place) for one in functions for place in places(one.tree)]
 
     @cached_property
     def _wrong(self) -> frozenset[str]:

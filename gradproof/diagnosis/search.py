@@ -119,6 +119,7 @@ class _Search:
     _losses: dict[Fault, float | None] = field(default_factory=dict)  # of other forward passes
     _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
+    _but_for_the_loss: list[Explanation] = field(default_factory=list)  # what explains the gradient of a wrong loss
 
     @classmethod
     def of(cls, case: Case, clock: Clock, confirmed: Confirmation, whole: bool = True) -> _Search:
@@ -158,7 +159,7 @@ class _Search:
 
     def _of_another_loss(self) -> list[Explanation]:
         """Of a candidate whose gradient belongs to its own wrong loss: a change that makes the loss right."""
-        if not self.whole or self.case.loss_is_right or not self.proposals.belongs:
+        if not self.whole or not self.proposals.of_another_loss:
             return []
         return self._by_changes(lambda: self.repairs.of_the_loss(BELONGING))
 
@@ -186,7 +187,7 @@ class _Search:
     def repairs(self) -> Repairs:
         return Repairs(self.case, self.clock, self.confirmed)
 
-    def _of_own_function(self, without_the_loss: list[Explanation]) -> list[Explanation]:
+    def _of_own_function(self) -> list[Explanation]:
         """Of a candidate whose gradient is not even that of its own, wrong loss: what is wrong on the way back.
 
         With the place where its forward pass parts with the reference; what lacks that is only noted.
@@ -204,14 +205,18 @@ class _Search:
         forward = () if parting is None else (parting,)
         both = [replace(one, faults=(*one.faults, *forward), loss_matches=parting is not None) for one in found]
         self.confirmed.known.update({id(one): (one, True) for one in both})
-        without_the_loss += [] if forward else both
-        return both if forward else []
+        if forward:
+            return both
+        self._but_for_the_loss = both
+        return []
 
     def _parting(self) -> Fault | None:
         """Where a candidate's forward pass parts with the reference."""
         parting = divergence.parting(self.case, self.confirmed.fresh, self.clock.over)
-        changes = [] if parting is not None else self._by_changes(self.repairs.of_the_loss)
-        return changes[0].faults[0] if changes else parting
+        if parting is not None:
+            return parting
+        changes = self._by_changes(self.repairs.of_the_loss)
+        return changes[0].faults[0] if changes else None
 
     def _by_one_rule(self, faults: Sequence[Fault]) -> tuple[list[Explanation], list[Explanation]]:
         """What single rules make right, and what explains all of it: unlikely rules only where nothing else does."""
@@ -234,7 +239,6 @@ class _Search:
 
     def _by_several_rules(self, singles: list[Explanation], over_fewer: list[Explanation]) -> list[Explanation]:
         """One stage after the other, until there is an explanation or no more time; at last, what fewer steps told."""
-        own: list[Explanation] = []
         stages: tuple[Callable[[], list[Explanation]], ...] = (
             self._of_another_loss,
             self._repaired_over_fewer_steps,
@@ -242,7 +246,7 @@ class _Search:
             self._by_one_rule_otherwise,
             self._repaired_in_part,
             self._repaired_otherwise,
-            lambda: self._of_own_function(own),
+            self._of_own_function,
             lambda: self._by_another_array(singles),
             lambda: over_fewer,
             lambda: self._outwards(singles, np.inf),
@@ -260,7 +264,7 @@ class _Search:
             complete = stage()
             if complete or self.clock.over():
                 break
-        return complete or own or over_fewer
+        return complete or self._but_for_the_loss or over_fewer
 
     def _that_hold(self, found: Iterable[Explanation]) -> list[Explanation]:
         """Those that explain all parameters, on fresh inputs as well."""
@@ -387,7 +391,7 @@ class _Search:
 
     def _fitted_constants(self) -> list[Explanation]:
         """Of a candidate whose gradient belongs to its own wrong loss: another constant, whatever it is."""
-        if self.case.loss is None or self.case.loss_is_right or not self.proposals.belongs:
+        if not self.proposals.of_another_loss:
             return []
         with self.clock.part(FITTED_SHARE):
             faults = list(fitted_constants.faults(self.survey, self.case, self.clock.over))

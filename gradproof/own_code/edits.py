@@ -197,20 +197,16 @@ def _other_indices(entry: ast.expr, shifted: str) -> Iterator[tuple[str, ast.exp
             yield shifted, ast.Slice(None, ast.UnaryOp(ast.USub(), entry.lower), entry.step)
         if isinstance(entry.upper, ast.UnaryOp) and entry.lower is None:
             yield shifted, ast.Slice(entry.upper.operand, None, entry.step)
-    elif isinstance(entry, ast.Constant) and isinstance(entry.value, int) and not isinstance(entry.value, bool):
-        for value in (entry.value - 1, entry.value + 1):
-            yield shifted, _constant(value)
-    elif not isinstance(entry, ast.Constant):
+    elif not isinstance(entry, ast.Constant) or _whole_number(entry) is not None:
         yield from ((shifted, other) for other in _moved(entry, 1) if other is not None)
-        if isinstance(entry, ast.UnaryOp) and isinstance(entry.operand, ast.Constant):
+        if (_whole_number(entry) or 0) < -1:
             yield shifted, ast.Constant(0)
 
 
 def _cut(entry: ast.Slice, name: str) -> str:
     """What it is that a slice has a bound."""
-    if name == "lower" and ast.dump(entry.lower or entry) == ast.dump(_constant(-1)) and entry.upper is None:
-        return "last-step-only"
-    return "missing-path"
+    last = name == "lower" and entry.lower is not None and _whole_number(entry.lower) == -1 and entry.upper is None
+    return "last-step-only" if last else "missing-path"
 
 
 def _other_positions(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
@@ -282,11 +278,8 @@ def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
                 more = [ast.keyword("axis", _constant(axis or 0))]
                 more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
                 yield "wrong-axis", with_fields(node, keywords=[*node.keywords, *more]), POSSIBLE
-    if len(node.args) > 1:
-        for i in range(len(node.args) - 1):
-            args = list(node.args)
-            args[i], args[i + 1] = args[i + 1], args[i]
-            yield "wrong-operand", with_fields(node, args=args), LIKELY
+    for args, _ in _exchanged(node.args):
+        yield "wrong-operand", with_fields(node, args=args), LIKELY
     if name == "range":
         yield from _of_range(node)
     elif name == "reversed":
@@ -326,12 +319,16 @@ def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Itera
 
 
 def _turned(node: ast.Tuple | ast.List) -> Iterator[ast.Tuple | ast.List]:
-    """Neighbours exchanged."""
-    for i in range(len(node.elts) - 1):
-        elements = list(node.elts)
-        elements[i], elements[i + 1] = elements[i + 1], elements[i]
-        if not any(isinstance(one, ast.Constant) for one in elements[i : i + 2]):
+    for elements, pair in _exchanged(node.elts):
+        if not any(isinstance(one, ast.Constant) for one in pair):
             yield type(node)(elements, node.ctx)
+
+
+def _exchanged(row: Sequence[ast.expr]) -> Iterator[tuple[list[ast.expr], list[ast.expr]]]:
+    """A row with two neighbours exchanged, and these two."""
+    for i in range(len(row) - 1):
+        pair = [row[i + 1], row[i]]
+        yield [*row[:i], *pair, *row[i + 2 :]], pair
 
 
 def _of_choice(node: ast.BoolOp, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -364,9 +361,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
             yield "wrong-operand", one, POSSIBLE
         return
     if text in words.numbers:
-        for one in words.scalars:
-            if words.text(one) != text:
-                yield "wrong-operand", one, POSSIBLE
+        yield from (("wrong-operand", one, POSSIBLE) for one in words.others(node, words.scalars))
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
             for sign in (ast.Add(), ast.Sub()):
                 yield "wrong-operand", ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
@@ -378,9 +373,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
             yield "wrong-axis", ast.Subscript(node, ast.Tuple(rest, ast.Load()), ast.Load()), POSSIBLE
     if not shape:
         return
-    for one in words.arrays.get(shape, ()):
-        if words.text(one) != text:
-            yield _wrong_array(parent), one, LIKELY
+    yield from ((_wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
     if len(shape) > 1:
         yield "not-transposed", ast.Attribute(node, "T", ast.Load()), LIKELY
     yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
@@ -393,9 +386,9 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
 def _wrong_array(parent: Any) -> str:
     """What it is to take another array here: within a function of it, a derivative at another point."""
     curved = isinstance(parent, ast.Compare) or (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow))
-    called = isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ALIKE[1]
+    function = isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ALIKE[1]
     own = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and len(parent.args) == 1
-    return "derivative-at-wrong-point" if curved or called or own else "wrong-operand"
+    return "derivative-at-wrong-point" if curved or function or own else "wrong-operand"
 
 
 def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
@@ -417,18 +410,15 @@ def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
 
 def _instead_of(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
     """What may belong wherever something is said: another array, another position."""
-    text = words.text(node)
     if isinstance(node, ast.Constant):
         if isinstance(node.value, int) and isinstance(parent, (ast.Subscript, ast.Tuple)):
             yield from (("wrong-operand", one) for one in words.scalars)
-    elif text in words.numbers:
-        yield from (("wrong-operand", one) for one in words.scalars if words.text(one) != text)
+    elif words.text(node) in words.numbers:
+        yield from (("wrong-operand", one) for one in words.others(node, words.scalars))
         yield from (("shifted-in-time", ast.BinOp(node, op, ast.Constant(1))) for op in (ast.Add(), ast.Sub()))
     elif words.shape(node):
-        same = words.arrays.get(words.shapes[text], ())
-        yield from (("wrong-operand", one) for one in same if words.text(one) != text)
-
-
+        same = words.arrays.get(words.shapes[words.text(node)], ())
+        yield from (("wrong-operand", one) for one in words.others(node, same))
 
 
 def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:

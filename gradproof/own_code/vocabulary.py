@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,10 @@ class Vocabulary:
     def shape(self, node: ast.expr) -> Shape | None:
         text = self.text(node)
         return () if text in self.numbers else self.shapes.get(text)
+
+    def others(self, node: ast.expr, known: Sequence[ast.expr]) -> Iterator[ast.expr]:
+        """Those of some expressions that read otherwise."""
+        return (one for one in known if self.text(one) != self.text(node))
 
     def shifts(self, node: ast.expr) -> str:
         """What it is to take another position of something: of what is no sequence of equals, another one."""

@@ -1,6 +1,6 @@
 """Small changes of the candidate's own code that make its numbers right."""
 
-import importlib.util
+import importlib
 import inspect
 
 import numpy as np
@@ -14,6 +14,7 @@ from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import Confirmation
 from gradproof.diagnosis.repairs import Repairs
 from gradproof.own_code.running import SWITCH, own_code
+from gradproof.subjects import load_module
 
 search = importlib.import_module("gradproof.diagnosis.search")
 
@@ -65,10 +66,7 @@ def written(tmp_path):
             source = source.replace(old, new)
         file = tmp_path / "written.py"
         file.write_text("import numpy as np\n\n\n" + source)
-        spec = importlib.util.spec_from_file_location("written", file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.by_hand
+        return load_module(file).by_hand
 
     return make
 
