@@ -193,18 +193,21 @@ def _check_that_it_is_numerical(tree: ast.FunctionDef, names: dict[str, Any]) ->
     own = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     for node in ast.walk(tree):
-        if _changes(node) and _root(node) not in own and not isinstance(names.get(_root(node)), types.ModuleType):
+        if _changes(node) and _root(node) not in own and not _is_module(_root(node), names):
             raise NotOurs("it changes what is not its own")
         if isinstance(node, (ast.Global, ast.Nonlocal, ast.Yield, ast.YieldFrom, ast.Await)):
             raise NotOurs("it is more than a function of its arguments")
         modules = [one.name for one in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        if isinstance(node, ast.Name):
-            value = names.get(node.id)
-            modules += [value.__name__] if isinstance(value, types.ModuleType) else []
+        if isinstance(node, ast.Name) and _is_module(node.id, names):
+            modules.append(names[node.id].__name__)
         called = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
         if called in BEYOND or any(one.partition(".")[0] not in NUMERICAL for one in modules):
             raise NotOurs(called or modules[0])
+
+
+def _is_module(name: str, names: dict[str, Any]) -> bool:
+    return isinstance(names.get(name), types.ModuleType)
 
 
 def _changes(node: ast.AST) -> bool:
@@ -272,7 +275,7 @@ def _only_looks(expression: ast.expr, names: dict[str, Any]) -> bool:
             function = node.func
             if isinstance(function, ast.Attribute):
                 root = function.value
-                module = isinstance(root, ast.Name) and isinstance(names.get(root.id), types.ModuleType)
+                module = isinstance(root, ast.Name) and _is_module(root.id, names)
                 if not (module and function.attr not in WRITING) and function.attr not in LOOKING:
                     return False
             elif not isinstance(function, ast.Name) or function.id not in COUNTING:

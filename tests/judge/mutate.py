@@ -209,8 +209,8 @@ def _of_term(node: ast.BinOp) -> str:
 
 
 def _is_position(node: ast.BinOp) -> bool:
-    """`t + 1`"""
-    return isinstance(node.left, ast.Name) and isinstance(getattr(node.right, "value", None), int)
+    """`t + 1`, a step's neighbour."""
+    return isinstance(node.left, ast.Name) and node.left.id == "t" and isinstance(node.right, ast.Constant)
 
 
 def _is_slope(node: ast.expr) -> bool:
