@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from gradproof import compare_gradients
-from gradproof.diagnosis import repairs
 
 
 def layers_problem():
@@ -83,8 +82,8 @@ def test_another_array_in_every_layer_of_its_own_size():
 
 
 @pytest.mark.parametrize("slope", [0.07, 0.55])
-def test_any_slope_on_the_way_back_is_found(slope, monkeypatch):
-    monkeypatch.setattr(repairs, "own_code", lambda *_: None)  # which would tell the two names apart
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_any_slope_on_the_way_back_is_found(slope):
     finding = told_of_layers(slope_back=slope)
     assert finding.code == "different-function"
     assert f"is taken with {slope} where its constant is 0.3" in finding.message
@@ -168,8 +167,8 @@ def test_text_by_hand_is_right():
     ],
     ids=lambda value: "+".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_is_told_of_a_loop_over_time(mistakes, codes, words, monkeypatch):
-    monkeypatch.setattr(repairs, "own_code", lambda *_: None)  # a change of the code would turn its switches
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_what_is_told_of_a_loop_over_time(mistakes, codes, words):
     params, data = text_problem()
     report = compare_gradients(lambda p, *d: text_by_hand(p, *d, mistakes), text, params, *data)
     assert {finding.code for finding in report.findings} == codes
@@ -195,8 +194,8 @@ def stacked_by_hand(params, x):
     return None, {"A": da @ x.T, "B": db @ x.T, "C": dc @ x.T}
 
 
-def test_two_parts_of_a_stacked_matrix_beside_one_that_is_right(monkeypatch):
-    monkeypatch.setattr(repairs, "own_code", lambda *_: None)  # by the rules of the reference
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_two_parts_of_a_stacked_matrix_beside_one_that_is_right():
     rng = np.random.default_rng(3)
     params = {name: rng.normal(size=(3, 4)) for name in "ABC"}
     findings = compare_gradients(stacked_by_hand, stacked, params, rng.normal(size=(4, 6))).findings

@@ -208,20 +208,11 @@ def carried_by_hand(p, x):
     return loss, {"W": dW, "U": dU, "V": dV}
 
 
-def test_two_changes_in_a_loop_are_found_over_fewer_steps():
-    case, repairs = repairs_of(carried_by_hand, carried, {"W": (2, 3), "U": (3, 3), "V": (2, 3)}, (4, 5, 2))
+def test_two_changes_in_a_loop_are_found_over_fewer_steps(case_of):
+    rng = np.random.default_rng(2)
+    params = {"W": rng.normal(size=(2, 3)), "U": rng.normal(size=(3, 3)), "V": rng.normal(size=(2, 3))}
+    case = case_of(carried_by_hand, carried, params, rng.normal(size=(4, 5, 2)))
+    repairs = Repairs(case, Clock(10.0), Confirmation(case))
     (found,) = repairs.over_fewer_steps(shorter.cases(case, lambda: False))
     mends = {fault.mend for fault in found.faults}
     assert mends == {"dz = dh * gs[t] * (1 - zs[t] ** 2)", "dg = dh * gs[t] * zs[t] * (1 - gs[t])"}
-
-
-def repairs_of(candidate, reference, params, data):
-    """The comparison as the search sees it, and the changes of its candidate."""
-    rng = np.random.default_rng(2)
-    seen = []
-    checking = importlib.import_module("gradproof.checking")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checking, "explain", lambda case, searching: seen.append(case) or [])
-        given = {name: rng.normal(size=shape) for name, shape in params.items()}
-        compare_gradients(candidate, reference, given, rng.normal(size=data))
-    return seen[0], Repairs(seen[0], Clock(10.0), Confirmation(seen[0]))

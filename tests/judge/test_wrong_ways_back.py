@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from gradproof import compare_gradients
-from gradproof.diagnosis import repairs
 from tests.judge.test_other_functions import read_back
 from tests.judge.test_small_models import STATES, X, Y, by_torch, told
 
@@ -16,10 +15,7 @@ LABELS = np.array([2, 0, 1, 2, 2, 0])
 COLUMNS = np.random.default_rng(1).integers(0, 3, size=(6, 4))
 
 
-@pytest.fixture(autouse=True)
-def no_changes_of_code(monkeypatch):
-    """The candidates here have a mistake's numbers, not its code."""
-    monkeypatch.setattr(repairs, "own_code", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_changes_of_code")
 
 
 def numbers(*shape):
