@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+LOG = logging.getLogger("gradproof")
+
 
 @dataclass
 class Clock:
-    """The time that a search may take, and the line that says it is taking long."""
+    """The time that a search may take, the line that says it is taking long, and what ended a part of it early."""
 
     seconds: float
     started: float = field(default_factory=time.perf_counter)
@@ -35,6 +38,11 @@ class Clock:
             print(line, file=sys.__stderr__, flush=True)
         self.cut = self.cut or spent > self.seconds
         return self.cut or spent > self.share * self.seconds
+
+    def break_off(self, error: Exception) -> None:
+        """Note an error that ended a part of the search: a defect of this package, which does not stop the rest."""
+        self.broken_off = f"{type(error).__name__}: {error}"
+        LOG.debug("a part of the search for the mistake broke off", exc_info=error)
 
     @contextlib.contextmanager
     def part(self, share: float) -> Iterator[None]:

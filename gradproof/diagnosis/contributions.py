@@ -6,6 +6,7 @@ from gradproof.diagnosis.places import VIEWS
 from gradproof.tape import Node, Tape, Tensor
 
 MOST_OPERATIONS = 24  # that make a coefficient of a loop from parameters
+EVEN = frozenset(("pow", "abs"))  # functions of a parameter whatever its sign
 LONGEST = 12  # views between a parameter and the operation that it goes into: an einsum makes many
 
 
@@ -37,6 +38,25 @@ def of_parameters_alone(tape: Tape, value: int) -> bool:
             seen.add(producer)
             left += tape.nodes[producer].inputs
     return not left
+
+
+def penalised(tape: Tape, value: int) -> str | None:
+    """The parameter on which a number is a penalty: made of it alone, of its squares, absolute values or norm."""
+    names = tape.made_of.get(value, frozenset())
+    if tape.values[value].numel() != 1 or len(names) != 1 or not of_parameters_alone(tape, value):
+        return None
+    left, seen = [value], set[int]()
+    while left:
+        producer = tape.producer.get(left.pop())
+        if producer is not None and producer not in seen:
+            seen.add(producer)
+            left += tape.nodes[producer].inputs
+    even = any(tape.nodes[one].name in EVEN or _is_square(tape.nodes[one]) for one in seen)
+    return next(iter(names)) if even else None
+
+
+def _is_square(node: Node) -> bool:
+    return node.name == "mul" and len(node.inputs) == 2 == 1 + len(set(node.inputs))
 
 
 def parameter_value(tape: Tape, value: int) -> int:

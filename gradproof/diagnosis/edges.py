@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from gradproof.diagnosis.contributions import parameter_of
+from gradproof.diagnosis.contributions import parameter_of, penalised
 from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.loops import carried, loops, pass_starts
 from gradproof.diagnosis.places import VIEWS, Place, result_of_node
@@ -124,15 +125,35 @@ def _is_junction(tape: Tape, node: Node, position: int) -> bool:
     return joins or forks
 
 
+@dataclass(frozen=True)
+class _Route:
+    """One input of a place, along which the gradient flows back."""
+
+    place: Place
+    position: int
+    source: str  # where it leads, in words
+    in_time: bool
+    of_losses: bool  # a sum of losses that grows from step to step
+    of_parameter: bool
+    penalty: str | None  # the parameter on which its value is a penalty
+
+
 def _of_route(tape: Tape, place: Place, position: int, from_before: bool) -> Iterator[Fault]:
     in_time = from_before and is_recurrent(tape, place, position) and _only_recurrent_route(tape, place, position)
-    source = origin(tape, place.nodes[-1], position)
     shared = len(place.nodes) > 1 == len({node.inputs[position] for node in place.nodes})  # by the steps of a loop
-    of_parameter = shared or parameter_of(tape, place.model.inputs[position]) is not None
-    of_losses = in_time and tape.values[place.model.inputs[position]].numel() == 1
+    value = place.model.inputs[position]
+    route = _Route(
+        place,
+        position,
+        source=origin(tape, place.nodes[-1], position),
+        in_time=in_time,
+        of_losses=in_time and tape.values[value].numel() == 1,
+        of_parameter=shared or parameter_of(tape, value) is not None,
+        penalty=penalised(tape, value),
+    )
     for words, nodes in _passages(place, in_time):
         for constant in CONSTANTS:
-            yield _scaled_route(place, position, nodes, words, source, in_time, constant, of_losses, of_parameter)
+            yield _scaled_route(route, nodes, words, constant)
 
 
 def _passages(place: Place, in_time: bool) -> Iterator[tuple[str, tuple[Node, ...]]]:
@@ -143,37 +164,38 @@ def _passages(place: Place, in_time: bool) -> Iterator[tuple[str, tuple[Node, ..
             yield f", between steps {k} and {k + 1} of {count}", place.nodes[k : k + 1]
 
 
-def _scaled_route(
-    place: Place,
-    position: int,
-    nodes: tuple[Node, ...],
-    words: str,
-    source: str,
-    in_time: bool,
-    constant: float,
-    of_losses: bool,
-    of_parameter: bool,
-) -> Fault:
-    def scaled(other: float) -> Fault:
-        return _scaled_route(place, position, nodes, words, source, in_time, other, of_losses, of_parameter)
-
-    hooks = {node.index: scale_route(position, constant) for node in nodes}
-    if constant == 0.0:
-        code = "truncated-in-time" if in_time else "missing-path"
-        if of_parameter and "all but" in words:
-            code = "overwritten"
-        if of_losses:  # the sum so far is cut off: only what is added after it counts
-            code = "last-step-only" if place.nodes[-1] is nodes[-1] or "all but the last" in words else "missing-path"
-        told = "the gradient does not flow back through" if in_time else "nothing of the gradient flows back through"
-        message = f"{told} {place} to {source}{words}"
-    elif constant == -1.0:
-        code, message = "wrong-sign", f"what flows back through {place} to {source} has the wrong sign{words}"
-    else:
-        code = "wrong-scale"
-        message = f"what flows back through {place} to {source} is {number(constant)} times the right{words}"
+def _scaled_route(route: _Route, nodes: tuple[Node, ...], words: str, constant: float) -> Fault:
+    place = route.place
+    hooks = {node.index: scale_route(route.position, constant) for node in nodes}
+    code, message = _told(route, nodes, words, constant)
     rank = _rank(words) - 0.01 * (constant == 0.0)  # told before a derivative whose loss comes to the same
-    rank += 0.03 * (of_parameter and words.startswith(", each"))  # after the contribution of one step, if that is zero
+    rank += 0.03 * (route.of_parameter and words.startswith(", each"))  # after one step's contribution, if that is zero
+
+    def scaled(other: float) -> Fault:
+        return _scaled_route(route, nodes, words, other)
+
     return Fault(code, message, place.site, rank, hooks, scaled=scaled if constant == 0.0 else None)
+
+
+def _told(route: _Route, nodes: tuple[Node, ...], words: str, constant: float) -> tuple[str, str]:
+    """The code and the message of a route with a factor."""
+    place, source = route.place, route.source
+    if constant == -1.0:
+        return "wrong-sign", f"what flows back through {place} to {source} has the wrong sign{words}"
+    if route.penalty is not None and constant == 0.0:
+        return "wrong-part-penalised", f"the penalty is missing on {route.penalty}{words}"
+    if route.penalty is not None and constant > 0.0:
+        return "wrong-term-weight", f"the penalty on {route.penalty} has {number(constant)} times its weight{words}"
+    if constant != 0.0:
+        message = f"what flows back through {place} to {source} is {number(constant)} times the right{words}"
+        return "wrong-scale", message
+    code = "truncated-in-time" if route.in_time else "missing-path"
+    if route.of_parameter and "all but" in words:
+        code = "overwritten"
+    if route.of_losses:  # the sum so far is cut off: only what is added after it counts
+        code = "last-step-only" if place.nodes[-1] is nodes[-1] or "all but the last" in words else "missing-path"
+    told = "the gradient does not flow back through" if route.in_time else "nothing of the gradient flows back through"
+    return code, f"{told} {place} to {source}{words}"
 
 
 def _rank(words: str) -> float:
@@ -208,7 +230,8 @@ def _only_recurrent_route(tape: Tape, place: Place, position: int) -> bool:
 
 def result_of(tape: Tape, value: int) -> str:
     """A value in words: a parameter's or a data array's name, or the operation that made it."""
-    return tape.name_of(value) or f"the result of `{tape.nodes[tape.producer[value]].name}`"
+    name, producer = tape.name_of(value), tape.producer.get(value)
+    return name or ("a constant" if producer is None else f"the result of `{tape.nodes[producer].name}`")
 
 
 def origin(tape: Tape, node: Node, position: int) -> str:

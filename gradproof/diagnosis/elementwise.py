@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -33,7 +33,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 if single and place.name == "rsub":
                     rules = _rules_of_difference(name)
                 else:
-                    rules = _rules(name, own, others=len(chosen) == len(regions), spelled_out=not single)
+                    starts = [region.start for region in regions]
+                    rules = _rules(name, own, starts, others=len(chosen) == len(regions), spelled_out=not single)
                 for code, message, rule, more in rules:
                     more += 0.4 if code == "different-function" and _takes_arrays(tape, regions[0]) else 0.0
                     values = value_hooks((region.start, in_region(region, rule)) for region in chosen)
@@ -128,7 +129,9 @@ def in_region(region: Region, rule: RegionRule) -> ValueHook:
     return hook
 
 
-def _rules(name: str, operation: str, others: bool, spelled_out: bool) -> Iterator[tuple[str, str, RegionRule, float]]:
+def _rules(
+    name: str, operation: str, starts: Sequence[int], others: bool, spelled_out: bool
+) -> Iterator[tuple[str, str, RegionRule, float]]:
     yield "missing-derivative", f"the derivative of {name} is left out of the chain rule", _skip, 0.0
     yield "extra-derivative", f"the derivative of {name} is applied twice", _twice, 0.0
     at_output = f"the derivative of {name} is taken at its output instead of its input"
@@ -142,10 +145,10 @@ def _rules(name: str, operation: str, others: bool, spelled_out: bool) -> Iterat
         if other not in (operation, "identity"):
             message = f"the derivative of {name} is that of another function, `{other}`"
             rank = 0.02 if spelled_out and other in KINKED else 0.15 if other in COMMON else 0.25
-            yield "different-function", message, _other_derivative(function), rank
+            yield "different-function", message, _other_derivative(function, starts), rank
     for other, function in ROBUST.items() if others and spelled_out else ():
         message = f"the derivative of {name} is that of another loss, {other}"
-        yield "different-function", message, _other_derivative(function), 0.25
+        yield "different-function", message, _other_derivative(function, starts), 0.25
     for other in ("sigmoid", "tanh") if others and operation not in BY_OUTPUT else ():
         message = f"the derivative of {name} is that of another function, `{other}` as it is in terms of its output"
         yield "different-function", message, _formula_of_input(BY_OUTPUT[other]), 0.16
@@ -188,14 +191,17 @@ def _other_by_output(formula: Callable[[Tensor], Tensor]) -> RegionRule:
     return lambda tape, region, grad: grad * formula(tape.values[region.end])
 
 
-def _other_derivative(function: Callable[[Tensor], Tensor]) -> RegionRule:
+def _other_derivative(function: Callable[[Tensor], Tensor], starts: Sequence[int]) -> RegionRule:
     def rule(tape: Tape, region: Region, grad: Tensor) -> Tensor:
-        slope = derivative(tape, function, region.start)
-        if slope.numel() > 1 and bool((slope == slope.reshape(-1)[0]).all()):
+        if all(_is_constant(derivative(tape, function, value)) for value in starts):
             raise ValueError("a constant there, and no sign of this function")
-        return grad * slope
+        return grad * derivative(tape, function, region.start)
 
     return rule
+
+
+def _is_constant(slope: Tensor) -> bool:
+    return slope.numel() > 1 and bool((slope == slope.reshape(-1)[0]).all())
 
 
 def extra_faults(survey: Survey) -> Iterator[Fault]:

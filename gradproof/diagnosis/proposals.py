@@ -99,7 +99,7 @@ class Proposals:
             try:
                 faults.extend(family(self.survey))
             except Exception as error:
-                self.clock.broken_off = f"{type(error).__name__}: {error}"
+                self.clock.break_off(error)
         if self.of_another_loss:
             faults = [one for one in faults if _may_belong_to_another_loss(self.survey.tape, one)]
         self.count += len(faults)

@@ -75,7 +75,7 @@ class Repairs:
 
     def likely(self) -> list[Explanation]:
         """By one change, the likeliest that mend everything, where nothing right depends on what is changed."""
-        return self._told([one.slips for one in self._alone if one.mends])
+        return self._told(self._mends_of(self._alone))
 
     def unlikely(self) -> list[Explanation]:
         """By one change that is more far-fetched, or on which right gradients depend as well."""
@@ -121,7 +121,16 @@ class Repairs:
         self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""
     ) -> list[Explanation]:
         """By one of the likeliest changes that make right what is aimed at, or everything."""
-        return self._told([one.slips for one in self._trials((), slips, aim) if one.mends], note=note)
+        return self._told(self._mends_of(self._trials((), slips, aim), aim), note=note)
+
+    def _mends_of(self, trials: Iterable[Trial], aim: frozenset[str] | None = None) -> list[tuple[Slip, ...]]:
+        """The changes that are the mend; the line left out where that mends as much as another change of it."""
+        found = [one.slips for one in trials if one.mends]
+        at_places = {id(place) for place in (slips[0].place for slips in found)}
+        without = [one for one in self._within if one.edit.new is None and id(one.place) in at_places]
+        left_out = [one.slips for one in self._trials((), without, aim) if one.mends]
+        instead = {id(slips[0].place): slips for slips in left_out}
+        return [instead.get(id(slips[0].place), slips) for slips in found]
 
     @cached_property
     def _alone(self) -> list[Trial]:

@@ -144,7 +144,8 @@ class _Search:
         over_fewer = self._over_fewer_steps()  # in a loop, the rest takes long
         if any(one.cost < 2 for one in over_fewer):
             return over_fewer
-        return self._between_steps() or self._by_several_rules(singles, over_fewer)
+        between = self._between_steps()
+        return self._or_simpler(between) if between else self._by_several_rules(singles, over_fewer)
 
     def _repaired(self) -> list[Explanation]:
         """By one small change of the candidate's own code."""
@@ -180,7 +181,7 @@ class _Search:
             with self.clock.part(REPAIR_SHARE):
                 return of_code()
         except Exception as error:
-            self.clock.broken_off = f"{type(error).__name__}: {error}"
+            self.clock.break_off(error)
             return []
 
     @cached_property

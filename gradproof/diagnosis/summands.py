@@ -168,6 +168,8 @@ def _changed(sums: list[_Sum], change: Change) -> ValueHook:
 
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
         total = joined(arriving)
+        if not any(_keeps_something(path, change, totals) for one in sums for path in one.paths):
+            raise ValueError("what is kept is zero: that nothing arrives there is another mistake")
         for one in sums:
             for node, path in zip(one.place.nodes, one.paths, strict=True):
                 difference = _difference(tape, node, one.position, path, change, totals)
@@ -176,6 +178,11 @@ def _changed(sums: list[_Sum], change: Change) -> ValueHook:
         return total
 
     return hook
+
+
+def _keeps_something(path: tuple[int, ...], change: Change, totals: Totals) -> bool:
+    delta = totals.get(path[-1]) if path else None
+    return delta is not None and bool(change(delta).any())
 
 
 def _difference(

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from gradproof.own_code.statements import REDUCTIONS, Way, at, expressions, is_assigned, points, put, with_fields
+from gradproof.own_code.statements import (
+    REDUCTIONS,
+    Way,
+    at,
+    expressions,
+    is_assigned,
+    is_module,
+    points,
+    put,
+    with_fields,
+)
 from gradproof.own_code.vocabulary import (
+    LESS_LIKELY,
     LIKELY,
     NEARLY,
     NUMBERED,
@@ -43,6 +55,7 @@ ALIKE = (  # functions of which one may be taken for another
     "tril triu".split(),
 )
 AXES = (0, 1, 2, -1, -2, None)
+MOST_AXES = 4  # of an array, that are tried in every order
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,12 +285,10 @@ def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
             for axis in AXES:
                 new = ast.keyword("axis", ast.Constant(axis) if axis is None else _constant(axis))
                 yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
-    if name in REDUCTIONS and not any(one.arg == "axis" for one in node.keywords):
-        for axis in AXES[:-1]:
-            for kept in (False, True):
-                more = [ast.keyword("axis", _constant(axis or 0))]
-                more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
-                yield "wrong-axis", with_fields(node, keywords=[*node.keywords, *more]), POSSIBLE
+    if name in REDUCTIONS:
+        yield from _along_another_axis(node)
+    if name == "transpose":
+        yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
     for args, _ in _exchanged(node.args):
         yield "wrong-operand", with_fields(node, args=args), LIKELY
     if name == "range":
@@ -288,6 +299,22 @@ def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield _wrong_array(parent) if name in ALIKE[1] else "different-function", node.args[0], LIKELY
     if name == "range" and not isinstance(parent, ast.Call):
         yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
+
+
+def _along_another_axis(node: ast.Call) -> Iterator[Made]:
+    """A reduction along another axis, where its axis is the last of its arguments, or where it has none."""
+    is_method = isinstance(node.func, ast.Attribute) and not is_module(node.func.value)
+    if len(node.args) > (0 if is_method else 1):
+        for axis in AXES:
+            new = ast.Constant(axis) if axis is None else _constant(axis)
+            yield "wrong-axis", with_fields(node, args=[*node.args[:-1], new]), LIKELY
+    elif not any(one.arg == "axis" for one in node.keywords):
+        others = [one for one in node.keywords if one.arg != "keepdims"]
+        for axis in AXES[:-1]:
+            for kept in (False, True):
+                more = [ast.keyword("axis", _constant(axis or 0))]
+                more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
+                yield "wrong-axis", with_fields(node, keywords=[*others, *more]), POSSIBLE
 
 
 def _of_range(node: ast.Call) -> Iterator[Made]:
@@ -311,6 +338,18 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
             if other != value and (other > 0 or not isinstance(parent, ast.UnaryOp)):
                 whole = int(other) if isinstance(value, int) and other == int(other) else other
                 yield "wrong-scale" if in_product else "different-function", _constant(whole), LIKELY
+        yield from (("wrong-operand", one, LESS_LIKELY) for one in words.scalars)
+
+
+def _in_another_order(arguments: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:
+    """The axes of a transpose in every other order, whether they are arguments or a tuple."""
+    last = arguments[-1] if arguments else None
+    axes = list(last.elts) if isinstance(last, (ast.Tuple, ast.List)) else list(arguments)
+    if not 2 < len(axes) <= MOST_AXES or not all(isinstance(one, ast.Constant) for one in axes):
+        return
+    for others in list(itertools.permutations(axes))[1:]:
+        tuple_of_them: list[ast.expr] = [ast.Tuple(list(others), ast.Load())]
+        yield [*arguments[:-1], *tuple_of_them] if axes != arguments else list(others)
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -395,7 +434,7 @@ def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
     """The same change wherever a statement says the same: `h * (1 - h)`, `a[0] + b[0]`, `W1 @ x + b1`."""
     places: dict[str, list[Way]] = {}
     for path, node, _ in expressions(statement):
-        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute, ast.Constant)):
+        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute, ast.Constant)) and not is_assigned(node):
             places.setdefault(words.text(node), []).append(path)
     for paths in places.values():
         if len(paths) > 1:
@@ -442,12 +481,16 @@ def _with_name(node: ast.expr, name: str) -> ast.expr:
 
 
 def _multiplied(statement: ast.stmt | ast.expr, paths: list[Way]) -> bool:
-    """Whether the first of some places stand in one product, or in one call."""
+    """Whether the first of some places stand in one product entry by entry, such as `h * (1 - h)`, or in one call."""
     shared = 0
     while paths[0][shared] == paths[1][shared]:
         shared += 1
     node = at(statement, paths[0][:shared])
-    return not (isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)))
+    if not isinstance(node, ast.BinOp):
+        return True
+    inner = [at(statement, path[:end]) for path in paths[:2] for end in range(shared, len(path))]
+    entry_by_entry = all(isinstance(one, (ast.BinOp, ast.UnaryOp)) for one in inner)
+    return entry_by_entry and not isinstance(node.op, (ast.Add, ast.Sub, ast.MatMult))
 
 
 def _put_at_all(statement: ast.stmt | ast.expr, new: Sequence[tuple[Way, ast.expr]]) -> Any:
@@ -474,8 +517,19 @@ def _of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
                 added = ast.AugAssign(target, op, statement.value)
                 code = "missing-path" if statement in words.assigned_anew else "overwritten"
                 yield _whole(code, statement, added)
+        if isinstance(target, ast.Subscript):
+            yield _whole("overwritten", statement, ast.AugAssign(target, ast.Mult(), statement.value))
+        if isinstance(statement.value, (ast.Name, ast.Subscript)) and words.shape(statement.value):
+            yield _copied(statement)
     if isinstance(statement, (ast.AugAssign, ast.Expr, ast.Assign)):
-        yield _whole(_superfluous(statement), statement, None, POSSIBLE)
+        yield _whole(_superfluous(statement, words), statement, None, POSSIBLE)
+
+
+def _copied(statement: ast.Assign) -> Edit:
+    """An array of its own for another name of one that is changed in place later."""
+    path: Way = (("value", None),)
+    new = ast.Call(ast.Attribute(statement.value, "copy", ast.Load()), [], [])
+    return Edit("wrong-operand", statement.value, new, partial(put, statement, path, new), path)
 
 
 def _whole(code: str, statement: ast.AST, made: ast.stmt | None, rank: float = LIKELY) -> Edit:
@@ -483,7 +537,25 @@ def _whole(code: str, statement: ast.AST, made: ast.stmt | None, rank: float = L
     return Edit(code, statement, made, lambda: made, (), rank)
 
 
-def _superfluous(statement: ast.stmt) -> str:
+def _superfluous(statement: ast.stmt, words: Vocabulary) -> str:
+    if _is_step(statement, words):
+        return "wrong-operand"
     if isinstance(statement, ast.AugAssign) and isinstance(statement.op, (ast.Mult, ast.Div)):
         return "extra-derivative"
     return "different-function"
+
+
+def _is_step(statement: ast.stmt, words: Vocabulary) -> bool:
+    """Whether a line makes a step of gradient descent: whatever comes after it uses the array of after the step."""
+    if isinstance(statement, ast.AugAssign):
+        return isinstance(statement.op, ast.Sub) and _is_scaled(statement.value, words)
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.BinOp):
+        return False
+    before, op, step = statement.value.left, statement.value.op, statement.value.right
+    from_itself = words.text(statement.targets[0]) == words.text(before)
+    return from_itself and isinstance(op, ast.Sub) and _is_scaled(step, words)
+
+
+def _is_scaled(node: ast.expr | None, words: Vocabulary) -> bool:
+    """Whether an expression is an array times a number: a gradient times the learning rate."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and words.shape(node.left) == ()

@@ -61,7 +61,7 @@ def _points_within(node: ast.expr, path: Way) -> Iterator[tuple[Way, bool]]:
                 yield from _points_within(side, inner)
     elif isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
+        if isinstance(node.func, ast.Attribute) and not is_module(node.func.value):
             yield from _points(node.func.value, (*path, ("func", None), ("value", None)), False)
         for i, one in enumerate(node.args):
             if not isinstance(one, (ast.Constant, ast.Starred)):
@@ -72,7 +72,7 @@ def _points_within(node: ast.expr, path: Way) -> Iterator[tuple[Way, bool]]:
         yield from _points_within(node.operand, (*path, ("operand", None)))
 
 
-def _is_module(node: ast.expr) -> bool:
+def is_module(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in ("np", "numpy", "math", "scipy", "special")
 
 

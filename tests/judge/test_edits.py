@@ -8,7 +8,7 @@ import pytest
 from gradproof.case import Problem
 from gradproof.own_code.edits import edits
 from gradproof.own_code.running import own_code
-from gradproof.own_code.switches import places
+from gradproof.own_code.switches import places, switched
 from gradproof.own_code.vocabulary import Vocabulary
 
 RNG = np.random.default_rng(0)
@@ -34,21 +34,40 @@ def by_hand(p, x, words, targets):
     dx = dz @ p["W1"].T
     dx = dh @ p["W1"].T
     b2 = dx[0] * first[0, 0]
+    held = h.copy()
+    state = held
+    state[h <= 0] = 0.1
+    total = x.sum(1, keepdims=True)
+    turned = x.reshape(6, 2, 2).transpose(1, 0, 2)
+    low = np.mean(h, 1, keepdims=True)
+    low = np.max(h, keepdims=True)
+    dz = dz - rate * (h + 2)
+    dh = z * (z - h * np.dot(h[0], h[0]))
+    dh = z * (h * (1 - h))
+    grads = {"b2": b2}
+    grads["b2"] = grads["b2"] + b2
     return np.sum(last), {"W1": x.T @ dz, "b1": dz[0] + kept[0].sum(), "W2": dx.T @ dx[:, :1], "b2": b2}
 
 
 @pytest.fixture(scope="module")
-def possible():
-    """The changes of each line: by the line, what it may become and the name of that mistake."""
+def own():
     data = (RNG.normal(size=(6, 4)), np.arange(5), np.arange(5)[::-1])
-    code = own_code(lambda *given: with_all_shapes(*given), Problem(PARAMS, data, None))
-    assert code is not None
-    (function,) = (one for one in code.functions if one.tree.name == "by_hand")
+    found = own_code(lambda *given: with_all_shapes(*given), Problem(PARAMS, data, None))
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def possible(own):
+    """The changes of each line: by the line, what it may become and the name of that mistake."""
+    (function,) = (one for one in own.functions if one.tree.name == "by_hand")
     words = Vocabulary(function)
-    return {
-        ast.unparse(place): {ast.unparse(one.made): one.code for one in edits(place, words) if one.made is not None}
-        for place in places(function.tree)
-    }
+    found = {}
+    for place in places(function.tree):
+        made = found.setdefault(ast.unparse(place), {})
+        for one in sorted(edits(place, words), key=lambda one: one.rank):
+            made.setdefault("" if one.made is None else ast.unparse(one.made), one.code)
+    return found
 
 
 def with_all_shapes(p, *data):
@@ -72,10 +91,42 @@ def with_all_shapes(p, *data):
         ("dh = z * dz + h * z", "dh = h * dz + h * h", "wrong-operand"),
         ("dx = dh @ p['W1'].T", "dx += dh @ p['W1'].T", "missing-path"),
         ("dz[t, targets[t]] *= rate", "dz[targets[t], t] *= rate", "wrong-axis"),
+        ("state = held", "state = held.copy()", "wrong-operand"),
+        ("state[h <= 0] = 0.1", "state[h <= 0] *= 0.1", "overwritten"),
+        ("turned = x.reshape(6, 2, 2).transpose(1, 0, 2)", "turned = x.reshape(6, 2, 2).transpose(2, 0, 1)", "wrong-axis"),
+        ("dz = dz - rate * (h + 2)", "dz = dz - rate * (h + rate)", "wrong-operand"),
+        ("total = x.sum(1, keepdims=True)", "total = x.sum(0, keepdims=True)", "wrong-axis"),
+        ("low = np.mean(h, 1, keepdims=True)", "low = np.mean(h, 0, keepdims=True)", "wrong-axis"),
+        ("low = np.max(h, keepdims=True)", "low = np.max(h, axis=0, keepdims=True)", "wrong-axis"),
+        ("dh = z * (z - h * np.dot(h[0], h[0]))", "dh = z * (z - z * np.dot(z[0], z[0]))", "wrong-operand"),
+        ("dh = z * (h * (1 - h))", "dh = z * (z * (1 - z))", "derivative-at-wrong-point"),
     ],
 )
 def test_what_a_line_may_become(possible, line, right, code):
     assert possible[as_written(line)].get(as_written(right)) == code
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("dz = dz - rate * (h + 2)", "wrong-operand"),
+        ("dz = dz * (1 - h ** 2)", "different-function"),
+        ("dz[t, targets[t]] *= rate", "extra-derivative"),
+    ],
+)
+def test_what_it_is_that_a_line_is_too_much(possible, line, code):
+    assert possible[as_written(line)].get("") == code
+
+
+def test_all_changes_are_code(own):
+    """One that is none would keep all the others from being tried."""
+    changed = []
+    for function in own.functions:
+        words = Vocabulary(function)
+        made = {id(place): (k, [one.made for one in edits(place, words)]) for k, place in enumerate(places(function.tree))}
+        changed.append(switched(function.tree, made))
+    with own.exchanged(changed):
+        pass
 
 
 def as_written(line):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gradproof.diagnosis import proposals
 from tests.judge.test_corpus import compared, named
 
 # A mistake of the corpus, the one code that is told, and a part of the message.
@@ -117,3 +118,14 @@ def test_an_unnamed_constant_does_not_hide_the_rule_that_holds():
 )
 def test_two_mistakes(name, codes):
     assert sorted(finding.code for finding in findings(name)) == codes
+
+
+def test_a_family_that_fails_does_not_stop_the_others(monkeypatch, caplog):
+    def broken(survey):
+        raise ZeroDivisionError("no such case")
+
+    monkeypatch.setattr(proposals, "FAMILIES", (broken, *proposals.FAMILIES))
+    (finding,) = findings("m22_poisson_network:sigmoid_derivative_forgotten")
+    assert finding.code == "missing-derivative"
+    assert "no such case" in caplog.text
+    caplog.clear()

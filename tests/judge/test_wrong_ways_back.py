@@ -690,3 +690,59 @@ def test_a_penalty_that_does_not_reach_one_of_the_parameters_behind_it():
     code, message = named(model, wrong, {"u": numbers(4), "V": numbers(3, 4)}, X, Y)
     assert code == "missing-path"
     assert "where it is used 2 times; but only in what flows on to" in message
+
+
+def test_beside_a_number_that_the_reference_makes_itself():
+    """A route that is dropped, in a loss that is divided by a tensor of one number."""
+
+    def model(params, x, y, other=lambda h: h):
+        h = torch.tanh(x @ params["A"])
+        return F.mse_loss(h @ params["B"], y) + (other(h) ** 2 / torch.tensor(3.0, dtype=h.dtype)).sum()
+
+    params = {"A": SQUARE, "B": numbers(4, 3)}
+    code, message = named(model, lambda p, x, y: model(p, x, y, torch.detach), params, X, Y)
+    assert code == "missing-path"
+    assert "back through" in message
+
+
+@pytest.mark.parametrize(("times", "code"), [(0.0, "wrong-part-penalised"), (2.0, "wrong-term-weight")])
+def test_the_penalty_on_one_parameter_of_several(times, code):
+    def model(params, x, y, of_A=lambda penalty: penalty):
+        penalty = of_A(params["A"].abs().sum()) + params["B"].abs().sum()
+        return F.mse_loss(torch.tanh(x @ params["A"]) @ params["B"], y) + 0.1 * penalty
+
+    params = {"A": SQUARE, "B": numbers(4, 3)}
+    found = named(model, lambda p, x, y: model(p, x, y, lambda one: as_if(one, times * one)), params, X, Y)
+    assert found[0] == code
+    assert "the penalty" in found[1]
+    assert "on A" in found[1]
+
+
+def test_another_activation_where_one_layer_does_not_show_it():
+    """The last layer's ReLU is open everywhere: there, any slope of the other side gives the same."""
+
+    def model(params, x, y, slope=0.1):
+        h = x
+        for name in ("A", "B", "C"):
+            h = F.linear(h, params[name], params["b"] * (name == "C"))
+            h = as_if(F.leaky_relu(h, 0.1), F.leaky_relu(h, slope))
+        return F.mse_loss(h[:, :3], y)
+
+    params = {"A": SQUARE, "B": SQUARE.T + 0.1, "C": SQUARE - 0.2, "b": np.full(4, 20.0)}
+    code, message = named(model, lambda p, x, y: model(p, x, y, 0.0), params, X, Y)
+    assert code == "different-function"
+    assert "is that of another function, `relu`" in message
+
+
+def test_a_sample_alone_is_not_told_where_it_contributes_nothing():
+    def model(params, x, y, other=lambda a: a):
+        def embedded(a, x):
+            return torch.tanh(F.linear(x, a, params["b"]))
+
+        one, two, three = embedded(params["A"], x), embedded(params["A"], x + 1), embedded(other(params["A"]), x - 1)
+        gap = (one - two).square().sum(1) - (one - three).square().sum(1)
+        return (gap * torch.arange(5.0, -1.0, -1.0, dtype=x.dtype)).mean() + one.mean()
+
+    params = {"A": SQUARE, "b": numbers(4)}
+    code, message = named(model, lambda p, x, y: model(p, x, y, torch.detach), params, X, Y)
+    assert code == "missing-path"
