@@ -37,10 +37,10 @@ def by_hand(p, x, words, targets):
     held = h.copy()
     state = held
     state[h <= 0] = 0.1
-    total = x.sum(1, keepdims=True)
-    turned = x.reshape(6, 2, 2).transpose(1, 0, 2)
-    low = np.mean(h, 1, keepdims=True)
-    low = np.max(h, keepdims=True)
+    last = x.sum(1, keepdims=True)
+    last = x.reshape(6, 2, 2).transpose(1, 0, 2)
+    last = np.mean(h, 1, keepdims=True)
+    last = np.max(h, keepdims=True)
     dz = dz - rate * (h + 2)
     dh = z * (z - h * np.dot(h[0], h[0]))
     dh = z * (h * (1 - h))
@@ -75,6 +75,9 @@ def with_all_shapes(p, *data):
     return loss, {name: np.zeros_like(value) + np.sum(grads[name]) for name, value in p.items()}
 
 
+TURNED = "x.reshape(6, 2, 2).transpose"
+
+
 @pytest.mark.parametrize(
     ("line", "right", "code"),
     [
@@ -93,11 +96,11 @@ def with_all_shapes(p, *data):
         ("dz[t, targets[t]] *= rate", "dz[targets[t], t] *= rate", "wrong-axis"),
         ("state = held", "state = held.copy()", "wrong-operand"),
         ("state[h <= 0] = 0.1", "state[h <= 0] *= 0.1", "overwritten"),
-        ("turned = x.reshape(6, 2, 2).transpose(1, 0, 2)", "turned = x.reshape(6, 2, 2).transpose(2, 0, 1)", "wrong-axis"),
+        (f"last = {TURNED}(1, 0, 2)", f"last = {TURNED}(2, 0, 1)", "wrong-axis"),
         ("dz = dz - rate * (h + 2)", "dz = dz - rate * (h + rate)", "wrong-operand"),
-        ("total = x.sum(1, keepdims=True)", "total = x.sum(0, keepdims=True)", "wrong-axis"),
-        ("low = np.mean(h, 1, keepdims=True)", "low = np.mean(h, 0, keepdims=True)", "wrong-axis"),
-        ("low = np.max(h, keepdims=True)", "low = np.max(h, axis=0, keepdims=True)", "wrong-axis"),
+        ("last = x.sum(1, keepdims=True)", "last = x.sum(0, keepdims=True)", "wrong-axis"),
+        ("last = np.mean(h, 1, keepdims=True)", "last = np.mean(h, 0, keepdims=True)", "wrong-axis"),
+        ("last = np.max(h, keepdims=True)", "last = np.max(h, axis=0, keepdims=True)", "wrong-axis"),
         ("dh = z * (z - h * np.dot(h[0], h[0]))", "dh = z * (z - z * np.dot(z[0], z[0]))", "wrong-operand"),
         ("dh = z * (h * (1 - h))", "dh = z * (z * (1 - z))", "derivative-at-wrong-point"),
     ],
@@ -123,8 +126,8 @@ def test_all_changes_are_code(own):
     changed = []
     for function in own.functions:
         words = Vocabulary(function)
-        made = {id(place): (k, [one.made for one in edits(place, words)]) for k, place in enumerate(places(function.tree))}
-        changed.append(switched(function.tree, made))
+        made = {id(place): [one.made for one in edits(place, words)] for place in places(function.tree)}
+        changed.append(switched(function.tree, {key: (k, found) for k, (key, found) in enumerate(made.items())}))
     with own.exchanged(changed):
         pass
 
