@@ -121,27 +121,36 @@ def plain(fused: str) -> str:
 
 
 def layer_by_layer(places: list[Place], parameter_of: Callable[[int], str | None]) -> list[Place]:
-    """Of loops whose passages have parameters of their own, as stacked layers have: each passage as a place."""
+    """Of loops whose passages have parameters of their own, as stacked layers have: each passage as a place.
+
+    Where such a loop runs again at each step of another one, each layer's passages.
+    """
     found = []
-    counts = {len(place.nodes) for place in places if _has_own_parameters(place, parameter_of)}
+    periods = _periods(places, parameter_of)
     for place in places:
-        count = len(place.nodes)
-        if count in counts and not place.everywhere and place.copies == 1:
-            for k, node in enumerate(place.nodes):
-                which = "the first" if k == 0 else "the last" if k == count - 1 else f"number {k + 1}"
-                found.append(replace(place, nodes=(node,), passage=f"{which} {place.times}"))
+        count, period_of_it = len(place.nodes), periods.get(len(place.nodes), 0)
+        if not period_of_it or place.everywhere or place.copies > 1:
+            continue
+        for k in range(period_of_it):
+            which = "the first" if k == 0 else "the last" if k == period_of_it - 1 else f"number {k + 1}"
+            words = f"{which} {place.times}" if period_of_it == count else f"{which} of each {period_of_it}"
+            found.append(replace(place, nodes=place.nodes[k::period_of_it], passage=words))
     return found
 
 
-def _has_own_parameters(place: Place, parameter_of: Callable[[int], str | None]) -> bool:
-    count = len(place.nodes)
-    if not 1 < count <= EACH or place.everywhere or place.copies > 1:
-        return False
-    for position in range(min(len(node.inputs) for node in place.nodes)):
-        names = {parameter_of(node.inputs[position]) for node in place.nodes}
-        if None not in names and len(names) == count:
-            return True
-    return False
+def _periods(places: list[Place], parameter_of: Callable[[int], str | None]) -> dict[int, int]:
+    """By the number of passages: after how many of them the parameters come again, where each has others."""
+    found: dict[int, int] = {}
+    for place in places:
+        count = len(place.nodes)
+        if count < 2 or place.everywhere or place.copies > 1:
+            continue
+        for position in range(min(len(node.inputs) for node in place.nodes)):
+            names = [parameter_of(node.inputs[position]) for node in place.nodes]
+            after = period(names)
+            if None not in names and 1 < after == len(set(names)) <= EACH and count % after == 0:
+                found[count] = after
+    return found
 
 
 def bare(tape: Tape, value: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -124,18 +124,19 @@ class Repairs:
         return self._told(self._mends_of(self._trials((), slips, aim), aim), note=note)
 
     def _mends_of(self, trials: Iterable[Trial], aim: frozenset[str] | None = None) -> list[tuple[Slip, ...]]:
-        """The changes that are the mend; the line left out where that mends as much as another change of it."""
+        """The changes that are the mend; the least that does as much in the place of another change of its line."""
         found = [one.slips for one in trials if one.mends]
-        at_places = {id(place) for place in (slips[0].place for slips in found)}
-        without = [one for one in self._within if one.edit.new is None and id(one.place) in at_places]
-        left_out = [one.slips for one in self._trials((), without, aim) if one.mends]
-        instead = {id(slips[0].place): slips for slips in left_out}
+        at_places = {id(slips[0].place) for slips in found}
+        least = [one for one in self._within if one.edit.least and id(one.place) in at_places]
+        instead = {id(one.slips[0].place): one.slips for one in self._trials((), least, aim) if one.mends}
         return [instead.get(id(slips[0].place), slips) for slips in found]
 
     @cached_property
     def _alone(self) -> list[Trial]:
-        """What each of the likely changes comes to."""
-        return list(self._trials((), self._likely))
+        """What each of the likely changes comes to, but for what comes to the same as the least change of its line."""
+        found = list(self._trials((), self._likely))
+        least = {id(one.slips[0].place): one.answer for one in found if one.slips[0].edit.least}
+        return [one for one in found if one.slips[0].edit.least or not _is_same(one, least)]
 
     @cached_property
     def _likely(self) -> list[Slip]:
@@ -376,6 +377,12 @@ def _ranges(lines: Sequence[int]) -> str:
 
 def _with_note(fault: Fault, note: str) -> Fault:
     return replace(fault, message=f"{fault.message}\n{note}") if note else fault
+
+
+def _is_same(trial: Trial, least: Mapping[int, Answer]) -> bool:
+    """Whether a change of a line comes to the same as the least that is known."""
+    other = least.get(id(trial.slips[0].place))
+    return other is not None and not changed(trial.answer, other)
 
 
 def _probe(place: Place, path: Way) -> Edit:

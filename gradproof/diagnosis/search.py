@@ -117,9 +117,12 @@ class _Search:
     nothing: Explanation
     whole: bool = True  # whether it may look at fewer steps
     _losses: dict[Fault, float | None] = field(default_factory=dict)  # of other forward passes
+    _by_several_over_fewer: list[Explanation] = field(default_factory=list)  # what several rules do over fewer steps
     _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
+    _partial: list[Explanation] = field(default_factory=list)  # what single rules make right
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
     _but_for_the_loss: list[Explanation] = field(default_factory=list)  # what explains the gradient of a wrong loss
+    _run: set[str] = field(default_factory=set)  # the stages that were run
 
     @classmethod
     def of(cls, case: Case, clock: Clock, confirmed: Confirmation, whole: bool = True) -> _Search:
@@ -128,24 +131,15 @@ class _Search:
         return cls(case, Model(case.program, case.problem, case.tape), clock, confirmed, _nothing(case), whole)
 
     def found(self) -> list[Explanation]:
-        """Explanations by one rule; if there is none, by more of them."""
+        """Explanations by one rule; if there is none, by more of them, or by changes of the candidate's code."""
         with self.clock.part(NEAR_SHARE if self.whole else 1.0):
-            singles, complete = self._by_one_rule(self.proposals.near)
+            self._partial, complete = self._by_one_rule(self.proposals.near)
         complete = complete or self._elsewhere(0.0, REPEATED)
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
             return complete if with_the_loss else self._fitted_constants() or complete
-        complete += self._again_and_again(singles) or self._fitted_constants() or self._outwards(singles, REPEATED)
-        if complete:
-            return self._or_simpler(complete)
-        complete = self._far_fetched(singles) or self._outwards(singles, REPEATED)
-        if complete:
-            return complete
-        over_fewer = self._over_fewer_steps()  # in a loop, the rest takes long
-        if any(one.cost < 2 for one in over_fewer):
-            return over_fewer
-        between = self._between_steps()
-        return self._or_simpler(between) if between else self._by_several_rules(singles, over_fewer)
+        complete += self._again_and_again() or self._fitted_constants() or self._outwards(REPEATED)
+        return self._or_simpler(complete) if complete else self._by_one_stage_after_the_other()
 
     def _repaired(self) -> list[Explanation]:
         """By one small change of the candidate's own code."""
@@ -163,6 +157,11 @@ class _Search:
         if not self.whole or not self.proposals.of_another_loss:
             return []
         return self._by_changes(lambda: self.repairs.of_the_loss(BELONGING))
+
+    def _in_part_or_otherwise(self) -> list[Explanation]:
+        """By such a change and another mistake, unless there is one rule that does: that takes longer."""
+        in_part, otherwise = self._repaired_in_part(), self._by_one_rule_otherwise()
+        return in_part if in_part and all(one.cost >= 2 for one in otherwise) else otherwise
 
     def _repaired_in_part(self) -> list[Explanation]:
         """By such a change and another mistake."""
@@ -228,44 +227,54 @@ class _Search:
         return singles + further, complete + self._that_hold(further)
 
     def _or_simpler(self, complete: list[Explanation]) -> list[Explanation]:
-        """Explanations by several rules, or what tells the same by fewer."""
+        """Explanations by several mistakes, or what tells the same by fewer."""
         if not any(one.rank < PLAIN and not one.transforms for one in complete):
-            others = self._other_factors(self.nothing)
-            plain = [one for one in others if one.complete and one.rank < FAR_FETCHED]
             with self.clock.part(SIMPLER_SHARE):
-                complete = plain or self._repaired() or complete
+                complete = self._once(self._repaired) or self._by_a_likely_array() or complete
         if all(one.cost >= 3 for one in complete):
             complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
         return complete
 
-    def _by_several_rules(self, singles: list[Explanation], over_fewer: list[Explanation]) -> list[Explanation]:
-        """One stage after the other, until there is an explanation or no more time; at last, what fewer steps told."""
-        stages: tuple[Callable[[], list[Explanation]], ...] = (
+    def _by_one_stage_after_the_other(self) -> list[Explanation]:
+        """Until there is an explanation or no more time; at last, what fewer steps told."""
+        stages = (
+            self._over_fewer_steps,
+            self._between_steps,
             self._of_another_loss,
             self._repaired_over_fewer_steps,
             self._repaired,
-            self._by_one_rule_otherwise,
-            self._repaired_in_part,
+            self._far_fetched,
+            self._outwards_from_far_fetched,
+            self._in_part_or_otherwise,
+            self._by_another_array,
             self._repaired_otherwise,
             self._of_own_function,
-            lambda: self._by_another_array(singles),
-            lambda: over_fewer,
-            lambda: self._outwards(singles, np.inf),
+            self._by_several_over_fewer_steps,
+            self._outwards_to_the_end,
             self._by_several_rules_otherwise,
             self._other_factors_on_top,
             self._both_in_a_loop,
-            lambda: self._elsewhere(REPEATED, np.inf),
-            lambda: self._in_pairs(FEW_PAIRED),
-            lambda: self._in_pairs(MOST_PAIRED),
+            self._far_elsewhere,
+            self._in_pairs_of_few,
+            self._in_pairs_of_many,
             self._in_threes,
             self._other_factors_behind,
             self._another_forward_pass,
         )
         for stage in stages:
-            complete = stage()
-            if complete or self.clock.over():
+            complete = self._once(stage)
+            if complete:
+                return self._or_simpler(complete) if all(one.cost >= 2 for one in complete) else complete
+            if self.clock.over():
                 break
-        return complete or self._but_for_the_loss or over_fewer
+        return self._but_for_the_loss or self._by_several_over_fewer_steps()
+
+    def _once(self, stage: Callable[[], list[Explanation]]) -> list[Explanation]:
+        """What a stage of the search comes to; nothing where it was run before."""
+        if stage.__name__ in self._run:
+            return []
+        self._run.add(stage.__name__)
+        return stage()
 
     def _that_hold(self, found: Iterable[Explanation]) -> list[Explanation]:
         """Those that explain all parameters, on fresh inputs as well."""
@@ -318,9 +327,13 @@ class _Search:
             states = self._as_over_fewer(case)
             complete = self._that_hold(states)
             if complete:
-                return complete
+                self._by_several_over_fewer = complete
+                return [one for one in complete if one.cost < 2]
             self._of_steps += states
         return []
+
+    def _by_several_over_fewer_steps(self) -> list[Explanation]:
+        return self._by_several_over_fewer
 
     @cached_property
     def _shorter(self) -> list[Case]:
@@ -372,8 +385,8 @@ class _Search:
         """By such a rule and others."""
         for inner in self._otherwise:
             with self.clock.part(OTHERWISE_SHARE):
-                complete = inner._outwards(inner._singles(inner.proposals.further), REPEATED)
-                complete = complete or inner._in_pairs(FEW_PAIRED)
+                inner._partial = inner._singles(inner.proposals.further)
+                complete = inner._outwards(REPEATED) or inner._in_pairs(FEW_PAIRED)
             if complete:
                 return complete
         return []
@@ -382,13 +395,19 @@ class _Search:
         """By a single rule of some rank that lies before right parameters as well, and happens not to change them."""
         return self._by_one_rule([one for one in self.proposals.far if above < one.rank <= limit])[1]
 
-    def _far_fetched(self, singles: list[Explanation]) -> list[Explanation]:
-        """The single rules that were left out at first: each takes a full run, and is unlikely. `singles` grows."""
+    def _far_elsewhere(self) -> list[Explanation]:
+        return self._elsewhere(REPEATED, np.inf)
+
+    def _far_fetched(self) -> list[Explanation]:
+        """The single rules that were left out at first: each takes a full run, and is unlikely."""
         faults = [one for one in self.proposals.near if self._takes_long(one)]
         with self.clock.part(SINGLE_SHARE):
             found = list(self._on_top_of((), faults, self.order, self.shadows))
-        singles += found
+        self._partial += found
         return self._that_hold(found)
+
+    def _outwards_from_far_fetched(self) -> list[Explanation]:
+        return self._outwards(REPEATED)
 
     def _fitted_constants(self) -> list[Explanation]:
         """Of a candidate whose gradient belongs to its own wrong loss: another constant, whatever it is."""
@@ -469,11 +488,14 @@ class _Search:
         other = self.model.tape.replay(fault.forward, fault.rewired)
         return None if other is None else other.loss()
 
-    def _outwards(self, singles: list[Explanation], limit: float) -> list[Explanation]:
+    def _outwards_to_the_end(self) -> list[Explanation]:
+        return self._outwards(np.inf)
+
+    def _outwards(self, limit: float) -> list[Explanation]:
         """Explain what is nearest to the loss, keep what explains it, and go on from there with rules up to a rank."""
-        changes = {one.faults[0]: self._changed(one) for one in singles if len(one.faults) == 1}
+        changes = {one.faults[0]: self._changed(one) for one in self._partial if len(one.faults) == 1}
         complete: list[Explanation] = []
-        frontier, states = [self.nothing], singles
+        frontier, states = [self.nothing], self._partial
         for _ in range(DEEPEST - 1):
             frontier = _progress(states, frontier)
             self._stuck = frontier or self._stuck
@@ -504,12 +526,15 @@ class _Search:
         found = self._on_top_of(below.faults, fitting[:MOST_FITTING], left, base)
         return [one for one in found if not one.complete or self.confirmed.holds(one)]
 
-    def _by_another_array(self, singles: list[Explanation]) -> list[Explanation]:
-        """Another array where a derivative belongs; `singles` grows."""
+    def _by_another_array(self) -> list[Explanation]:
+        """Another array where a derivative belongs."""
         others = self._other_factors(self.nothing)
-        singles += others
+        self._partial += others
         complete = [one for one in others if one.complete]
         return [one for one in complete if one.rank < FAR_FETCHED] or complete
+
+    def _by_a_likely_array(self) -> list[Explanation]:
+        return [one for one in self._by_another_array() if one.rank < FAR_FETCHED]
 
     def _other_factors_on_top(self) -> list[Explanation]:
         found = [one for below in self._stuck[:2] for one in self._other_factors(below)]
@@ -527,10 +552,10 @@ class _Search:
                 return complete
         return []
 
-    def _again_and_again(self, singles: list[Explanation]) -> list[Explanation]:
+    def _again_and_again(self) -> list[Explanation]:
         """One kind of mistake made at each wrong parameter: all weights of an LSTM assigned where they add up."""
         by_code: dict[str, dict[str, Explanation]] = {}
-        for one in singles:
+        for one in self._partial:
             changed = self._changed(one)
             likely = len(one.faults) == 1 and one.faults[0].rank <= PLAUSIBLE and one.faults[0].code not in MANY
             if likely and len(changed) == 1 and changed <= one.matched:
@@ -552,6 +577,12 @@ class _Search:
     def _clean(self) -> Arrays:
         """The tape's own gradients: autograd's up to rounding."""
         return self.model.tape.clean.arrays()
+
+    def _in_pairs_of_few(self) -> list[Explanation]:
+        return self._in_pairs(FEW_PAIRED)
+
+    def _in_pairs_of_many(self) -> list[Explanation]:
+        return self._in_pairs(MOST_PAIRED)
 
     def _in_pairs(self, most: int) -> list[Explanation]:
         """Two rules at once, wherever they are: alone, and on top of a rule that explains some parameter by itself."""

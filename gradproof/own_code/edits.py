@@ -68,6 +68,7 @@ class Edit:
     make: Callable[[], Any]
     path: Way
     rank: float = LIKELY
+    least: bool = False  # whether what else mends the line does so by what this does: no line, an array of its own
 
     @cached_property
     def made(self) -> Any:
@@ -529,12 +530,12 @@ def _copied(statement: ast.Assign) -> Edit:
     """An array of its own for another name of one that is changed in place later."""
     path: Way = (("value", None),)
     new = ast.Call(ast.Attribute(statement.value, "copy", ast.Load()), [], [])
-    return Edit("wrong-operand", statement.value, new, partial(put, statement, path, new), path)
+    return Edit("wrong-operand", statement.value, new, partial(put, statement, path, new), path, least=True)
 
 
 def _whole(code: str, statement: ast.AST, made: ast.stmt | None, rank: float = LIKELY) -> Edit:
     """Another statement, or none."""
-    return Edit(code, statement, made, lambda: made, (), rank)
+    return Edit(code, statement, made, lambda: made, (), rank, least=made is None)
 
 
 def _superfluous(statement: ast.stmt, words: Vocabulary) -> str:

@@ -36,7 +36,6 @@ TOLD = {
     "m01_logistic_elastic_net:lasso_on_the_intercept": ("wrong-part-penalised", "all of theta is penalised"),
     "m50_policy_gradient:tanh_slope_on_one_route_only": ("missing-derivative", "but only for what comes from line 12"),
     "m17_mixture_density:prior_for_responsibility": ("wrong-operand", "in your code, `pi` should be `r`"),
-    "m26_squeeze_excitation:V_from_the_ungated": ("wrong-operand", "10 times the result of `mean` (line 11)"),
     "m42_skip_gram:table_exchanged": ("wrong-operand", "in your code, `inner[context]` should be `outer[context]`"),
     "m19_cosine_similarity:encoders_data_exchanged": ("wrong-operand", "in your code, `right[:, :4]` should be `left`"),
     "m70_hawkes_process:excitation_in_the_row": ("transposed", "is not taken back to where the entries came from"),
@@ -81,6 +80,13 @@ def test_what_is_told(name):
     told = findings(name)
     assert {finding.code for finding in told} == {code}
     assert words in told[0].message
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_another_array_times_a_constant():
+    (finding,) = findings("m26_squeeze_excitation:V_from_the_ungated")
+    assert finding.code == "wrong-operand"
+    assert "10 times the result of `mean` (line 11)" in finding.message
 
 
 @pytest.mark.parametrize("name", TOGETHER)

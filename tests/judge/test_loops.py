@@ -200,3 +200,49 @@ def test_two_parts_of_a_stacked_matrix_beside_one_that_is_right():
     params = {name: rng.normal(size=(3, 4)) for name in "ABC"}
     findings = compare_gradients(stacked_by_hand, stacked, params, rng.normal(size=(4, 6))).findings
     assert {finding.code for finding in findings} == {"missing-derivative", "derivative-at-wrong-point"}
+
+
+def two_layers(params, x, y):
+    """Two layers in a loop, at each step of a sequence."""
+    states = [torch.zeros(len(x), 3, dtype=x.dtype), torch.zeros(len(x), 3, dtype=x.dtype)]
+    for t in range(x.shape[1]):
+        given = x[:, t]
+        for k in (0, 1):
+            states[k] = given = torch.tanh(given @ params[f"W{k}"] + states[k] @ params[f"U{k}"])
+    return F.mse_loss(states[1] @ params["v"], y)
+
+
+def two_layers_by_hand(params, x, y, turned=lambda U: U.T):
+    steps, states, seen = x.shape[1], [np.zeros((len(x), 3)), np.zeros((len(x), 3))], []
+    for t in range(steps):
+        given = x[:, t]
+        for k in (0, 1):
+            seen.append((given, states[k]))
+            states[k] = given = np.tanh(given @ params[f"W{k}"] + states[k] @ params[f"U{k}"])
+            seen[-1] += (given,)
+    e = states[1] @ params["v"] - y
+    grads = {name: np.zeros_like(value) for name, value in params.items()}
+    grads["v"] = 2 * states[1].T @ e / len(e)
+    dh = [np.zeros((len(x), 3)), np.outer(2 * e / len(e), params["v"])]
+    for t in reversed(range(steps)):
+        for k in (1, 0):
+            given, before, h = seen[2 * t + k]
+            dz = dh[k] * (1 - h**2)
+            grads[f"W{k}"] += given.T @ dz
+            grads[f"U{k}"] += before.T @ dz
+            dh[k] = dz @ (turned(params["U1"]) if k else params["U0"].T)
+            if k:
+                dh[0] += dz @ params["W1"].T
+    return np.mean(e**2), grads
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_one_layer_of_two_at_each_step():
+    rng = np.random.default_rng(3)
+    shapes = {"W0": (4, 3), "U0": (3, 3), "W1": (3, 3), "U1": (3, 3), "v": (3,)}
+    params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    data = (rng.normal(size=(5, 4, 4)), rng.normal(size=5))
+    assert compare_gradients(two_layers_by_hand, two_layers, params, *data).ok
+    finding = only_finding(lambda p, *d: two_layers_by_hand(p, *d, turned=lambda U: U), two_layers, params, data)
+    assert finding.code == "not-transposed"
+    assert "U1 is used as it stands where its transpose belongs" in finding.message

@@ -216,3 +216,37 @@ def test_two_changes_in_a_loop_are_found_over_fewer_steps(case_of):
     (found,) = repairs.over_fewer_steps(shorter.cases(case, lambda: False))
     mends = {fault.mend for fault in found.faults}
     assert mends == {"dz = dh * gs[t] * (1 - zs[t] ** 2)", "dg = dh * gs[t] * zs[t] * (1 - gs[t])"}
+
+
+HALVED = ("    dW = x.T", "    dh = dh - 0.5 * s[:, :1]\n    dW = x.T")
+
+
+def test_a_line_that_is_too_much_is_not_told_by_a_zero_in_it(written):
+    (finding,) = findings_of(written(*HALVED))
+    assert "in your code, `dh = dh - 0.5 * s[:, :1]` is too much" in finding.message
+
+
+def test_a_line_that_is_too_much_beside_a_broken_rule(written):
+    findings = findings_of(written(*HALVED, "du = k * (dk - np.sum(k * dk))", "du = k * dk"))
+    assert {finding.code for finding in findings} == {"wrong-operand", "diagonal-jacobian"}
+    assert "in your code, `dh = dh - 0.5 * s[:, :1]` is too much" in {finding.message for finding in findings}
+
+
+def aliased(p, x, y):
+    h = np.tanh(x @ p["W"])
+    e = h @ p["v"] - y
+    g = 2 * e / len(y)
+    kept = g
+    kept *= np.cos(e)
+    dh = np.outer(g, p["v"]) * (1 - h**2)
+    return np.mean(e**2), {"W": x.T @ dh, "v": h.T @ (2 * e / len(y)), "u": np.full(3, np.sum(kept * 0))}
+
+
+def test_another_name_for_an_array_that_is_changed_in_place():
+    def reference(p, x, y):
+        return torch.mean((torch.tanh(x @ p["W"]) @ p["v"] - y) ** 2) + 0 * p["u"].sum()
+
+    params, x, y = arrays()
+    (finding,) = compare_gradients(aliased, reference, params, x, y).findings
+    assert "in your code, `g` should be `g.copy()`" in finding.message
+    assert finding.mend == "kept = g.copy()"
