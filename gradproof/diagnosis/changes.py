@@ -46,8 +46,15 @@ class Slip:
 
     @property
     def small(self) -> bool:
-        """Whether it leaves out no more than one operation: with one more rule broken, much can stand for all of it."""
-        return self.edit.new is None or _operations(self.edit.old) - _operations(self.edit.new) <= 1
+        """Whether it leaves out no more than one operation: with one more rule broken, much can stand for all of it.
+
+        To multiply by zero leaves out the whole product.
+        """
+        old, new = self.edit.old, self.edit.new
+        if new is None:
+            return True
+        zero = self.edit.code == "wrong-scale" and isinstance(new, ast.Constant) and new.value == 0
+        return not zero and _operations(old) - _operations(new) <= 1
 
     @cached_property
     def fault(self) -> Fault:

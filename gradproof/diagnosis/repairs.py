@@ -32,7 +32,8 @@ from gradproof.diagnosis.changes import (
 from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation, holds
 from gradproof.diagnosis.explanation import Explanation, evaluate
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, Model
+from gradproof.diagnosis.shorter import counterparts
 from gradproof.oracles import Arrays
 from gradproof.own_code.edits import Edit, edits
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
@@ -46,6 +47,8 @@ DEEPEST = 3  # changes made together
 FEW_ENTRIES = 6  # that have their parameters' signs by chance
 MOST_SUSPECT = 0.5  # of all lines; that it is one of more tells nobody where to look
 BEAM = 3  # states that are gone on from
+MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
+MOST_ALIKE = 40  # changes that come to the same over fewer steps, of which each is looked at in the whole
 
 BELONGING = "Your loss and your gradient belong together, but to another function: mend both."
 
@@ -92,18 +95,16 @@ class Repairs:
         small = [one for one in self._alone if one.slips[0].small]
         return self._with_a_rule(small, rules) or self._on_top_of(small, self.case)
 
-    def over_fewer_steps(self, cases: Iterable[Case]) -> list[Explanation]:
-        """By changes that mend the same comparison over fewer steps, and then all of it.
+    def over_fewer_steps(self, case: Case, of_case: Rules | None, rules: Rules) -> list[Explanation]:
+        """By changes that mend the same comparison over fewer steps, and then all of it; or by one and a broken rule.
 
         There each takes less time, and two in one loop act on different gradients.
         """
-        for case in cases:
-            trials = list(self._trials((), self._likely, case=case))
-            found = self._told([one.slips for one in trials if one.mends])
-            found = found or self._on_top_of([one for one in trials if one.slips[0].small], case)
-            if found or self.clock.over():
-                return found
-        return []
+        trials = list(self._trials((), self._likely, case=case))
+        small = [one for one in trials if one.slips[0].small]
+        found = self._told([one.slips for one in trials if one.mends])
+        found = found or (self._with_a_rule_over_fewer(small, of_case, rules) if of_case else [])
+        return found or self._on_top_of(small, case)
 
     def suspects(self) -> list[str]:
         """The lines on which something wrong depends and nothing right, by file; none where that is most of them."""
@@ -180,20 +181,49 @@ class Repairs:
     def _with_a_rule(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
         """A change after which one broken rule gives the numbers."""
         cutting: set[Trial] = set()
-        for trial, fault in rules.giving(different([one for one in trials if not self._vanishes(one)])):
+        likely = [one for one in trials if self._stands_for_itself(one) and not self._vanishes(one)]
+        for trial, fault in rules.giving(different(likely)):
             if self.clock.over():
                 break
-            if trial in cutting:
-                continue
-            made = evaluate(self._after(self.case, trial.answer), rules.model, (fault,))
-            if made is None or not made.complete or made.transforms or not made.loss_matches:
-                continue
-            if not self._holds_besides(made, trial.slips):
-                continue
-            if not self._cuts_off(trial):
-                return self._told([trial.slips], (fault,))
-            cutting.add(trial)
+            if trial not in cutting and self._are_all(trial.slips, trial.answer, fault, rules.model):
+                if not self._cuts_off(trial):
+                    return self._told([trial.slips], (fault,))
+                cutting.add(trial)
         return []
+
+    def _with_a_rule_over_fewer(self, trials: Sequence[Trial], of_case: Rules, rules: Rules) -> list[Explanation]:
+        """A change after which a broken rule gives the numbers over fewer steps, and then in the whole.
+
+        Changes that come to the same over fewer steps may do so because what they act on is zero there.
+        """
+        for trial, over_fewer in of_case.giving(different(trials))[:MOST_OVER_FEWER]:
+            alike = [one.slips for one in trials if not changed(one.answer, trial.answer)]
+            faults = [one for (one,) in counterparts((over_fewer,), rules.faults)]
+            in_the_whole = [one for one in self._in_the_whole(alike[:MOST_ALIKE]) if self._stands_for_itself(one)]
+            for whole in different(in_the_whole):
+                for fault in faults:
+                    if self.clock.over():
+                        return []
+                    if self._are_all(whole.slips, whole.answer, fault, rules.model):
+                        if not self._vanishes(whole) and not self._cuts_off(whole):
+                            return self._told([whole.slips], (fault,))
+        return []
+
+    def _in_the_whole(self, several: Sequence[tuple[Slip, ...]]) -> Iterator[Trial]:
+        """What changes come to in the comparison itself."""
+        with self._compiled([one for slips in several for one in slips]) as ask:
+            for slips in several:
+                answer = ask(slips, self.case.problem)
+                if answer is not None:
+                    wrong = changed(answer, (self.case.truth.loss, self.case.truth.gradients))
+                    yield Trial(slips, answer, wrong, False)
+
+    def _are_all(self, slips: tuple[Slip, ...], answer: Answer, fault: Fault, model: Model) -> bool:
+        """Whether a rule gives what is wrong after some changes, and again on other inputs."""
+        made = evaluate(self._after(self.case, answer), model, (fault,))
+        if made is None or not made.complete or made.transforms or not made.loss_matches:
+            return False
+        return self._holds_besides(made, slips)
 
     def _holds_besides(self, one: Explanation, slips: tuple[Slip, ...]) -> bool:
         """Whether an explanation of the candidate with some changes made is one on other inputs, too."""
@@ -203,6 +233,14 @@ class Repairs:
         with self._compiled(slips) as ask:
             answer = ask(slips, fresh.problem)
         return answer is not None and holds(self._after(fresh, answer), one)
+
+    def _stands_for_itself(self, trial: Trial) -> bool:
+        """Whether it is no line left out that mends nothing by itself.
+
+        Without a wrong line, what it stands for is missing: the rule that tells so would make a second mistake of it.
+        """
+        superfluous = any(one.edit.new is None and one.edit.code == "different-function" for one in trial.slips)
+        return not superfluous or trial.wrong < self._wrong
 
     def _vanishes(self, trial: Trial) -> bool:
         """Whether a change leaves nothing of a gradient that there was."""

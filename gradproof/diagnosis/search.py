@@ -146,7 +146,11 @@ class _Search:
         return self._by_changes(self.repairs.likely) if self.whole else []
 
     def _repaired_over_fewer_steps(self) -> list[Explanation]:
-        return self._by_changes(lambda: self.repairs.over_fewer_steps(self._shorter)) if self._shorter else []
+        rules = self.rules if self._shorter else None
+        if rules is None:
+            return []
+        inner = self._shorter[-1]  # with a single step, what acts on the state before is hidden: it is often zero
+        return self._by_changes(lambda: self.repairs.over_fewer_steps(inner.case, inner.rules, rules))
 
     def _repaired_otherwise(self) -> list[Explanation]:
         """By one that is more far-fetched."""
@@ -165,10 +169,13 @@ class _Search:
 
     def _repaired_in_part(self) -> list[Explanation]:
         """By such a change and another mistake."""
-        if not self.whole or self.shadows is None:
-            return []
-        rules = Rules(self.model, self.shadows, self.proposals.near)
-        return self._by_changes(lambda: self.repairs.with_others(rules))
+        rules = self.rules if self.whole else None
+        return [] if rules is None else self._by_changes(lambda: self.repairs.with_others(rules))
+
+    @cached_property
+    def rules(self) -> Rules | None:
+        """The numbers of single broken rules; None where they cannot be had."""
+        return None if self.shadows is None else Rules(self.model, self.shadows, self.proposals.near)
 
     def suspects(self) -> tuple[str, ...]:
         """The lines of the candidate's code that are to be looked at where no explanation was found."""
@@ -323,8 +330,8 @@ class _Search:
 
     def _over_fewer_steps(self) -> list[Explanation]:
         """What the same comparison over fewer steps comes to."""
-        for case in self._shorter:
-            states = self._as_over_fewer(case)
+        for inner in self._shorter:
+            states = self._as_over_fewer(inner)
             complete = self._that_hold(states)
             if complete:
                 self._by_several_over_fewer = complete
@@ -336,8 +343,10 @@ class _Search:
         return self._by_several_over_fewer
 
     @cached_property
-    def _shorter(self) -> list[Case]:
-        return list(shorter.cases(self.case, self.clock.over)) if self.whole else []
+    def _shorter(self) -> list[_Search]:
+        """The searches in the same comparison over fewer steps."""
+        cases = shorter.cases(self.case, self.clock.over) if self.whole else ()
+        return [_Search.of(case, self.clock, Confirmation(case), whole=False) for case in cases]
 
     def _between_steps(self) -> list[Explanation]:
         """On top of what fewer steps came to, one rule more, which acts between the steps."""
@@ -353,9 +362,8 @@ class _Search:
                     return complete
         return []
 
-    def _as_over_fewer(self, case: Case) -> list[Explanation]:
+    def _as_over_fewer(self, inner: _Search) -> list[Explanation]:
         """What explains the comparison over fewer steps, with the same rules broken in the whole of it."""
-        inner = _Search.of(case, self.clock, Confirmation(case), whole=False)
         with self.clock.part(FEWER_SHARE):
             found = sorted(inner.found(), key=lambda one: one.rank)
         states = []

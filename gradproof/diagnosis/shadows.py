@@ -16,7 +16,7 @@ import torch
 
 from gradproof.case import Case, Problem
 from gradproof.diagnosis.constants import named
-from gradproof.diagnosis.fault import Fault, hooks_of
+from gradproof.diagnosis.fault import Fault, OneInput, hooks_of
 from gradproof.lanes import UNRUNNABLE, Lanes
 from gradproof.tape import Backward, Node, NodeHook, Tape, Tensor
 
@@ -168,17 +168,25 @@ class Shadows:
         places = [*fault.nodes, *(self._index(value) for value in fault.values)]
         if not fault.local or max(places, default=0) >= self.lowest or self.leaves & fault.values.keys():
             return None
+        if len(places) > 1 and not self._separate(fault, self._may_change(fault)):
+            return None
         changes = [self._at_operation(self.tape.nodes[index], hook) for index, hook in fault.nodes.items()]
         for value, join in fault.values.items():
             new, old = join(self.tape, self.base.arriving(value), self.base.seen), self.base.totals.get(value)
             changes.append({value: difference(new, old)} if new is not None or old is not None else {})
-        if len(places) > 1 and not self._separate(fault, {value for one in changes for value in one}):
-            return None
         deltas: dict[int, Tensor] = {}
         for one in changes:
             for value, change in one.items():
                 deltas[value] = deltas[value] + change if value in deltas else change
         return deltas
+
+    def _may_change(self, fault: Fault) -> set[int]:
+        """The values to which something else may be sent."""
+        found = set(fault.values)
+        for index, hook in fault.nodes.items():
+            inputs = self.tape.nodes[index].inputs
+            found.update([inputs[hook.position]] if isinstance(hook, OneInput) else inputs)
+        return found & self.tape.differentiable
 
     def _separate(self, fault: Fault, changed: set[int]) -> bool:
         """Whether no place of a fault comes to see what the fault has changed at another one."""

@@ -400,6 +400,9 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
         for one in words.arrays.get(shape, ()) if shape and not isinstance(node, ast.Constant) else ():
             yield "wrong-operand", one, POSSIBLE
         return
+    if words.shape(node) is not None:
+        for function in words.functions:
+            yield _wrong_array(parent), ast.Call(function, [node], []), LESS_LIKELY
     if text in words.numbers:
         yield from (("wrong-operand", one, POSSIBLE) for one in words.others(node, words.scalars))
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):

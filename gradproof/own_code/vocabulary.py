@@ -28,6 +28,7 @@ class Vocabulary:
         self.slopes: dict[Shape, list[ast.expr]] = {}
         self.counts: dict[float, ast.expr] = {}
         self.scalars: list[ast.expr] = []
+        self.functions: list[ast.expr] = []  # those that it applies to an array, entry by entry
         self.lists = function.lists
         self.names = {called(node) for node in ast.walk(function.tree)} - {""}
         self.endings = {parts[2] for parts in map(NUMBERED.fullmatch, self.names) if parts}
@@ -55,12 +56,18 @@ class Vocabulary:
                 yield from (("term", one) for one in (node.left, node.right))
             elif isinstance(node.op, ast.Div):
                 yield "factor", ast.BinOp(ast.Constant(1.0), ast.Div(), node.right)
+        if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
+            if self.shape(node.args[0]) and self.shape(node) == self.shape(node.args[0]):
+                yield "function", node.func
         if isinstance(node, (ast.Assign, ast.AugAssign)):
             yield "term", node.value
             if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult):
                 yield "factor", node.value
 
     def _learn(self, kind: str, one: ast.expr) -> None:
+        if kind == "function":
+            self.functions.append(one)
+            return
         text = self.text(divisor(one) if kind == "factor" else one)
         shape, number = self.shapes.get(text), self.numbers.get(text)
         if kind == "number":

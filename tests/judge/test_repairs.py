@@ -56,19 +56,25 @@ def by_hand(p, x, y):
 
 
 @pytest.fixture
-def written(tmp_path):
-    """Makes the candidate with other text in it, which has a file of its own."""
+def rewritten(tmp_path):
+    """Makes a function with other text in it, which has a file of its own."""
 
-    def make(*texts):
-        source = inspect.getsource(by_hand)
+    def make(function, *texts):
+        source = inspect.getsource(function)
         for old, new in zip(texts[::2], texts[1::2], strict=True):
             assert old in source
             source = source.replace(old, new)
         file = tmp_path / "written.py"
         file.write_text("import numpy as np\n\n\n" + source)
-        return load_module(file).by_hand
+        return getattr(load_module(file), function.__name__)
 
     return make
+
+
+@pytest.fixture
+def written(rewritten):
+    """Makes the candidate with other text in it."""
+    return lambda *texts: rewritten(by_hand, *texts)
 
 
 def test_right_code_passes():
@@ -213,9 +219,19 @@ def test_two_changes_in_a_loop_are_found_over_fewer_steps(case_of):
     params = {"W": rng.normal(size=(2, 3)), "U": rng.normal(size=(3, 3)), "V": rng.normal(size=(2, 3))}
     case = case_of(carried_by_hand, carried, params, rng.normal(size=(4, 5, 2)))
     repairs = Repairs(case, Clock(10.0), Confirmation(case))
-    (found,) = repairs.over_fewer_steps(shorter.cases(case, lambda: False))
+    *_, two_steps = shorter.cases(case, lambda: False)
+    (found,) = repairs.over_fewer_steps(two_steps, None, None)
     mends = {fault.mend for fault in found.faults}
     assert mends == {"dz = dh * gs[t] * (1 - zs[t] ** 2)", "dg = dh * gs[t] * zs[t] * (1 - gs[t])"}
+
+
+def test_a_change_and_a_broken_rule_in_a_loop(rewritten):
+    """Each step's rule acts on what the steps after it have got wrong: over all steps, no rule is told by itself."""
+    rng = np.random.default_rng(2)
+    params = {"W": rng.normal(size=(2, 3)), "U": rng.normal(size=(3, 3)), "V": rng.normal(size=(2, 3))}
+    candidate = rewritten(carried_by_hand, "dg = dh * zs[t] * zs[t] * (1 - gs[t])", "dg = dh * zs[t]")
+    findings = compare_gradients(candidate, carried, params, rng.normal(size=(4, 5, 2))).findings
+    assert {finding.code for finding in findings} == {"derivative-at-wrong-point", "missing-derivative"}
 
 
 HALVED = ("    dW = x.T", "    dh = dh - 0.5 * s[:, :1]\n    dW = x.T")
