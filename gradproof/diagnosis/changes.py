@@ -149,7 +149,11 @@ def is_right(case: Case, answer: Answer | None, aim: frozenset[str]) -> bool:
 
 def changed(one: Answer, other: Answer) -> frozenset[str]:
     """The names of what two answers differ in."""
-    names = {name for name, value in other[1].items() if not near(one[1][name], value)}
+    known = [name for name, value in other[1].items() if value.size]
+    starts = np.cumsum([0, *(other[1][name].size for name in known[:-1])])
+    ours, theirs = (np.concatenate([values[name].ravel() for name in known]) for values in (one[1], other[1]))
+    apart = np.maximum.reduceat(np.abs(ours - theirs), starts) > LOOSE * np.maximum.reduceat(np.abs(theirs), starts)
+    names = {name for name, differs in zip(known, apart, strict=True) if differs}
     moved = one[0] is not None and other[0] is not None and abs(one[0] - other[0]) > LOOSE * abs(other[0])
     return frozenset(names | ({LOSS} if moved else set()))
 
@@ -159,7 +163,15 @@ def near(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.max(np.abs(one - other), initial=0.0) <= LOOSE * np.max(np.abs(other), initial=0.0))
 
 
+def alike(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Those that come to the same, together."""
+    found: dict[tuple[float, ...], list[Trial]] = {}
+    for trial in trials:
+        key = tuple(float(f"{one.sum():.9e}") for one in trial.answer[1].values())
+        found.setdefault(key, []).append(trial)
+    return list(found.values())
+
+
 def different(trials: Sequence[Trial]) -> list[Trial]:
     """One of those that come to the same."""
-    found = {tuple(float(f"{one.sum():.9e}") for one in trial.answer[1].values()): trial for trial in reversed(trials)}
-    return list(reversed(found.values()))
+    return [group[0] for group in alike(trials)]

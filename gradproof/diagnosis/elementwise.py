@@ -215,6 +215,8 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
         if len(shape) >= 2:
             extra |= {"softmax (its diagonal)": _softmax_diagonal, "softmax": _softmax_jacobian}
         for words, nodes in survey.subsets(place):
+            if nodes != place.nodes and nodes != place.nodes[-1:]:
+                continue  # a loop's last layer may be none like the others
             for name, hook in extra.items():
                 where = f"the derivative of {name} is applied to what arrives at {place}{words}"
                 message = f"{where}. The reference has none there: the loss has cancelled it"

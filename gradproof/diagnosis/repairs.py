@@ -24,6 +24,7 @@ from gradproof.diagnosis.changes import (
     Rules,
     Slip,
     Trial,
+    alike,
     changed,
     different,
     is_right,
@@ -196,10 +197,11 @@ class Repairs:
 
         Changes that come to the same over fewer steps may do so because what they act on is zero there.
         """
-        for trial, over_fewer in of_case.giving(different(trials))[:MOST_OVER_FEWER]:
-            alike = [one.slips for one in trials if not changed(one.answer, trial.answer)]
+        groups = {group[0]: group for group in alike(trials)}
+        for trial, over_fewer in of_case.giving(list(groups))[:MOST_OVER_FEWER]:
+            several = [one.slips for one in groups[trial][:MOST_ALIKE]]
             faults = [one for (one,) in counterparts((over_fewer,), rules.faults)]
-            in_the_whole = [one for one in self._in_the_whole(alike[:MOST_ALIKE]) if self._stands_for_itself(one)]
+            in_the_whole = [one for one in self._in_the_whole(several) if self._stands_for_itself(one)]
             for whole in different(in_the_whole):
                 for fault in faults:
                     if self.clock.over():

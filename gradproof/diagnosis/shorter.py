@@ -23,7 +23,7 @@ KEPT = (1, 2)  # steps
 SHORTER = 0.8  # the share of the operations that may be left: a loop has most of them
 MOST_LIKE = 4  # faults of the whole that may be the same as one of the shorter
 WHICH = "each|all but|the last|the first|only number|as line|where line"
-PASSAGES = re.compile(rf",? ?(?:{WHICH}) [^,;]*?(?:it runs|calls it)")  # how a message tells of passages
+PASSAGES = re.compile(rf",? ?(?:{WHICH}) [^,;]*?(?:it runs|calls it)|(?<=over all) \d+")  # as a message tells of them
 
 
 def cases(case: Case, over: Callable[[], bool]) -> Iterator[Case]:
