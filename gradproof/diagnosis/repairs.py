@@ -40,7 +40,7 @@ from gradproof.own_code.edits import Edit, edits
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
 from gradproof.own_code.statements import Way, at, points, put
 from gradproof.own_code.switches import Place, places, switched
-from gradproof.own_code.vocabulary import POSSIBLE, Vocabulary
+from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Vocabulary
 
 PROBE = 1.0625  # a factor, to see what depends on a place
 AT_ONCE = 2000  # changes that are compiled together
@@ -94,7 +94,12 @@ class Repairs:
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
         small = [one for one in self._alone if one.slips[0].small]
-        return self._with_a_rule(small, rules) or self._on_top_of(small, self.case)
+        found = self._with_a_rule(small, rules) or self._on_top_of(small, self.case)
+        if found or self.clock.over():
+            return found
+        # What is right by a coincidence, as a sum over what was exchanged is, may depend on the first of the changes.
+        further = [one for one in self._slips(self._is_more) if one.small and one.rank <= LIKELY]
+        return self._on_top_of(list(self._trials((), further)), self.case)
 
     def over_fewer_steps(self, case: Case, of_case: Rules | None, rules: Rules) -> list[Explanation]:
         """By changes that mend the same comparison over fewer steps, and then all of it; or by one and a broken rule.

@@ -288,6 +288,11 @@ def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
                 yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
     if name in REDUCTIONS:
         yield from _along_another_axis(node)
+    if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
+        whose = node.args[0] if is_module(node.func.value) and node.args else node.func.value
+        yield "not-transposed", whose, LIKELY
+    if name == "einsum" and node.args:
+        yield from _of_subscripts(node)
     if name == "transpose":
         yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
     for args, _ in _exchanged(node.args):
@@ -316,6 +321,22 @@ def _along_another_axis(node: ast.Call) -> Iterator[Made]:
                 more = [ast.keyword("axis", _constant(axis or 0))]
                 more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
                 yield "wrong-axis", with_fields(node, keywords=[*others, *more]), POSSIBLE
+
+
+def _of_subscripts(node: ast.Call) -> Iterator[Made]:
+    """An einsum with two letters of one of its operands exchanged."""
+    text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+    if not isinstance(text, str):
+        return
+    inputs, arrow, result = text.partition("->")
+    operands = inputs.split(",")
+    for k, letters in enumerate(operands):
+        for i, j in itertools.combinations(range(len(letters)), 2):
+            swapped = [*letters]
+            swapped[i], swapped[j] = letters[j], letters[i]
+            others = [*operands[:k], "".join(swapped), *operands[k + 1 :]]
+            subscripts = ast.Constant(",".join(others) + arrow + result)
+            yield "not-transposed", with_fields(node, args=[subscripts, *node.args[1:]]), LIKELY
 
 
 def _of_range(node: ast.Call) -> Iterator[Made]:
@@ -418,12 +439,17 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
         return
     yield from ((_wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
     if len(shape) > 1:
-        yield "not-transposed", ast.Attribute(node, "T", ast.Load()), LIKELY
+        turned = ast.Attribute(node, "T", ast.Load())
+        yield "not-transposed", turned if len(shape) == 2 else _with_last_axes_exchanged(node), LIKELY
     yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
     yield "different-function", ast.BinOp(node, ast.Pow(), ast.Constant(2)), POSSIBLE
     if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mult):
         for one in words.arrays.get(shape, ()):
             yield from (("missing-path", ast.BinOp(node, op, one), UNLIKELY) for op in (ast.Sub(), ast.Add()))
+
+
+def _with_last_axes_exchanged(node: ast.expr) -> ast.expr:
+    return ast.Call(ast.Attribute(node, "swapaxes", ast.Load()), [_constant(-1), _constant(-2)], [])
 
 
 def _wrong_array(parent: Any) -> str:
