@@ -36,6 +36,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                     starts = [region.start for region in regions]
                     rules = _rules(name, own, starts, others=len(chosen) == len(regions), spelled_out=not single)
                 for code, message, rule, more in rules:
+                    more += 0.15 if not single and rule in (_skip, _twice) and _only_scales(tape, regions) else 0.0
                     more += 0.4 if code == "different-function" and _takes_arrays(tape, regions[0]) else 0.0
                     values = value_hooks((region.start, in_region(region, rule)) for region in chosen)
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
@@ -98,6 +99,13 @@ def _takes_arrays(tape: Tape, region: Region) -> bool:
     others = {value for node in region.nodes for value in node.inputs if value not in inside}
     outer = (value for value in others if tape.producer.get(value, -1) <= first)  # the rest is made of the start
     return any(tape.values[value].numel() > 1 for value in outer)
+
+
+def _only_scales(tape: Tape, regions: tuple[Region, ...]) -> bool:
+    """Whether a function multiplies by one number, where its result is moved by it: that is told as a scale."""
+    slopes = [region.backward(tape, torch.ones_like(tape.values[region.end])) for region in regions]
+    values = torch.cat([one[one != 0].reshape(-1) for one in slopes])
+    return values.numel() > 0 and bool(torch.allclose(values, values[0], rtol=1e-12, atol=0.0))
 
 
 def _is_whole(place: Place, regions: tuple[Region, ...]) -> bool:

@@ -542,7 +542,7 @@ class _Search:
         return [one for one in complete if one.rank < FAR_FETCHED] or complete
 
     def _by_a_likely_array(self) -> list[Explanation]:
-        return [one for one in self._by_another_array() if one.rank < FAR_FETCHED]
+        return [one for one in self._once(self._by_another_array) if one.rank < FAR_FETCHED]
 
     def _other_factors_on_top(self) -> list[Explanation]:
         found = [one for below in self._stuck[:2] for one in self._other_factors(below)]

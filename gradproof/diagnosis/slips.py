@@ -127,7 +127,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 whose += f" by {target}" if len(place.model.inputs) > 1 else ""
                 for where, nodes in survey.subsets(place):
                     hook = _slipped(program, index, changed, position)
-                    rank = 1.2 if nodes == place.nodes else 1.35
+                    likely = 0.97 if code == "wrong-scale" else 1.2  # a constant left out: told before a route's scale
+                    rank = likely if nodes == place.nodes else 1.35
                     message = f"in {whose}, {words}{where}"
                     fault = Fault(code, message, place.site, rank, {node.index: hook for node in nodes})
                     yield fault

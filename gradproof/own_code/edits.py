@@ -149,9 +149,10 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
         yield "different-function", left, LIKELY
     shape = words.shape(node)
     if shape and isinstance(op, (ast.Mult, ast.Div)):
-        for factor, _ in words.fitting(shape):
+        for factor, rank in words.fitting(shape):
             if isinstance(op, ast.Div) or not is_inverse(factor):
-                yield "wrong-operand", ast.BinOp(left, op, divisor(factor)), UNLIKELY
+                alike = isinstance(op, ast.Div) == is_inverse(factor)
+                yield "wrong-operand", ast.BinOp(left, op, divisor(factor)), rank if alike else UNLIKELY
     for other, code in SLIPS.get(type(op), ()):
         yield code, ast.BinOp(left, other(), right), LIKELY if code == "wrong-sign" else POSSIBLE
     yield from _bracketed(node)

@@ -265,6 +265,7 @@ def test_without_a_reference_the_mistake_is_named_all_the_same():
     assert re.fullmatch(r"dz = d\w \* \(1 - \w\*\*2\), where \w = np.tanh\(z\)", finding.mend)
 
 
+@pytest.mark.usefixtures("no_changes_of_code")
 def test_a_layer_that_goes_its_own_way():
     """The variance as the mean of squares less the square of the mean, and the latter forgotten on the way back."""
 
