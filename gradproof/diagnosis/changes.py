@@ -48,13 +48,19 @@ class Slip:
     def small(self) -> bool:
         """Whether it leaves out no more than one operation: with one more rule broken, much can stand for all of it.
 
-        To multiply by zero leaves out the whole product.
+        A zero in a product, or for a power, leaves out the whole.
         """
         old, new = self.edit.old, self.edit.new
         if new is None:
             return True
-        zero = self.edit.code == "wrong-scale" and isinstance(new, ast.Constant) and new.value == 0
+        zero = isinstance(new, ast.Constant) and new.value == 0
         return not zero and _operations(old) - _operations(new) <= 1
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether what belongs there is a part of what stands there."""
+        new = self.edit.new
+        return new is None or any(ast.dump(one) == ast.dump(new) for one in ast.walk(self.edit.old))
 
     @cached_property
     def fault(self) -> Fault:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -12,7 +13,7 @@ from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.regions import Region, elementwise_regions, scalings
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, added, joined
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, added, joined
 
 RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
 
@@ -38,7 +39,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 for code, message, rule, more in rules:
                     more += 0.15 if not single and rule in (_skip, _twice) and _only_scales(tape, regions) else 0.0
                     more += 0.4 if code == "different-function" and _takes_arrays(tape, regions[0]) else 0.0
-                    values = value_hooks((region.start, in_region(region, rule)) for region in chosen)
+                    values = value_hooks((region.start, RegionHook(region, rule)) for region in chosen)
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
 
 
@@ -47,7 +48,7 @@ def scaling_faults(survey: Survey) -> Iterator[Fault]:
     for place in survey.places:
         for regions in scalings(survey.tape, place):
             for words, chosen in _subsets(survey, place, regions):
-                values = value_hooks((region.start, in_region(region, _skip)) for region in chosen)
+                values = value_hooks((region.start, RegionHook(region, _skip)) for region in chosen)
                 message = f"all factors of {place} are left out on the way back{words}"
                 yield Fault("missing-derivative", message, place.site, 0.94, values=values)
 
@@ -64,12 +65,12 @@ def elsewhere_faults(survey: Survey) -> Iterator[Fault]:
                     continue
                 message = f"the derivative of {place} is taken at another array: {row.words}"
                 pairs = [(one, value) for one, value in zip(regions, row.values, strict=True) if value is not None]
-                hooks = value_hooks((one.start, in_region(one, _at(value))) for one, value in pairs)
+                hooks = value_hooks((one.start, RegionHook(one, _at(value))) for one, value in pairs)
                 yield Fault(row.code, message, place.site, 1.5, values=hooks)
             for row in pool.shifted(place, starts):
                 message = f"each step takes the derivative of {place} at the value {row.words}"
                 hooks = {
-                    one.start: in_region(one, _at(value) if value is not None else _without)
+                    one.start: RegionHook(one, _at(value) if value is not None else _without)
                     for one, value in zip(regions, row.values, strict=True)
                 }
                 yield Fault(row.code, message, place.site, 1.5, values=hooks)
@@ -123,18 +124,17 @@ def _subsets(survey: Survey, place: Place, regions: tuple[Region, ...]) -> Itera
         yield words, tuple(by_end[node.outputs[0]] for node in nodes)
 
 
-def in_region(region: Region, rule: RegionRule) -> ValueHook:
+@dataclass(frozen=True, eq=False)
+class RegionHook:
     """A hook at a region's start: what comes through the region follows the broken rule, the rest its usual way."""
-    inside = {node.index for node in region.nodes}
 
-    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        others, grad = joined(arriving, without=inside), totals.get(region.end)
-        if grad is None:
-            return others
-        through = rule(tape, region, grad)
-        return added(others, through)
+    region: Region
+    rule: RegionRule
 
-    return hook
+    def __call__(self, tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        inside = {node.index for node in self.region.nodes}
+        others, grad = joined(arriving, without=inside), totals.get(self.region.end)
+        return others if grad is None else added(others, self.rule(tape, self.region, grad))
 
 
 def _rules(

@@ -8,7 +8,7 @@ from itertools import combinations
 import torch
 
 from gradproof.diagnosis.elementary import COMMON, FUNCTIONS, MORE
-from gradproof.diagnosis.elementwise import in_region
+from gradproof.diagnosis.elementwise import RegionHook
 from gradproof.diagnosis.fault import Fault, Replacement, replaced, with_constant
 from gradproof.diagnosis.places import VIEWS, Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
@@ -109,7 +109,7 @@ def _through(region: Region, function: Callable[[Tensor], Tensor]) -> ValueHook:
         (found,) = pulled_back([(y, grad)], [x])
         return torch.zeros_like(x) if found is None else found
 
-    return in_region(region, rule)
+    return RegionHook(region, rule)
 
 
 def _other_axes(tape: Tape, place: Place) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from itertools import combinations
 import torch
 
 from gradproof.diagnosis.edges import origin, scale_route
-from gradproof.diagnosis.elementwise import in_region
+from gradproof.diagnosis.elementwise import RegionHook
 from gradproof.diagnosis.fault import Fault, Replacement, replaced, value_hooks
 from gradproof.diagnosis.places import VIEWS, Place, result_of_node
 from gradproof.diagnosis.regions import Region, row_regions
@@ -32,14 +32,14 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 yield from _not_put_back(place, regions, what)
                 continue
             message = f"the Jacobian of {what} is taken to be diagonal: entries of a row act on each other"
-            values = {region.start: in_region(region, _diagonal) for region in regions}
+            values = {region.start: RegionHook(region, _diagonal) for region in regions}
             yield Fault("diagonal-jacobian", message, place.site, 1.1, values=values)
             if any(node.name in GATHERING for node in regions[0].nodes):
                 message = f"the Jacobian of {what} is taken to be diagonal: entries of a group act on each other"
-                values = {region.start: in_region(region, _each_entry) for region in regions}
+                values = {region.start: RegionHook(region, _each_entry) for region in regions}
                 yield Fault("diagonal-jacobian", message, place.site, 1.1, values=values)
             message = f"the derivative of {what} is left out of the chain rule"
-            values = {region.start: in_region(region, _as_it_is) for region in regions}
+            values = {region.start: RegionHook(region, _as_it_is) for region in regions}
             yield Fault("missing-derivative", message, place.site, 1.15, values=values)
         if place.name in ("_softmax", "_log_softmax"):
             message = f"the derivative of {place} is left out of the chain rule"
@@ -64,7 +64,7 @@ def _not_put_back(place: Place, regions: tuple[Region, ...], what: str) -> Itera
     """Entries that were taken to other places, a transpose: what flows back stays where it is."""
     turned = any(node.name in ("t", "transpose", "permute") for node in regions[0].nodes)
     message = f"what flows back through {what} stays in its places: it is not taken back to where the entries came from"
-    values = {region.start: in_region(region, _as_it_is) for region in regions}
+    values = {region.start: RegionHook(region, _as_it_is) for region in regions}
     yield Fault("transposed" if turned else "wrong-operand", message, place.site, 1.15, values=values)
 
 

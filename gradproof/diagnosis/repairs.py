@@ -34,6 +34,7 @@ from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation, holds
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.fault import Fault, Model
+from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
 from gradproof.oracles import Arrays
 from gradproof.own_code.edits import Edit, edits
@@ -99,7 +100,8 @@ class Repairs:
             return found
         # What is right by a coincidence, as a sum over what was exchanged is, may depend on the first of the changes.
         further = [one for one in self._slips(self._is_more) if one.small and one.rank <= LIKELY]
-        return self._on_top_of(list(self._trials((), further)), self.case)
+        trials = list(self._trials((), further))
+        return self._told(self._mends_of(trials)) or self._on_top_of(trials, self.case)
 
     def over_fewer_steps(self, case: Case, of_case: Rules | None, rules: Rules) -> list[Explanation]:
         """By changes that mend the same comparison over fewer steps, and then all of it; or by one and a broken rule.
@@ -187,13 +189,16 @@ class Repairs:
     def _with_a_rule(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
         """A change after which one broken rule gives the numbers."""
         cutting: set[Trial] = set()
-        likely = [one for one in trials if self._stands_for_itself(one) and not self._vanishes(one)]
-        for trial, fault in rules.giving(different(likely)):
+        for trial, fault in rules.giving(different([one for one in trials if not self._vanishes(one)])):
             if self.clock.over():
                 break
+            if self._are_one(trial, fault):
+                continue
             if trial not in cutting and self._are_all(trial.slips, trial.answer, fault, rules.model):
                 if not self._cuts_off(trial):
-                    return self._told([trial.slips], (fault,))
+                    if not _is_one_line(trial, fault, rules):
+                        return self._told([trial.slips], (fault,))
+                    continue
                 cutting.add(trial)
         return []
 
@@ -206,13 +211,13 @@ class Repairs:
         for trial, over_fewer in of_case.giving(list(groups))[:MOST_OVER_FEWER]:
             several = [one.slips for one in groups[trial][:MOST_ALIKE]]
             faults = [one for (one,) in counterparts((over_fewer,), rules.faults)]
-            in_the_whole = [one for one in self._in_the_whole(several) if self._stands_for_itself(one)]
-            for whole in different(in_the_whole):
+            for whole in different(list(self._in_the_whole(several))):
                 for fault in faults:
                     if self.clock.over():
                         return []
-                    if self._are_all(whole.slips, whole.answer, fault, rules.model):
-                        if not self._vanishes(whole) and not self._cuts_off(whole):
+                    if not self._are_one(whole, fault) and self._are_all(whole.slips, whole.answer, fault, rules.model):
+                        hides = self._vanishes(whole) or self._cuts_off(whole)
+                        if not hides and not _is_one_line(whole, fault, rules):
                             return self._told([whole.slips], (fault,))
         return []
 
@@ -241,13 +246,11 @@ class Repairs:
             answer = ask(slips, fresh.problem)
         return answer is not None and holds(self._after(fresh, answer), one)
 
-    def _stands_for_itself(self, trial: Trial) -> bool:
-        """Whether it is no line left out that mends nothing by itself.
-
-        Without a wrong line, what it stands for is missing: the rule that tells so would make a second mistake of it.
-        """
-        superfluous = any(one.edit.new is None and one.edit.code == "different-function" for one in trial.slips)
-        return not superfluous or trial.wrong < self._wrong
+    def _are_one(self, trial: Trial, fault: Fault) -> bool:
+        """Whether a change only leaves out what the rule then says is missing: one wrong line, told as two mistakes."""
+        left_out = any(one.leaves_out for one in trial.slips) and fault.code.startswith("missing")
+        without_a_line = any(one.edit.new is None and one.edit.code == "different-function" for one in trial.slips)
+        return (left_out or without_a_line) and not trial.wrong < self._wrong
 
     def _vanishes(self, trial: Trial) -> bool:
         """Whether a change leaves nothing of a gradient that there was."""
@@ -422,6 +425,12 @@ def _ranges(lines: Sequence[int]) -> str:
 
 def _with_note(fault: Fault, note: str) -> Fault:
     return replace(fault, message=f"{fault.message}\n{note}") if note else fault
+
+
+def _is_one_line(trial: Trial, fault: Fault, rules: Rules) -> bool:
+    """Whether what is changed goes back through what the rule is about: one wrong line, told as two mistakes."""
+    after = rules.shadows.after((fault,))
+    return after is not None and any(are_one(slip, fault, after.base) for slip in trial.slips)
 
 
 def _is_same(trial: Trial, least: Mapping[int, Answer]) -> bool:

@@ -60,6 +60,7 @@ class OwnFunction:
     numbers: dict[str, float] = field(default_factory=dict)  # every plain number likewise
     lists: dict[str, int] = field(default_factory=dict)  # the length of each list or dict of numbers, or of arrays
     mixed: set[str] = field(default_factory=set)  # the lists of names, or of arrays of several shapes
+    names: dict[str, Any] = field(default_factory=dict)  # what its names stood for at that time
 
     @property
     def file(self) -> str:
@@ -164,7 +165,7 @@ def _taken_apart(code: types.CodeType, names: dict[str, Any]) -> OwnFunction:
     if function is None or tree is None:
         raise NotOurs(code.co_name)
     _check_that_it_is_numerical(tree, names)
-    one = OwnFunction(function, tree)
+    one = OwnFunction(function, tree, names=names)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _look_at(one, names)
