@@ -350,8 +350,8 @@ class Tape:
     ) -> Tape | None:
         """The tape of the same program with some operations replaced; None where the shapes then no longer fit.
 
-        None as well where a value is no longer a number: nobody's numbers come of it, and torch's own backward pass
-        through a look-up at such coordinates (`grid_sample`) ends the process.
+        None as well where the loss is no longer a number: nobody's numbers come of it. The same for coordinates: torch's
+        own backward pass through a look-up where there is none (`grid_sample`) ends the process.
 
         `rewired` gives operations other values as inputs, by position. What is replaced `forward_only` keeps its own
         rule on the way back, at the values that there are now.
@@ -376,15 +376,15 @@ class Tape:
                         return None
                     if len(outputs) != len(node.outputs):
                         return None
+                    if node.name.startswith("grid_sampler") and any(_has_nan(one) for one in inputs):
+                        return None
                     for value, tensor in zip(node.outputs, outputs, strict=True):
-                        if _has_nan(tensor) and not _has_nan(values[value]):
-                            return None
                         values[value] = tensor
                         dirty.add(value)
                     if replace is not None:
                         node = Replaced(**node.fields(), replacement=replace, original=node, others=values)
                 nodes.append(own if own.index in forward_only else node)
-        if any(values[value].numel() != 1 for value in self.terms.values()):
+        if any(values[value].numel() != 1 or _has_nan(values[value]) for value in self.terms.values()):
             return None
         graphs = {i: one for i, one in self._graphs.items() if not dirty & {*nodes[i].inputs, *nodes[i].outputs}}
         return Tape(nodes, values, self.parameters, self.terms, self.data, self.how, self.torn, graphs)
