@@ -350,8 +350,8 @@ class Tape:
     ) -> Tape | None:
         """The tape of the same program with some operations replaced; None where the shapes then no longer fit.
 
-        None as well where the loss is no longer a number: nobody's numbers come of it. The same for coordinates: torch's
-        own backward pass through a look-up where there is none (`grid_sample`) ends the process.
+        None as well where the loss is no longer a number: nobody's numbers come of it. So with coordinates: torch's own
+        backward pass through a look-up where there is nothing (`grid_sample`) ends the process.
 
         `rewired` gives operations other values as inputs, by position. What is replaced `forward_only` keeps its own
         rule on the way back, at the values that there are now.

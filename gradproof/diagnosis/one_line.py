@@ -16,6 +16,7 @@ import numpy as np
 from gradproof.diagnosis.changes import Slip
 from gradproof.diagnosis.elementwise import RegionHook
 from gradproof.diagnosis.fault import Fault, OneInput
+from gradproof.own_code.running import only_looks
 from gradproof.own_code.statements import at
 from gradproof.tape import Backward
 
@@ -80,7 +81,9 @@ def _apart(expression: ast.expr, inside: ast.expr) -> Iterator[ast.expr]:
 
 
 def _value(expression: ast.expr, names: dict[str, Any]) -> np.ndarray | None:
-    """What an expression is at the end of its function's first call."""
+    """What an expression is at the end of its function's first call; None where looking may change something."""
+    if not only_looks(expression, names):
+        return None
     try:
         with np.errstate(all="ignore"):
             found = eval(ast.unparse(expression), dict(names))

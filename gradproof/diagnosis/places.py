@@ -128,13 +128,11 @@ def layer_by_layer(places: list[Place], parameter_of: Callable[[int], str | None
     found = []
     periods = _periods(places, parameter_of)
     for place in places:
-        count, period_of_it = len(place.nodes), periods.get(len(place.nodes), 0)
-        if not period_of_it or place.everywhere or place.copies > 1:
-            continue
-        for k in range(period_of_it):
-            which = "the first" if k == 0 else "the last" if k == period_of_it - 1 else f"number {k + 1}"
-            words = f"{which} {place.times}" if period_of_it == count else f"{which} of each {period_of_it}"
-            found.append(replace(place, nodes=place.nodes[k::period_of_it], passage=words))
+        layers = periods.get(len(place.nodes), 0)
+        for k in range(layers if not place.everywhere and place.copies == 1 else 0):
+            which = "the first" if k == 0 else "the last" if k == layers - 1 else f"number {k + 1}"
+            words = f"{which} {place.times}" if layers == len(place.nodes) else f"{which} of each {layers}"
+            found.append(replace(place, nodes=place.nodes[k::layers], passage=words))
     return found
 
 

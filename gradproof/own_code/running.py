@@ -227,7 +227,7 @@ def _root(node: ast.AST) -> str:
 
 def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
     """Note what the expressions of a function were, those of which looking changes nothing."""
-    plain = [node for node in ast.walk(one.tree) if isinstance(node, ast.expr) and _only_looks(node, names)]
+    plain = [node for node in ast.walk(one.tree) if isinstance(node, ast.expr) and only_looks(node, names)]
     for text in dict.fromkeys([*map(ast.unparse, plain), *_entries(one.tree, names)]):
         try:
             value = eval(text, dict(names))
@@ -267,7 +267,7 @@ def _entries(tree: ast.FunctionDef, names: dict[str, Any]) -> Iterator[str]:
             yield from (f"{name}[{position}]" for position in sorted(positions))
 
 
-def _only_looks(expression: ast.expr, names: dict[str, Any]) -> bool:
+def only_looks(expression: ast.expr, names: dict[str, Any]) -> bool:
     """Whether an expression calls nothing but NumPy's functions and methods that make new arrays."""
     for node in ast.walk(expression):
         if isinstance(node, NESTED):
