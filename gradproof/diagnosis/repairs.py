@@ -192,14 +192,14 @@ class Repairs:
         for trial, fault in rules.giving(different([one for one in trials if not self._vanishes(one)])):
             if self.clock.over():
                 break
-            if self._are_one(trial, fault):
+            if trial in cutting or self._says_what_is_left_out(trial, fault):
                 continue
-            if trial not in cutting and self._are_all(trial.slips, trial.answer, fault, rules.model):
-                if not self._cuts_off(trial):
-                    if not _is_one_line(trial, fault, rules):
-                        return self._told([trial.slips], (fault,))
-                    continue
+            if not self._are_all(trial.slips, trial.answer, fault, rules.model):
+                continue
+            if self._cuts_off(trial):
                 cutting.add(trial)
+            elif not _is_one_line(trial, fault, rules):
+                return self._told([trial.slips], (fault,))
         return []
 
     def _with_a_rule_over_fewer(self, trials: Sequence[Trial], of_case: Rules, rules: Rules) -> list[Explanation]:
@@ -212,13 +212,17 @@ class Repairs:
             several = [one.slips for one in groups[trial][:MOST_ALIKE]]
             faults = [one for (one,) in counterparts((over_fewer,), rules.faults)]
             for whole in different(list(self._in_the_whole(several))):
+                if self._vanishes(whole):
+                    continue
                 for fault in faults:
                     if self.clock.over():
                         return []
-                    if not self._are_one(whole, fault) and self._are_all(whole.slips, whole.answer, fault, rules.model):
-                        hides = self._vanishes(whole) or self._cuts_off(whole)
-                        if not hides and not _is_one_line(whole, fault, rules):
-                            return self._told([whole.slips], (fault,))
+                    if self._says_what_is_left_out(whole, fault):
+                        continue
+                    if not self._are_all(whole.slips, whole.answer, fault, rules.model):
+                        continue
+                    if not self._cuts_off(whole) and not _is_one_line(whole, fault, rules):
+                        return self._told([whole.slips], (fault,))
         return []
 
     def _in_the_whole(self, several: Sequence[tuple[Slip, ...]]) -> Iterator[Trial]:
@@ -246,7 +250,7 @@ class Repairs:
             answer = ask(slips, fresh.problem)
         return answer is not None and holds(self._after(fresh, answer), one)
 
-    def _are_one(self, trial: Trial, fault: Fault) -> bool:
+    def _says_what_is_left_out(self, trial: Trial, fault: Fault) -> bool:
         """Whether a change only leaves out what the rule then says is missing: one wrong line, told as two mistakes."""
         left_out = any(one.leaves_out for one in trial.slips) and fault.code.startswith("missing")
         without_a_line = any(one.edit.new is None and one.edit.code == "different-function" for one in trial.slips)
