@@ -103,10 +103,13 @@ def _takes_arrays(tape: Tape, region: Region) -> bool:
 
 
 def _only_scales(tape: Tape, regions: tuple[Region, ...]) -> bool:
-    """Whether a function multiplies by one number, where its result is moved by it: that is told as a scale."""
+    """Whether a function multiplies by one number, where its result is moved by it: that is told as a scale.
+
+    A ReLU, whose slope is 1 where it is not 0, does not.
+    """
     slopes = [region.backward(tape, torch.ones_like(tape.values[region.end])) for region in regions]
     values = torch.cat([one[one != 0].reshape(-1) for one in slopes])
-    return values.numel() > 0 and bool(torch.allclose(values, values[0], rtol=1e-12, atol=0.0))
+    return values.numel() > 0 and bool((values == values[0]).all() and values[0] != 1)
 
 
 def _is_whole(place: Place, regions: tuple[Region, ...]) -> bool:

@@ -746,3 +746,17 @@ def test_a_sample_alone_is_not_told_where_it_contributes_nothing():
     params = {"A": SQUARE, "b": numbers(4)}
     code, message = named(model, lambda p, x, y: model(p, x, y, torch.detach), params, X, Y)
     assert code == "missing-path"
+
+
+def test_a_relu_that_is_left_out_is_no_scale():
+    """Its slope is one number where it is not zero, and yet nothing is scaled."""
+
+    def model(params, x, y, bent=lambda z: F.relu(z + 0.3)):
+        return F.mse_loss(bent(x @ params["A"]) @ params["B"], y)
+
+    def wrong(params, x, y):
+        return model(params, x, y, lambda z: as_if(F.relu(z + 0.3), z))
+
+    code, message = named(model, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
+    assert code == "missing-derivative"
+    assert "is left out of the chain rule" in message
