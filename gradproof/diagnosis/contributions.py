@@ -25,38 +25,36 @@ def parameter_of(tape: Tape, value: int) -> str | None:
 
 def of_parameters_alone(tape: Tape, value: int) -> bool:
     """Whether a value is a parameter, or made of parameters and constants in a few operations."""
+    return _made_of_parameters(tape, value) is not None
+
+
+def _made_of_parameters(tape: Tape, value: int) -> set[int] | None:
+    """The few operations that make a value of parameters and constants; None where it is made otherwise."""
     if value not in tape.differentiable:
-        return False
+        return None
     left = [value]
     seen: set[int] = set()
     while left and len(seen) <= MOST_OPERATIONS:
         one = left.pop()
         if one in tape.data.values():
-            return False
+            return None
         producer = tape.producer.get(one)
         if producer is not None and producer not in seen:
             seen.add(producer)
             left += tape.nodes[producer].inputs
-    return not left
+    return None if left else seen
 
 
 def penalised(tape: Tape, value: int) -> str | None:
     """The parameter on which a number is a penalty: made of it alone, of its squares, absolute values or norm."""
     names = tape.made_of.get(value, frozenset())
-    if tape.values[value].numel() != 1 or len(names) != 1 or not of_parameters_alone(tape, value):
-        return None
-    left, seen = [value], set[int]()
-    while left:
-        producer = tape.producer.get(left.pop())
-        if producer is not None and producer not in seen:
-            seen.add(producer)
-            left += tape.nodes[producer].inputs
-    even = any(tape.nodes[one].name in EVEN or _is_square(tape.nodes[one]) for one in seen)
+    made = _made_of_parameters(tape, value) if tape.values[value].numel() == 1 == len(names) else None
+    even = any(tape.nodes[one].name in EVEN or _is_square(tape.nodes[one]) for one in made or ())
     return next(iter(names)) if even else None
 
 
 def _is_square(node: Node) -> bool:
-    return node.name == "mul" and len(node.inputs) == 2 == 1 + len(set(node.inputs))
+    return node.name == "mul" and len(node.inputs) == 2 and len(set(node.inputs)) == 1
 
 
 def parameter_value(tape: Tape, value: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -28,16 +29,17 @@ def faults(survey: Survey) -> Iterator[Fault]:
         for regions in elementwise_regions(tape, place):
             single = len(regions[0].nodes) == 1
             name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
+            starts = [region.start for region in regions]
+            scales = not single and _only_scales(tape, regions)
             for words, chosen in _subsets(survey, place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.2 if "but" in words else 1.3
                 own = place.name if single and not place.model.constants else ""
                 if single and place.name == "rsub":
                     rules = _rules_of_difference(name)
                 else:
-                    starts = [region.start for region in regions]
                     rules = _rules(name, own, starts, others=len(chosen) == len(regions), spelled_out=not single)
                 for code, message, rule, more in rules:
-                    more += 0.15 if not single and rule in (_skip, _twice) and _only_scales(tape, regions) else 0.0
+                    more += 0.15 if scales and rule in (_skip, _twice) else 0.0
                     more += 0.4 if code == "different-function" and _takes_arrays(tape, regions[0]) else 0.0
                     values = value_hooks((region.start, RegionHook(region, rule)) for region in chosen)
                     yield Fault(code, message + words, place.site, rank + more - (not single) * 0.05, values=values)
@@ -134,9 +136,12 @@ class RegionHook:
     region: Region
     rule: RegionRule
 
+    @cached_property
+    def _inside(self) -> frozenset[int]:
+        return frozenset(node.index for node in self.region.nodes)
+
     def __call__(self, tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        inside = {node.index for node in self.region.nodes}
-        others, grad = joined(arriving, without=inside), totals.get(self.region.end)
+        others, grad = joined(arriving, without=self._inside), totals.get(self.region.end)
         return others if grad is None else added(others, self.rule(tape, self.region, grad))
 
 

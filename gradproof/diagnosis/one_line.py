@@ -76,8 +76,8 @@ def _around(slip: Slip) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 def _apart(expression: ast.expr, inside: ast.expr) -> Iterator[ast.expr]:
     """The parts of an expression, but for those of one of its operands."""
-    within = set(ast.walk(inside))
-    return (one for one in ast.walk(expression) if isinstance(one, ast.expr) and one not in within | {expression})
+    within = {expression, *ast.walk(inside)}
+    return (one for one in ast.walk(expression) if isinstance(one, ast.expr) and one not in within)
 
 
 def _value(expression: ast.expr, names: dict[str, Any]) -> np.ndarray | None:
