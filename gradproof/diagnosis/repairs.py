@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -65,6 +66,7 @@ class Repairs:
     clock: Clock
     confirmed: Confirmation
     _words: dict[int, Vocabulary] = field(default_factory=dict)
+    _cutting: set[Trial] = field(default_factory=set)  # those that cut off what counted
 
     @cached_property
     def code(self) -> OwnCode | None:
@@ -188,17 +190,10 @@ class Repairs:
 
     def _with_a_rule(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
         """A change after which one broken rule gives the numbers."""
-        cutting: set[Trial] = set()
         for trial, fault in rules.giving(different([one for one in trials if not self._vanishes(one)])):
             if self.clock.over():
                 break
-            if trial in cutting or self._says_what_is_left_out(trial, fault):
-                continue
-            if not self._are_all(trial.slips, trial.answer, fault, rules.model):
-                continue
-            if self._cuts_off(trial):
-                cutting.add(trial)
-            elif not _is_one_line(trial, fault, rules):
+            if self._are_two(trial, fault, rules):
                 return self._told([trial.slips], (fault,))
         return []
 
@@ -209,37 +204,33 @@ class Repairs:
         """
         groups = {group[0]: group for group in alike(trials)}
         for trial, over_fewer in of_case.giving(list(groups))[:MOST_OVER_FEWER]:
-            several = [one.slips for one in groups[trial][:MOST_ALIKE]]
+            several = [slip for one in groups[trial][:MOST_ALIKE] for slip in one.slips]
             faults = [one for (one,) in counterparts((over_fewer,), rules.faults)]
-            for whole in different(list(self._in_the_whole(several))):
-                if self._vanishes(whole):
-                    continue
-                for fault in faults:
-                    if self.clock.over():
-                        return []
-                    if self._says_what_is_left_out(whole, fault):
-                        continue
-                    if not self._are_all(whole.slips, whole.answer, fault, rules.model):
-                        continue
-                    if not self._cuts_off(whole) and not _is_one_line(whole, fault, rules):
-                        return self._told([whole.slips], (fault,))
+            in_the_whole = [one for one in self._trials((), several) if not self._vanishes(one)]
+            for whole, fault in itertools.product(different(in_the_whole), faults):
+                if self.clock.over():
+                    return []
+                if self._are_two(whole, fault, rules):
+                    return self._told([whole.slips], (fault,))
         return []
 
-    def _in_the_whole(self, several: Sequence[tuple[Slip, ...]]) -> Iterator[Trial]:
-        """What changes come to in the comparison itself."""
-        with self._compiled([one for slips in several for one in slips]) as ask:
-            for slips in several:
-                answer = ask(slips, self.case.problem)
-                if answer is not None:
-                    wrong = changed(answer, (self.case.truth.loss, self.case.truth.gradients))
-                    yield Trial(slips, answer, wrong, False)
+    def _are_two(self, trial: Trial, fault: Fault, rules: Rules) -> bool:
+        """Whether a rule gives what is wrong after a change, and is another mistake than what is changed."""
+        if trial in self._cutting or self._says_what_is_left_out(trial, fault):
+            return False
+        if not self._is_all(trial, fault, rules.model):
+            return False
+        if self._cuts_off(trial):
+            self._cutting.add(trial)
+            return False
+        return not _is_one_line(trial, fault, rules)
 
-    def _are_all(self, slips: tuple[Slip, ...], answer: Answer, fault: Fault, model: Model) -> bool:
+    def _is_all(self, trial: Trial, fault: Fault, model: Model) -> bool:
         """Whether a rule gives what is wrong after some changes, and again on other inputs."""
-        made = evaluate(self._after(self.case, answer), model, (fault,))
+        made = evaluate(self._after(self.case, trial.answer), model, (fault,))
         if made is None or not made.complete or made.transforms or not made.loss_matches:
             return False
-        return self._holds_besides(made, slips)
+        return self._holds_besides(made, trial.slips)
 
     def _holds_besides(self, one: Explanation, slips: tuple[Slip, ...]) -> bool:
         """Whether an explanation of the candidate with some changes made is one on other inputs, too."""
