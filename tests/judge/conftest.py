@@ -3,10 +3,12 @@
 import importlib
 import logging
 
+import numpy as np
 import pytest
 
 from gradproof import compare_gradients
 from gradproof.diagnosis import repairs
+from tests.judge.network import problem, reference, with_gradient
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +39,19 @@ def case_of(monkeypatch):
         return found
 
     return case
+
+
+@pytest.fixture(scope="session")
+def everything_loaded():
+    """A run inside this process forgets what it has imported, and torch cannot be imported twice."""
+    assert not compare_gradients(with_gradient("W1", np.negative), reference, *problem()).ok
+
+
+@pytest.fixture
+def plain_pytest(pytester, monkeypatch, everything_loaded):
+    """For runs of pytest inside this process, 80 columns wide, by default without anybody's plugins or settings."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take a second to load
+    for variable in ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(variable, raising=False)
+    return pytester

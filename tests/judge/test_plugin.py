@@ -8,13 +8,11 @@ import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import gradproof
 from gradproof import candidate as candidates
 from gradproof.plugin import subject_of
-from tests.judge.network import problem, reference, with_gradient
 
 FILES = {
     "conftest.py": """
@@ -119,23 +117,13 @@ COMPOSED = "from numpy_impls.curves.straight_line import loss_and_grads"
 ONLY_REQUIRED = RIGHT.partition("        def loss_and_grads_per_sample")[0]
 
 
-@pytest.fixture(scope="module")
-def everything_loaded():
-    """A run inside this process forgets what it has imported, and torch cannot be imported twice."""
-    assert not gradproof.compare_gradients(with_gradient("W1", np.negative), reference, *problem()).ok
-
-
 @pytest.fixture
-def project(pytester, monkeypatch, everything_loaded):
+def project(plain_pytest):
     """The folder, in which `run(project, *arguments)` runs pytest inside this process."""
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take a second to load
-    for variable in ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
-        monkeypatch.delenv(variable, raising=False)
-    pytester.makeini("[pytest]\naddopts = --import-mode=importlib -p no:cacheprovider\npythonpath = .")
+    plain_pytest.makeini("[pytest]\naddopts = --import-mode=importlib -p no:cacheprovider\npythonpath = .")
     for name, text in FILES.items():
-        write(pytester.path / name, text)
-    return pytester
+        write(plain_pytest.path / name, text)
+    return plain_pytest
 
 
 def write(path, text):

@@ -1,8 +1,6 @@
 """The README shows what is really printed."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,29 +11,32 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="older Pythons do not tell which part of a line ran")
 
 
-def failures(folder, *arguments):
-    """What pytest prints of each failure, down to the place where it was raised."""
-    given = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST") and key != "CI"}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    environment = {**given, "COLUMNS": "80", "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    lines = [line.rstrip() for line in result.stdout.split("\n")]
-    starts = [i for i, line in enumerate(lines) if line.startswith("____")]
-    ends = [i for i, line in enumerate(lines) if line.endswith(": GradientMismatch")]
-    assert len(starts) == len(ends) > 0, result.stdout + result.stderr
-    return [lines[start : end + 1] for start, end in zip(starts, ends, strict=True)]
+@pytest.fixture
+def failures(plain_pytest, monkeypatch):
+    """A function that runs pytest in a folder: what is printed of each failure, down to where it was raised."""
+
+    def run(folder, *arguments):
+        monkeypatch.chdir(folder)
+        result = plain_pytest.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+        lines = [line.rstrip() for line in result.outlines]
+        starts = [i for i, line in enumerate(lines) if line.startswith("____")]
+        ends = [i for i, line in enumerate(lines) if line.endswith(": GradientMismatch")]
+        assert len(starts) == len(ends) > 0, lines + result.errlines
+        return [lines[start : end + 1] for start, end in zip(starts, ends, strict=True)]
+
+    return run
 
 
 def blocks(kind):
     return [text.rstrip("\n").split("\n") for text in re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL)]
 
 
-def test_the_first_example():
+def test_the_first_example(failures):
     assert "pytest --mistake mlp/extra_derivative -x" in README
     assert [blocks("text")[0]] == failures(ROOT, "-x", "--mistake", "mlp/extra_derivative")
 
 
-def test_the_readers_own_code(tmp_path):
+def test_the_readers_own_code(failures, tmp_path):
     """With a reference in torch, and without."""
     for name, code in zip(("test_ow1.py", "test_ow2.py"), blocks("python"), strict=False):
         (tmp_path / name).write_text("\n".join(code) + "\n", encoding="utf-8")
