@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,18 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 pytest_plugins = ["gradproof.plugin", "pytester"]
+
+# With these and no other arguments, all tests run.
+ALL = {"-q", "-v", "--benchmark-disable"}
+MOST = 4  # processes: each takes seconds to load torch
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """All tests take more than a minute: where they are asked for, side by side (`-n 0`: one after the other)."""
+    asked = set(config.invocation_params.args) <= ALL and "PYTEST_XDIST_WORKER" not in os.environ
+    if asked and config.pluginmanager.hasplugin("xdist") and (cores := os.cpu_count() or 1) > 1:
+        config.option.numprocesses = min(cores, MOST)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -299,7 +299,8 @@ def test_a_resemblance_is_not_called_exact():
     assert "exactly" not in str(report)
 
 
-def test_beside_a_numerical_derivative():
+def test_beside_a_numerical_derivative(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
     function = with_gradient("b1", lambda db: db + 1.0)
     assert_says(
         re.sub(r"Tried: \d{4} ", "Tried: 2000 ", str(compare_gradients(function, None, *problem()))),
