@@ -122,7 +122,6 @@ class _Search:
     _partial: list[Explanation] = field(default_factory=list)  # what single rules make right
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
     _but_for_the_loss: list[Explanation] = field(default_factory=list)  # what explains the gradient of a wrong loss
-    _run: set[str] = field(default_factory=set)  # the stages that were run
 
     @classmethod
     def of(cls, case: Case, clock: Clock, confirmed: Confirmation, whole: bool = True) -> _Search:
@@ -141,6 +140,7 @@ class _Search:
         complete += self._again_and_again() or self._fitted_constants() or self._outwards(REPEATED)
         return self._or_simpler(complete) if complete else self._by_one_stage_after_the_other()
 
+    @cached_property
     def _repaired(self) -> list[Explanation]:
         """By one small change of the candidate's own code."""
         return self._by_changes(self.repairs.likely) if self.whole else []
@@ -237,51 +237,44 @@ class _Search:
         """Explanations by several mistakes, or what tells the same by fewer."""
         if not any(one.rank < PLAIN and not one.transforms for one in complete):
             with self.clock.part(SIMPLER_SHARE):
-                complete = self._once(self._repaired) or self._by_a_likely_array() or complete
+                complete = self._repaired or self._by_a_likely_array() or complete
         if all(one.cost >= 3 for one in complete):
             complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
         return complete
 
     def _by_one_stage_after_the_other(self) -> list[Explanation]:
         """Until there is an explanation or no more time; at last, what fewer steps told."""
-        stages = (
+        stages: tuple[Callable[[], list[Explanation]], ...] = (
             self._over_fewer_steps,
             self._between_steps,
             self._of_another_loss,
             self._repaired_over_fewer_steps,
-            self._repaired,
+            lambda: self._repaired,
             self._far_fetched,
-            self._outwards_from_far_fetched,
+            lambda: self._outwards(REPEATED),
             self._in_part_or_otherwise,
-            self._by_another_array,
+            lambda: self._by_another_array,
             self._repaired_otherwise,
             self._of_own_function,
-            self._by_several_over_fewer_steps,
-            self._outwards_to_the_end,
+            lambda: self._by_several_over_fewer,
+            lambda: self._outwards(np.inf),
             self._by_several_rules_otherwise,
             self._other_factors_on_top,
             self._both_in_a_loop,
-            self._far_elsewhere,
-            self._in_pairs_of_few,
-            self._in_pairs_of_many,
+            lambda: self._elsewhere(REPEATED, np.inf),
+            lambda: self._in_pairs(FEW_PAIRED),
+            lambda: self._in_pairs(MOST_PAIRED),
             self._in_threes,
             self._other_factors_behind,
             self._another_forward_pass,
         )
         for stage in stages:
-            complete = self._once(stage)
+            complete = stage()
             if complete:
                 return self._or_simpler(complete) if all(one.cost >= 2 for one in complete) else complete
             if self.clock.over():
                 break
-        return self._but_for_the_loss or self._by_several_over_fewer_steps()
-
-    def _once(self, stage: Callable[[], list[Explanation]]) -> list[Explanation]:
-        """What a stage of the search comes to; nothing where it was run before."""
-        if stage.__name__ in self._run:
-            return []
-        self._run.add(stage.__name__)
-        return stage()
+        return self._but_for_the_loss or self._by_several_over_fewer
 
     def _that_hold(self, found: Iterable[Explanation]) -> list[Explanation]:
         """Those that explain all parameters, on fresh inputs as well."""
@@ -338,9 +331,6 @@ class _Search:
                 return [one for one in complete if one.cost < 2]
             self._of_steps += states
         return []
-
-    def _by_several_over_fewer_steps(self) -> list[Explanation]:
-        return self._by_several_over_fewer
 
     @cached_property
     def _shorter(self) -> list[_Search]:
@@ -403,9 +393,6 @@ class _Search:
         """By a single rule of some rank that lies before right parameters as well, and happens not to change them."""
         return self._by_one_rule([one for one in self.proposals.far if above < one.rank <= limit])[1]
 
-    def _far_elsewhere(self) -> list[Explanation]:
-        return self._elsewhere(REPEATED, np.inf)
-
     def _far_fetched(self) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely."""
         faults = [one for one in self.proposals.near if self._takes_long(one)]
@@ -413,9 +400,6 @@ class _Search:
             found = list(self._on_top_of((), faults, self.order, self.shadows))
         self._partial += found
         return self._that_hold(found)
-
-    def _outwards_from_far_fetched(self) -> list[Explanation]:
-        return self._outwards(REPEATED)
 
     def _fitted_constants(self) -> list[Explanation]:
         """Of a candidate whose gradient belongs to its own wrong loss: another constant, whatever it is."""
@@ -496,9 +480,6 @@ class _Search:
         other = self.model.tape.replay(fault.forward, fault.rewired)
         return None if other is None else other.loss()
 
-    def _outwards_to_the_end(self) -> list[Explanation]:
-        return self._outwards(np.inf)
-
     def _outwards(self, limit: float) -> list[Explanation]:
         """Explain what is nearest to the loss, keep what explains it, and go on from there with rules up to a rank."""
         changes = {one.faults[0]: self._changed(one) for one in self._partial if len(one.faults) == 1}
@@ -534,6 +515,7 @@ class _Search:
         found = self._on_top_of(below.faults, fitting[:MOST_FITTING], left, base)
         return [one for one in found if not one.complete or self.confirmed.holds(one)]
 
+    @cached_property
     def _by_another_array(self) -> list[Explanation]:
         """Another array where a derivative belongs."""
         others = self._other_factors(self.nothing)
@@ -542,7 +524,7 @@ class _Search:
         return [one for one in complete if one.rank < FAR_FETCHED] or complete
 
     def _by_a_likely_array(self) -> list[Explanation]:
-        return [one for one in self._once(self._by_another_array) if one.rank < FAR_FETCHED]
+        return [one for one in self._by_another_array if one.rank < FAR_FETCHED]
 
     def _other_factors_on_top(self) -> list[Explanation]:
         found = [one for below in self._stuck[:2] for one in self._other_factors(below)]
@@ -585,12 +567,6 @@ class _Search:
     def _clean(self) -> Arrays:
         """The tape's own gradients: autograd's up to rounding."""
         return self.model.tape.clean.arrays()
-
-    def _in_pairs_of_few(self) -> list[Explanation]:
-        return self._in_pairs(FEW_PAIRED)
-
-    def _in_pairs_of_many(self) -> list[Explanation]:
-        return self._in_pairs(MOST_PAIRED)
 
     def _in_pairs(self, most: int) -> list[Explanation]:
         """Two rules at once, wherever they are: alone, and on top of a rule that explains some parameter by itself."""
