@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import ast
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+from gradproof.own_code.calls import of_call, wrong_array
+from gradproof.own_code.indices import constant, of_index
 from gradproof.own_code.statements import (
-    REDUCTIONS,
     Way,
     at,
+    exchanged,
     expressions,
     is_assigned,
-    is_module,
     points,
     put,
     with_fields,
@@ -23,10 +23,10 @@ from gradproof.own_code.statements import (
 from gradproof.own_code.vocabulary import (
     LESS_LIKELY,
     LIKELY,
-    NEARLY,
     NUMBERED,
     POSSIBLE,
     UNLIKELY,
+    Made,
     Vocabulary,
     called,
     divisor,
@@ -43,19 +43,6 @@ SLIPS: dict[type[ast.operator], tuple[tuple[type[ast.operator], str], ...]] = { 
 }
 COMPARISONS: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 EQUALITIES: tuple[type[ast.cmpop], ...] = (ast.Eq, ast.NotEq)
-ALIKE = (  # functions of which one may be taken for another
-    "sum mean max min prod std var".split(),
-    "exp log log1p expm1 log2 log10 sqrt square abs tanh sign sin cos sinh cosh arctan".split(),
-    "maximum minimum".split(),
-    "argmax argmin".split(),
-    "floor ceil round rint".split(),
-    "cumsum cumprod".split(),
-    "any all".split(),
-    "zeros_like ones_like".split(),
-    "tril triu".split(),
-)
-AXES = (0, 1, 2, -1, -2, None)
-MOST_AXES = 4  # of an array, that are tried in every order
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +61,6 @@ class Edit:
     def made(self) -> Any:
         """The new statement, or what a loop or a branch begins with; None where it is left out."""
         return self.make()
-
-
-Made = tuple[str, ast.expr, float]  # the mistake's code, what belongs in an expression's place, and how far-fetched
 
 
 def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
@@ -182,84 +166,6 @@ def _of_attribute(node: ast.Attribute, parent: Any, words: Vocabulary) -> Iterat
         yield "not-transposed", node.value, LIKELY
 
 
-def _of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Made]:
-    entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    for i, entry in enumerate(entries):
-        for code, other in (*_other_indices(entry, words.shifts(node.value)), *_other_positions(entry, words)):
-            changed = [*entries[:i], other, *entries[i + 1 :]]
-            index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
-            yield code, ast.Subscript(node.value, index, node.ctx), LIKELY
-    if len(entries) == 2:
-        swapped = ast.Subscript(node.value, ast.Tuple(entries[::-1], ast.Load()), node.ctx)
-        yield "wrong-axis", swapped, LIKELY
-    if isinstance(node.ctx, ast.Load) and words.shape(node) is not None:
-        whole = all(isinstance(one, (ast.Constant, ast.UnaryOp, ast.Slice)) for one in entries)
-        yield "one-sample-only" if whole else "wrong-operand", node.value, POSSIBLE
-        if len(entries) == 1 and isinstance(entries[0], (ast.Constant, ast.UnaryOp)):
-            summed = ast.Call(ast.Attribute(node.value, "sum", ast.Load()), [], [ast.keyword("axis", ast.Constant(0))])
-            yield "last-step-only" if isinstance(entries[0], ast.UnaryOp) else "one-sample-only", summed, LIKELY
-
-
-def _other_indices(entry: ast.expr, shifted: str) -> Iterator[tuple[str, ast.expr]]:
-    if isinstance(entry, ast.Slice):
-        for name in ("lower", "upper"):
-            bound = getattr(entry, name)
-            for other in _moved(bound, 1 if name == "lower" else -1):
-                yield shifted if other is not None else _cut(entry, name), with_fields(entry, **{name: other})
-        if entry.step is not None:
-            yield "flipped", with_fields(entry, step=None)
-        if isinstance(entry.lower, ast.Constant) and entry.upper is None:
-            yield shifted, ast.Slice(None, ast.UnaryOp(ast.USub(), entry.lower), entry.step)
-        if isinstance(entry.upper, ast.UnaryOp) and entry.lower is None:
-            yield shifted, ast.Slice(entry.upper.operand, None, entry.step)
-    elif not isinstance(entry, ast.Constant) or _whole_number(entry) is not None:
-        yield from ((shifted, other) for other in _moved(entry, 1) if other is not None)
-        if (_whole_number(entry) or 0) < -1:
-            yield shifted, ast.Constant(0)
-
-
-def _cut(entry: ast.Slice, name: str) -> str:
-    """What it is that a slice has a bound."""
-    last = name == "lower" and entry.lower is not None and _whole_number(entry.lower) == -1 and entry.upper is None
-    return "last-step-only" if last else "missing-path"
-
-
-def _other_positions(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
-    """A position that has a name, for one that is a number."""
-    if isinstance(entry, ast.Constant) and isinstance(entry.value, int):
-        yield from (("wrong-operand", one) for one in words.scalars)
-
-
-def _moved(bound: ast.expr | None, towards: int) -> Iterator[ast.expr | None]:
-    """A position one further, one before, and none."""
-    if bound is None:
-        yield _constant(towards)
-        return
-    yield None
-    number = _whole_number(bound)
-    if number is not None:
-        yield from (_constant(number + step) for step in (1, -1))
-        return
-    yield from (ast.BinOp(bound, op, ast.Constant(1)) for op in (ast.Add(), ast.Sub()))
-    if isinstance(bound, ast.BinOp) and isinstance(bound.op, (ast.Add, ast.Sub)):
-        yield bound.left
-        yield ast.BinOp(bound.left, ast.Sub() if isinstance(bound.op, ast.Add) else ast.Add(), bound.right)
-
-
-def _whole_number(node: ast.expr) -> int | None:
-    """The number that an expression is, with its sign."""
-    minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
-    inner = node.operand if isinstance(node, ast.UnaryOp) and minus else node
-    value = inner.value if isinstance(inner, ast.Constant) else None
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return -value if minus else value
-
-
-def _constant(value: float) -> ast.expr:
-    return ast.UnaryOp(ast.USub(), ast.Constant(-value)) if value < 0 else ast.Constant(value)
-
-
 def _of_comparison(node: ast.Compare, parent: Any, words: Vocabulary) -> Iterator[Made]:
     if len(node.ops) != 1:
         return
@@ -269,85 +175,6 @@ def _of_comparison(node: ast.Compare, parent: Any, words: Vocabulary) -> Iterato
                 if not isinstance(node.ops[0], kind):
                     code = "missing-derivative" if node in words.before_products else "different-function"
                     yield code, ast.Compare(node.left, [kind()], node.comparators), LIKELY
-
-
-def _of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    for group in ALIKE:
-        if name in group and isinstance(node.func, ast.Attribute):
-            for other in group:
-                if other != name:
-                    code = "wrong-reduction" if {name, other} <= {"sum", "mean"} else "different-function"
-                    yield code, with_fields(node, func=ast.Attribute(node.func.value, other, ast.Load())), NEARLY
-    for i, keyword in enumerate(node.keywords):
-        others = [*node.keywords[:i], *node.keywords[i + 1 :]]
-        code = "wrong-axis" if keyword.arg == "axis" else "different-function"
-        yield code, with_fields(node, keywords=others), POSSIBLE
-        if keyword.arg == "axis":
-            for axis in AXES:
-                new = ast.keyword("axis", ast.Constant(axis) if axis is None else _constant(axis))
-                yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
-    if name in REDUCTIONS:
-        yield from _along_another_axis(node)
-    if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
-        whose = node.args[0] if is_module(node.func.value) and node.args else node.func.value
-        yield "not-transposed", whose, LIKELY
-    if name == "einsum" and node.args:
-        yield from _of_subscripts(node)
-    if name == "transpose":
-        yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
-    for args, _ in _exchanged(node.args):
-        yield "wrong-operand", with_fields(node, args=args), LIKELY
-    if name == "range":
-        yield from _of_range(node)
-    elif name == "reversed":
-        yield "flipped", node.args[0], LIKELY
-    elif node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
-        yield _wrong_array(parent) if name in ALIKE[1] else "different-function", node.args[0], LIKELY
-    if name == "range" and not isinstance(parent, ast.Call):
-        yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
-
-
-def _along_another_axis(node: ast.Call) -> Iterator[Made]:
-    """A reduction along another axis, where its axis is the last of its arguments, or where it has none."""
-    is_method = isinstance(node.func, ast.Attribute) and not is_module(node.func.value)
-    if len(node.args) > (0 if is_method else 1):
-        for axis in AXES:
-            new = ast.Constant(axis) if axis is None else _constant(axis)
-            yield "wrong-axis", with_fields(node, args=[*node.args[:-1], new]), LIKELY
-    elif not any(one.arg == "axis" for one in node.keywords):
-        others = [one for one in node.keywords if one.arg != "keepdims"]
-        for axis in AXES[:-1]:
-            for kept in (False, True):
-                more = [ast.keyword("axis", _constant(axis or 0))]
-                more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
-                yield "wrong-axis", with_fields(node, keywords=[*others, *more]), POSSIBLE
-
-
-def _of_subscripts(node: ast.Call) -> Iterator[Made]:
-    """An einsum with two letters of one of its operands exchanged."""
-    text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
-    if not isinstance(text, str):
-        return
-    inputs, arrow, result = text.partition("->")
-    operands = inputs.split(",")
-    for k, letters in enumerate(operands):
-        for i, j in itertools.combinations(range(len(letters)), 2):
-            swapped = [*letters]
-            swapped[i], swapped[j] = letters[j], letters[i]
-            others = [*operands[:k], "".join(swapped), *operands[k + 1 :]]
-            subscripts = ast.Constant(",".join(others) + arrow + result)
-            yield "not-transposed", with_fields(node, args=[subscripts, *node.args[1:]]), LIKELY
-
-
-def _of_range(node: ast.Call) -> Iterator[Made]:
-    bounds = list(node.args) if len(node.args) > 1 else [ast.Constant(0), *node.args]
-    for i, bound in enumerate(bounds[:2]):
-        for other in _moved(bound, 1):
-            if other is not None:
-                args = [other if k == i else one for k, one in enumerate(bounds)]
-                args = args[-1:] if i and len(node.args) == 1 else args
-                yield "truncated-in-time", with_fields(node, args=args), LIKELY
 
 
 def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -360,19 +187,8 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
         for other in dict.fromkeys(others):
             if other != value and (other > 0 or not isinstance(parent, ast.UnaryOp)):
                 whole = int(other) if isinstance(value, int) and other == int(other) else other
-                yield "wrong-scale" if in_product else "different-function", _constant(whole), LIKELY
+                yield "wrong-scale" if in_product else "different-function", constant(whole), LIKELY
         yield from (("wrong-operand", one, LESS_LIKELY) for one in words.scalars)
-
-
-def _in_another_order(arguments: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:
-    """The axes of a transpose in every other order, whether they are arguments or a tuple."""
-    last = arguments[-1] if arguments else None
-    axes = list(last.elts) if isinstance(last, (ast.Tuple, ast.List)) else list(arguments)
-    if not 2 < len(axes) <= MOST_AXES or not all(isinstance(one, ast.Constant) for one in axes):
-        return
-    for others in list(itertools.permutations(axes))[1:]:
-        tuple_of_them: list[ast.expr] = [ast.Tuple(list(others), ast.Load())]
-        yield [*arguments[:-1], *tuple_of_them] if axes != arguments else list(others)
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -381,16 +197,9 @@ def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Itera
 
 
 def _turned(node: ast.Tuple | ast.List) -> Iterator[ast.Tuple | ast.List]:
-    for elements, pair in _exchanged(node.elts):
+    for elements, pair in exchanged(node.elts):
         if not any(isinstance(one, ast.Constant) for one in pair):
             yield type(node)(elements, node.ctx)
-
-
-def _exchanged(row: Sequence[ast.expr]) -> Iterator[tuple[list[ast.expr], list[ast.expr]]]:
-    """A row with two neighbours exchanged, and these two."""
-    for i in range(len(row) - 1):
-        pair = [row[i + 1], row[i]]
-        yield [*row[:i], *pair, *row[i + 2 :]], pair
 
 
 def _of_choice(node: ast.BoolOp, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -404,9 +213,9 @@ RULES: dict[type[ast.expr], Callable[..., Iterator[Made]]] = {
     ast.BinOp: _of_operation,
     ast.UnaryOp: _of_sign,
     ast.Attribute: _of_attribute,
-    ast.Subscript: _of_index,
+    ast.Subscript: of_index,
     ast.Compare: _of_comparison,
-    ast.Call: _of_call,
+    ast.Call: of_call,
     ast.Constant: _of_constant,
     ast.BoolOp: _of_choice,
     ast.Tuple: _of_row,
@@ -424,7 +233,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
         return
     if words.shape(node) is not None:
         for function in words.functions:
-            yield _wrong_array(parent), ast.Call(function, [node], []), LESS_LIKELY
+            yield wrong_array(parent), ast.Call(function, [node], []), LESS_LIKELY
     if text in words.numbers:
         yield from (("wrong-operand", one, POSSIBLE) for one in words.others(node, words.scalars))
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
@@ -438,7 +247,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
             yield "wrong-axis", ast.Subscript(node, ast.Tuple(rest, ast.Load()), ast.Load()), POSSIBLE
     if not shape:
         return
-    yield from ((_wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
+    yield from ((wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
     if len(shape) > 1:
         turned = ast.Attribute(node, "T", ast.Load())
         yield "not-transposed", turned if len(shape) == 2 else _with_last_axes_exchanged(node), LIKELY
@@ -450,15 +259,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
 
 
 def _with_last_axes_exchanged(node: ast.expr) -> ast.expr:
-    return ast.Call(ast.Attribute(node, "swapaxes", ast.Load()), [_constant(-1), _constant(-2)], [])
-
-
-def _wrong_array(parent: Any) -> str:
-    """What it is to take another array here: within a function of it, a derivative at another point."""
-    curved = isinstance(parent, ast.Compare) or (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow))
-    function = isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ALIKE[1]
-    own = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and len(parent.args) == 1
-    return "derivative-at-wrong-point" if curved or function or own else "wrong-operand"
+    return ast.Call(ast.Attribute(node, "swapaxes", ast.Load()), [constant(-1), constant(-2)], [])
 
 
 def _of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 Way = tuple[tuple[str, int | None], ...]  # from a statement to an expression in it: fields, with positions in lists
@@ -99,3 +99,10 @@ def with_fields(node: Any, **changes: Any) -> Any:
     for name, value in changes.items():
         setattr(made, name, value)
     return made
+
+
+def exchanged(row: Sequence[ast.expr]) -> Iterator[tuple[list[ast.expr], list[ast.expr]]]:
+    """A row with two neighbours exchanged, and these two."""
+    for i in range(len(row) - 1):
+        pair = [row[i + 1], row[i]]
+        yield [*row[:i], *pair, *row[i + 2 :]], pair

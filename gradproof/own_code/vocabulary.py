@@ -14,6 +14,7 @@ from gradproof.own_code.statements import with_fields
 
 LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 1.0, 1.15, 1.3, 1.5, 1.8
 LARGEST_COUNT = 1e6
+Made = tuple[str, ast.expr, float]  # the mistake's code, what belongs in an expression's place, and how far-fetched
 NUMBERED = re.compile(r"(.*?\D)(\d+)")
 
 

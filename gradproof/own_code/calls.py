@@ -1,0 +1,124 @@
+"""Small changes of a call: a function like it, another axis, its arguments exchanged, without it."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gradproof.own_code.indices import constant, moved
+from gradproof.own_code.statements import REDUCTIONS, exchanged, is_module, with_fields
+from gradproof.own_code.vocabulary import LIKELY, NEARLY, POSSIBLE, Made, Vocabulary
+
+ALIKE = (  # functions of which one may be taken for another
+    "sum mean max min prod std var".split(),
+    "exp log log1p expm1 log2 log10 sqrt square abs tanh sign sin cos sinh cosh arctan".split(),
+    "maximum minimum".split(),
+    "argmax argmin".split(),
+    "floor ceil round rint".split(),
+    "cumsum cumprod".split(),
+    "any all".split(),
+    "zeros_like ones_like".split(),
+    "tril triu".split(),
+)
+AXES = (0, 1, 2, -1, -2, None)
+MOST_AXES = 4  # of an array, that are tried in every order
+
+
+def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    for group in ALIKE:
+        if name in group and isinstance(node.func, ast.Attribute):
+            for other in group:
+                if other != name:
+                    code = "wrong-reduction" if {name, other} <= {"sum", "mean"} else "different-function"
+                    yield code, with_fields(node, func=ast.Attribute(node.func.value, other, ast.Load())), NEARLY
+    for i, keyword in enumerate(node.keywords):
+        others = [*node.keywords[:i], *node.keywords[i + 1 :]]
+        code = "wrong-axis" if keyword.arg == "axis" else "different-function"
+        yield code, with_fields(node, keywords=others), POSSIBLE
+        if keyword.arg == "axis":
+            for axis in AXES:
+                new = ast.keyword("axis", ast.Constant(axis) if axis is None else constant(axis))
+                yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
+    if name in REDUCTIONS:
+        yield from _along_another_axis(node)
+    if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
+        whose = node.args[0] if is_module(node.func.value) and node.args else node.func.value
+        yield "not-transposed", whose, LIKELY
+    if name == "einsum" and node.args:
+        yield from _of_subscripts(node)
+    if name == "transpose":
+        yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
+    for args, _ in exchanged(node.args):
+        yield "wrong-operand", with_fields(node, args=args), LIKELY
+    if name == "range":
+        yield from _of_range(node)
+    elif name == "reversed":
+        yield "flipped", node.args[0], LIKELY
+    elif node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
+        yield wrong_array(parent) if name in ALIKE[1] else "different-function", node.args[0], LIKELY
+    if name == "range" and not isinstance(parent, ast.Call):
+        yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
+
+
+def _along_another_axis(node: ast.Call) -> Iterator[Made]:
+    """A reduction along another axis, where its axis is the last of its arguments, or where it has none."""
+    is_method = isinstance(node.func, ast.Attribute) and not is_module(node.func.value)
+    if len(node.args) > (0 if is_method else 1):
+        for axis in AXES:
+            new = ast.Constant(axis) if axis is None else constant(axis)
+            yield "wrong-axis", with_fields(node, args=[*node.args[:-1], new]), LIKELY
+    elif not any(one.arg == "axis" for one in node.keywords):
+        others = [one for one in node.keywords if one.arg != "keepdims"]
+        for axis in AXES[:-1]:
+            for kept in (False, True):
+                more = [ast.keyword("axis", constant(axis or 0))]
+                more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
+                yield "wrong-axis", with_fields(node, keywords=[*others, *more]), POSSIBLE
+
+
+def _of_subscripts(node: ast.Call) -> Iterator[Made]:
+    """An einsum with two letters of one of its operands exchanged."""
+    text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+    if not isinstance(text, str):
+        return
+    inputs, arrow, result = text.partition("->")
+    operands = inputs.split(",")
+    for k, letters in enumerate(operands):
+        for i, j in itertools.combinations(range(len(letters)), 2):
+            swapped = [*letters]
+            swapped[i], swapped[j] = letters[j], letters[i]
+            others = [*operands[:k], "".join(swapped), *operands[k + 1 :]]
+            subscripts = ast.Constant(",".join(others) + arrow + result)
+            yield "not-transposed", with_fields(node, args=[subscripts, *node.args[1:]]), LIKELY
+
+
+def _of_range(node: ast.Call) -> Iterator[Made]:
+    bounds = list(node.args) if len(node.args) > 1 else [ast.Constant(0), *node.args]
+    for i, bound in enumerate(bounds[:2]):
+        for other in moved(bound, 1):
+            if other is not None:
+                args = [other if k == i else one for k, one in enumerate(bounds)]
+                args = args[-1:] if i and len(node.args) == 1 else args
+                yield "truncated-in-time", with_fields(node, args=args), LIKELY
+
+
+def _in_another_order(arguments: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:
+    """The axes of a transpose in every other order, whether they are arguments or a tuple."""
+    last = arguments[-1] if arguments else None
+    axes = list(last.elts) if isinstance(last, (ast.Tuple, ast.List)) else list(arguments)
+    if not 2 < len(axes) <= MOST_AXES or not all(isinstance(one, ast.Constant) for one in axes):
+        return
+    for others in list(itertools.permutations(axes))[1:]:
+        tuple_of_them: list[ast.expr] = [ast.Tuple(list(others), ast.Load())]
+        yield [*arguments[:-1], *tuple_of_them] if axes != arguments else list(others)
+
+
+def wrong_array(parent: Any) -> str:
+    """What it is to take another array here: within a function of it, a derivative at another point."""
+    curved = isinstance(parent, ast.Compare) or (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow))
+    function = isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ALIKE[1]
+    own = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and len(parent.args) == 1
+    return "derivative-at-wrong-point" if curved or function or own else "wrong-operand"

@@ -1,0 +1,88 @@
+"""Small changes of what an expression takes out of an array: another position, one further, without a bound."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from gradproof.own_code.statements import with_fields
+from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Made, Vocabulary
+
+
+def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    for i, entry in enumerate(entries):
+        for code, other in (*_other_indices(entry, words.shifts(node.value)), *_other_positions(entry, words)):
+            changed = [*entries[:i], other, *entries[i + 1 :]]
+            index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
+            yield code, ast.Subscript(node.value, index, node.ctx), LIKELY
+    if len(entries) == 2:
+        swapped = ast.Subscript(node.value, ast.Tuple(entries[::-1], ast.Load()), node.ctx)
+        yield "wrong-axis", swapped, LIKELY
+    if isinstance(node.ctx, ast.Load) and words.shape(node) is not None:
+        whole = all(isinstance(one, (ast.Constant, ast.UnaryOp, ast.Slice)) for one in entries)
+        yield "one-sample-only" if whole else "wrong-operand", node.value, POSSIBLE
+        if len(entries) == 1 and isinstance(entries[0], (ast.Constant, ast.UnaryOp)):
+            summed = ast.Call(ast.Attribute(node.value, "sum", ast.Load()), [], [ast.keyword("axis", ast.Constant(0))])
+            yield "last-step-only" if isinstance(entries[0], ast.UnaryOp) else "one-sample-only", summed, LIKELY
+
+
+def _other_indices(entry: ast.expr, shifted: str) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(entry, ast.Slice):
+        for name in ("lower", "upper"):
+            bound = getattr(entry, name)
+            for other in moved(bound, 1 if name == "lower" else -1):
+                yield shifted if other is not None else _cut(entry, name), with_fields(entry, **{name: other})
+        if entry.step is not None:
+            yield "flipped", with_fields(entry, step=None)
+        if isinstance(entry.lower, ast.Constant) and entry.upper is None:
+            yield shifted, ast.Slice(None, ast.UnaryOp(ast.USub(), entry.lower), entry.step)
+        if isinstance(entry.upper, ast.UnaryOp) and entry.lower is None:
+            yield shifted, ast.Slice(entry.upper.operand, None, entry.step)
+    elif not isinstance(entry, ast.Constant) or whole_number(entry) is not None:
+        yield from ((shifted, other) for other in moved(entry, 1) if other is not None)
+        if (whole_number(entry) or 0) < -1:
+            yield shifted, ast.Constant(0)
+
+
+def _cut(entry: ast.Slice, name: str) -> str:
+    """What it is that a slice has a bound."""
+    last = name == "lower" and entry.lower is not None and whole_number(entry.lower) == -1 and entry.upper is None
+    return "last-step-only" if last else "missing-path"
+
+
+def _other_positions(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
+    """A position that has a name, for one that is a number."""
+    if isinstance(entry, ast.Constant) and isinstance(entry.value, int):
+        yield from (("wrong-operand", one) for one in words.scalars)
+
+
+def moved(bound: ast.expr | None, towards: int) -> Iterator[ast.expr | None]:
+    """A position one further, one before, and none."""
+    if bound is None:
+        yield constant(towards)
+        return
+    yield None
+    number = whole_number(bound)
+    if number is not None:
+        yield from (constant(number + step) for step in (1, -1))
+        return
+    yield from (ast.BinOp(bound, op, ast.Constant(1)) for op in (ast.Add(), ast.Sub()))
+    if isinstance(bound, ast.BinOp) and isinstance(bound.op, (ast.Add, ast.Sub)):
+        yield bound.left
+        yield ast.BinOp(bound.left, ast.Sub() if isinstance(bound.op, ast.Add) else ast.Add(), bound.right)
+
+
+def whole_number(node: ast.expr) -> int | None:
+    """The number that an expression is, with its sign."""
+    minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+    inner = node.operand if isinstance(node, ast.UnaryOp) and minus else node
+    value = inner.value if isinstance(inner, ast.Constant) else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return -value if minus else value
+
+
+def constant(value: float) -> ast.expr:
+    return ast.UnaryOp(ast.USub(), ast.Constant(-value)) if value < 0 else ast.Constant(value)
