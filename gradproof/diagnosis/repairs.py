@@ -39,6 +39,7 @@ from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
 from gradproof.oracles import Arrays
 from gradproof.own_code.edits import Edit, edits
+from gradproof.own_code.relations import instead_of
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
 from gradproof.own_code.statements import Way, at, points, put
 from gradproof.own_code.switches import Place, places, switched
@@ -296,7 +297,22 @@ class Repairs:
             answer = ask([slip], self.case.problem)
         ours = self.case.gradients
         added = {} if answer is None else {name: ours[name] - right for name, right in answer[1].items()}
-        return replace(fault, code="wrong-part-penalised") if self._is_penalty(added) else fault
+        if self._is_penalty(added):
+            return replace(fault, code="wrong-part-penalised")
+        return replace(fault, code=self._relation(slip) or fault.code)
+
+    def _relation(self, slip: Slip) -> str | None:
+        """What a wrong operand on the way back is to the right one, where the lines there tell."""
+        old, new = slip.edit.old, slip.edit.new
+        if slip.of_loss or slip.edit.code != "wrong-operand" or not isinstance(old, ast.expr):
+            return None
+        back = [place for function, place in self._places if function is slip.function and not self._is_forward(place)]
+        return None if not isinstance(new, ast.expr) else instead_of(old, new, back, self._vocabulary(slip.function))
+
+    def _is_forward(self, place: Place) -> bool:
+        """Whether the loss depends on what a line makes."""
+        depending = _all_of(self._depending.get(id(place), {}).values())
+        return depending is None or LOSS in depending
 
     def _is_penalty(self, added: Arrays) -> bool:
         """Whether something grows with the parameters, entry by entry, and has their signs."""

@@ -42,6 +42,9 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
             for axis in AXES:
                 new = ast.keyword("axis", ast.Constant(axis) if axis is None else constant(axis))
                 yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
+                if not any(one.arg == "keepdims" for one in others):
+                    kept = ast.keyword("keepdims", ast.Constant(True))
+                    yield "wrong-axis", with_fields(node, keywords=[*others, new, kept]), POSSIBLE
     if name in REDUCTIONS:
         yield from _along_another_axis(node)
     if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
@@ -51,6 +54,9 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield from _of_subscripts(node)
     if name == "transpose":
         yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
+    yield from (("different-function", one, POSSIBLE) for one in _as_elsewhere(node, words))
+    if name in ("dot", "matmul") and len(node.args) == 2:
+        yield from (("wrong-operand", one, POSSIBLE) for one in node.args)
     for args, _ in exchanged(node.args):
         yield "wrong-operand", with_fields(node, args=args), LIKELY
     if name == "range":
@@ -61,6 +67,16 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield wrong_array(parent) if name in ALIKE[1] else "different-function", node.args[0], LIKELY
     if name == "range" and not isinstance(parent, ast.Call):
         yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
+
+
+def _as_elsewhere(node: ast.Call, words: Vocabulary) -> Iterator[ast.expr]:
+    """The call with the flags that other calls of the same function have."""
+    for other in words.flags.get(words.text(node.func), ()):
+        more = other.args[len(node.args) :]
+        if all(isinstance(one, ast.Constant) for one in more):
+            new = with_fields(node, args=[*node.args, *more], keywords=other.keywords)
+            if words.text(new) != words.text(node):
+                yield new
 
 
 def _along_another_axis(node: ast.Call) -> Iterator[Made]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gradproof.own_code.calls import of_call, wrong_array
 from gradproof.own_code.indices import constant, of_index
+from gradproof.own_code.running import Shape
 from gradproof.own_code.statements import (
     Way,
     at,
@@ -23,13 +24,14 @@ from gradproof.own_code.statements import (
 from gradproof.own_code.vocabulary import (
     LESS_LIKELY,
     LIKELY,
-    NUMBERED,
     POSSIBLE,
     UNLIKELY,
     Made,
     Vocabulary,
+    broadcasts,
     called,
     divisor,
+    in_parts,
     is_inverse,
 )
 
@@ -67,13 +69,26 @@ def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """All changes of a statement, or of what a loop or a branch begins with."""
     for path, node, parent in expressions(statement):
         for code, new, rank in _of_expression(node, parent, words):
-            yield Edit(code, node, new, partial(put, statement, path, new), path, rank)
+            if not _is_idle(node, new, parent, words):
+                yield Edit(code, node, new, partial(put, statement, path, new), path, rank)
     for path, numbers in points(statement):
         node = at(statement, path)
         for code, new, rank in _with_more(node, words, numbers):
             yield Edit(code, node, new, partial(put, statement, path, new), path, rank)
     yield from _of_all_names(statement, words)
     yield from _of_statement(statement, words)
+
+
+def _is_idle(node: ast.expr, new: ast.expr, parent: Any, words: Vocabulary) -> bool:
+    """Whether a change makes x / x or x - x, which nobody means."""
+    if isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Div, ast.Sub)):
+        pair = [parent.left, parent.right]
+    elif isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ("divide", "subtract"):
+        pair = parent.args
+    else:
+        return False
+    others = [one for one in pair if one is not node]
+    return len(others) == 1 and words.text(others[0]) == words.text(new)
 
 
 def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Made]:
@@ -97,6 +112,8 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
                 yield code, ast.BinOp(node, ast.Div(), divisor(factor)), rank
             elif words.text(factor) != text:
                 yield code, ast.BinOp(node, ast.Mult(), factor), rank
+    yield from (("missing-path", ast.BinOp(node, ast.Add(), one), POSSIBLE) for one in words.kin(node))
+    yield from (("missing-derivative", one, LESS_LIKELY) for one in _with_a_matrix(node, shape, words))
     if shape:
         known = {text}
         for one in (*words.terms.get(shape, ()), *words.arrays.get(shape, ())):
@@ -104,6 +121,14 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
                 known.add(words.text(one))
                 for op in (ast.Add(), ast.Sub()):
                     yield "missing-path", ast.BinOp(node, op, one), UNLIKELY
+
+
+def _with_a_matrix(node: ast.expr, shape: Shape, words: Vocabulary) -> Iterator[ast.expr]:
+    """Times a square matrix, from the right or from the left."""
+    if len(shape) == 2:
+        yield from (ast.BinOp(node, ast.MatMult(), one) for one in words.arrays.get(shape[-1:] * 2, ()))
+    if len(shape) in (1, 2):
+        yield from (ast.BinOp(one, ast.MatMult(), node) for one in words.arrays.get(shape[:1] * 2, ()))
 
 
 def _of_expression(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -129,6 +154,7 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
             yield "wrong-sign", ast.BinOp(right, op, left), LIKELY
     elif isinstance(op, ast.MatMult):
         yield "not-transposed", ast.BinOp(right, op, left), LIKELY
+        yield from (("wrong-operand", one, POSSIBLE) for one in (left, right))
     elif isinstance(op, ast.Pow):
         yield "different-function", left, LIKELY
     shape = words.shape(node)
@@ -139,6 +165,9 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
                 yield "wrong-operand", ast.BinOp(left, op, divisor(factor)), rank if alike else UNLIKELY
     for other, code in SLIPS.get(type(op), ()):
         yield code, ast.BinOp(left, other(), right), LIKELY if code == "wrong-sign" else POSSIBLE
+    if isinstance(op, ast.Mult) and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):
+        products = ast.BinOp(left.left, ast.MatMult(), left.right)
+        yield "different-function", ast.BinOp(products, ast.MatMult(), right), POSSIBLE
     yield from _bracketed(node)
 
 
@@ -173,7 +202,8 @@ def _of_comparison(node: ast.Compare, parent: Any, words: Vocabulary) -> Iterato
         if isinstance(node.ops[0], kinds):
             for kind in kinds:
                 if not isinstance(node.ops[0], kind):
-                    code = "missing-derivative" if node in words.before_products else "different-function"
+                    code = "missing-path" if node in words.before_sums else "different-function"
+                    code = "missing-derivative" if node in words.before_products else code
                     yield code, ast.Compare(node.left, [kind()], node.comparators), LIKELY
 
 
@@ -248,6 +278,9 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
     if not shape:
         return
     yield from ((wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
+    yield from ((wrong_array(parent), one, POSSIBLE) for one in _of_other_shapes(shape, parent, words))
+    squares = (ast.BinOp(one, ast.Pow(), ast.Constant(2)) for one in words.others(node, words.arrays.get(shape, ())))
+    yield from (("wrong-operand", one, UNLIKELY) for one in squares)
     if len(shape) > 1:
         turned = ast.Attribute(node, "T", ast.Load())
         yield "not-transposed", turned if len(shape) == 2 else _with_last_axes_exchanged(node), LIKELY
@@ -256,6 +289,16 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
     if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mult):
         for one in words.arrays.get(shape, ()):
             yield from (("missing-path", ast.BinOp(node, op, one), UNLIKELY) for op in (ast.Sub(), ast.Add()))
+
+
+def _of_other_shapes(shape: Shape, parent: Any, words: Vocabulary) -> Iterator[ast.expr]:
+    """The arrays of another shape that fit into an operation entry by entry, or that it would fit."""
+    if not isinstance(parent, ast.BinOp) or isinstance(parent.op, ast.MatMult):
+        return
+    made = words.shape(parent) or shape
+    for other, found in words.arrays.items():
+        if other not in ((), shape) and (broadcasts(other, made) or broadcasts(shape, other)):
+            yield from found
 
 
 def _with_last_axes_exchanged(node: ast.expr) -> ast.expr:
@@ -286,21 +329,28 @@ def _instead_of(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[tupl
             yield from (("wrong-operand", one) for one in words.scalars)
     elif words.text(node) in words.numbers:
         yield from (("wrong-operand", one) for one in words.others(node, words.scalars))
-        yield from (("shifted-in-time", ast.BinOp(node, op, ast.Constant(1))) for op in (ast.Add(), ast.Sub()))
+        for op in (ast.Add(), ast.Sub()):
+            yield _moves(node, parent, op), ast.BinOp(node, op, ast.Constant(1))
     elif words.shape(node):
         same = words.arrays.get(words.shapes[words.text(node)], ())
         yield from (("wrong-operand", one) for one in words.others(node, same))
 
 
+def _moves(node: ast.expr, parent: Any, op: ast.operator) -> str:
+    """What it is that a position should be one further or one before: of a slice's bound, that an end is left out."""
+    wider = isinstance(parent, ast.Slice) and (node is parent.upper) == isinstance(op, ast.Add)
+    return "missing-path" if wider else "shifted-in-time"
+
+
 def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
-    """All names that end in one number with another: `W1 @ x + b1` for `W2 @ x + b2`."""
+    """All names that end in one number or letter with another: `W1 @ x + b1` for `W2 @ x + b2`."""
     found: dict[str, list[tuple[Way, str]]] = {}
     for path, node, _ in expressions(statement):
-        parts = NUMBERED.fullmatch(called(node))
-        if parts:
-            found.setdefault(parts[2], []).append((path, parts[1]))
-    for number, places in found.items():
-        for other in sorted(words.endings - {number}) if len(places) > 1 else ():
+        stem, ending = in_parts(called(node))
+        if ending:
+            found.setdefault(ending, []).append((path, stem))
+    for ending, places in found.items():
+        for other in sorted(words.endings - {ending}) if len(places) > 1 else ():
             if all(stem + other in words.names for _, stem in places):
                 new = [(path, _with_name(at(statement, path), stem + other)) for path, stem in places]
                 make = partial(_put_at_all, statement, new)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,8 +15,10 @@ from gradproof.own_code.statements import with_fields
 
 LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 1.0, 1.15, 1.3, 1.5, 1.8
 LARGEST_COUNT = 1e6
+SIZES = ("shape", "size", "ndim")
+COLUMN = ast.Tuple([ast.Slice(), ast.Constant(None)], ast.Load())
 Made = tuple[str, ast.expr, float]  # the mistake's code, what belongs in an expression's place, and how far-fetched
-NUMBERED = re.compile(r"(.*?\D)(\d+)")
+ENDING = re.compile(r"(.*?\D)(\d+)|(.+)([A-Za-z])")  # a stem, and the number or the letter that tells its kin apart
 
 
 class Vocabulary:
@@ -32,8 +35,12 @@ class Vocabulary:
         self.functions: list[ast.expr] = []  # those that it applies to an array, entry by entry
         self.lists = function.lists
         self.names = {called(node) for node in ast.walk(function.tree)} - {""}
-        self.endings = {parts[2] for parts in map(NUMBERED.fullmatch, self.names) if parts}
-        self.before_products = {one.test for one in ast.walk(function.tree) if isinstance(one, ast.If) and _scales(one)}
+        self.endings = {ending for _, ending in map(in_parts, self.names) if ending}
+        branches = [one for one in ast.walk(function.tree) if isinstance(one, ast.If)]
+        self.before_products = {one.test for one in branches if _scales(one)}
+        self.before_sums = {one.test for one in branches if _adds(one)}
+        self.varying = _varying(function)
+        self.flags: dict[str, list[ast.Call]] = {}  # the calls of each function that say more than an array
         self.assigned_anew = set(_assigned_anew(function.tree))
         self._texts: dict[ast.AST, str] = {}
         seen: set[str] = set()
@@ -56,10 +63,12 @@ class Vocabulary:
             elif isinstance(node.op, (ast.Add, ast.Sub)):
                 yield from (("term", one) for one in (node.left, node.right))
             elif isinstance(node.op, ast.Div):
-                yield "factor", ast.BinOp(ast.Constant(1.0), ast.Div(), node.right)
+                yield "factor", _inverse(node.right)
         if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
             if self.shape(node.args[0]) and self.shape(node) == self.shape(node.args[0]):
                 yield "function", node.func
+        if isinstance(node, ast.Call) and _flags(node):
+            self.flags.setdefault(self.text(node.func), []).append(node)
         if isinstance(node, (ast.Assign, ast.AugAssign)):
             yield "term", node.value
             if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult):
@@ -107,16 +116,35 @@ class Vocabulary:
         return "wrong-operand" if self.text(node) in self.function.mixed else "shifted-in-time"
 
     def is_constant(self, node: ast.expr) -> bool:
-        """Whether an expression is a number, and none of an array's entries."""
+        """Whether an expression is a number that does not depend on the arrays, and none of an array's entries."""
         inner = (one for one in ast.walk(node) if isinstance(one, ast.Subscript))
-        return not self.shape(node) and not any(self.shape(one.value) for one in inner)
+        varies = any(isinstance(one, ast.Name) and one.id in self.varying for one in ast.walk(node))
+        return self.shape(node) == () and not varies and not any(self.shape(one.value) for one in inner)
+
+    def kin(self, node: ast.expr) -> Iterator[ast.expr]:
+        """An expression with all names that end alike ending in something else: `W_f.T @ df` for `W_i.T @ di`."""
+        names = [one for one in ast.walk(node) if called(one)]
+        by_ending: dict[str, list[ast.AST]] = {}
+        for one in names:
+            by_ending.setdefault(in_parts(called(one))[1], []).append(one)
+        for ending, found in by_ending.items():
+            stems = {in_parts(called(one))[0] for one in found}
+            for other in sorted(self.endings - {ending}) if ending and len(stems) > 1 else ():
+                if all(stem + other in self.names for stem in stems):
+                    yield _Renamed(ending, other, stems).visit(copy.deepcopy(node))
 
     def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:
         """The factors that an array of a shape may have, and how far-fetched each is: first those used elsewhere."""
         for table, rank in ((self.factors, POSSIBLE), (self.slopes, LESS_LIKELY)):
             for other, found in table.items():
-                if _broadcast(other, shape):
+                if broadcasts(other, shape):
                     yield from ((one, rank) for one in found)
+        for other, found in self.arrays.items():
+            if other and broadcasts(other, shape):
+                yield from ((_inverse(one), UNLIKELY) for one in found)
+            if len(shape) == 2 and other == shape[:1]:
+                columns = [ast.Subscript(one, COLUMN, ast.Load()) for one in found]
+                yield from ((one, LESS_LIKELY) for column in columns for one in (column, _inverse(column)))
 
 
 def _scales(branch: ast.If) -> bool:
@@ -125,6 +153,45 @@ def _scales(branch: ast.If) -> bool:
     value = one.value if isinstance(one, ast.Assign) else None
     in_place = isinstance(one, ast.AugAssign) and isinstance(one.op, ast.Mult)
     return len(branch.body) == 1 and (in_place or (isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult)))
+
+
+def _adds(branch: ast.If) -> bool:
+    """Whether all that a branch does is to add something to something."""
+    return all(isinstance(one, ast.AugAssign) and isinstance(one.op, (ast.Add, ast.Sub)) for one in branch.body)
+
+
+def _flags(call: ast.Call) -> bool:
+    """Whether a call says something in words or numbers besides what it is given first."""
+    return bool(call.keywords) or any(isinstance(one, ast.Constant) for one in call.args[1:])
+
+
+def _varying(function: OwnFunction) -> set[str]:
+    """The names that depend on entries of arrays."""
+    found = {text for text, shape in function.shapes.items() if shape}
+    made = [(one.value, one) for one in ast.walk(function.tree) if isinstance(one, (ast.Assign, ast.AugAssign))]
+    loops = [(one.iter, one) for one in ast.walk(function.tree) if isinstance(one, ast.For)]
+    size = -1
+    while len(found) > size:
+        size = len(found)
+        for value, one in (*made, *loops):
+            if any(name in found for name in _read_entries(value)):
+                targets = one.targets if isinstance(one, ast.Assign) else [one.target]
+                names = (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+                found.update(names)
+    return found
+
+
+def _read_entries(node: ast.AST) -> Iterator[str]:
+    """The names in an expression of which more than the size is asked."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif not (isinstance(node, ast.Attribute) and node.attr in SIZES) and not _is_length(node):
+        for one in ast.iter_child_nodes(node):
+            yield from _read_entries(one)
+
+
+def _is_length(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("len", "range")
 
 
 def _assigned_anew(tree: ast.AST) -> Iterator[ast.stmt]:
@@ -152,6 +219,10 @@ def divisor(one: ast.expr) -> ast.expr:
     return one.right if isinstance(one, ast.BinOp) and is_inverse(one) else one
 
 
+def _inverse(one: ast.expr) -> ast.expr:
+    return ast.BinOp(ast.Constant(1.0), ast.Div(), one)
+
+
 def is_inverse(one: ast.expr) -> bool:
     return isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and isinstance(one.left, ast.Constant)
 
@@ -166,7 +237,7 @@ def _slopes(a: ast.expr) -> Iterator[ast.expr]:
     yield a
 
 
-def _broadcast(shape: Shape, to: Shape) -> bool:
+def broadcasts(shape: Shape, to: Shape) -> bool:
     try:
         return np.broadcast_shapes(shape, to) == to
     except ValueError:
@@ -177,3 +248,22 @@ def called(node: ast.AST) -> str:
     """The name or the key that an expression is."""
     name = node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else ""
     return name if isinstance(name, str) else ""
+
+
+def in_parts(name: str) -> tuple[str, str]:
+    """A name's stem and its ending; both empty where it has none."""
+    parts = ENDING.fullmatch(name)
+    return (parts[1] or parts[3], parts[2] or parts[4]) if parts else ("", "")
+
+
+class _Renamed(ast.NodeTransformer):
+    """Names of some stems with another ending."""
+
+    def __init__(self, ending: str, other: str, stems: set[str]) -> None:
+        self.new = {stem + ending: stem + other for stem in stems}
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:  # noqa: N802
+        return ast.Name(self.new.get(node.id, node.id), node.ctx)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:  # noqa: N802
+        return ast.Constant(self.new.get(node.value, node.value) if isinstance(node.value, str) else node.value)

@@ -1,0 +1,57 @@
+"""What an array is to another one, by the lines that make it: the same times a factor, the same and something more."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from gradproof.own_code.vocabulary import Vocabulary
+
+
+def instead_of(wrong: ast.expr, right: ast.expr, lines: Sequence[ast.AST], words: Vocabulary) -> str | None:
+    """The name of the mistake to take one array for another that some lines make of it; None where they do not."""
+    text = words.text(right)
+    values = [one.value for one in lines if isinstance(one, ast.Assign) and words.text(one.targets[0]) == text]
+    codes = [_made_of(one, wrong, words) for one in values]
+    if any(words.text(one) == words.text(wrong) for one in values):  # and is then changed in place
+        codes += [_changed_to(one, text, words) for one in lines]
+    return next((code for code in codes if code is not None), None)
+
+
+def _changed_to(line: ast.AST, text: str, words: Vocabulary) -> str | None:
+    """What is missing where a line that changes an array in place is forgotten."""
+    if isinstance(line, ast.AugAssign) and words.text(line.target) == text:
+        return _code_of(line.op, [line.value], words)
+    target = line.targets[0] if isinstance(line, ast.Assign) else None
+    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Compare) and words.text(target.value) == text:
+        return "missing-derivative"
+    return None
+
+
+def _made_of(made: ast.expr, part: ast.expr, words: Vocabulary) -> str | None:
+    """What is missing where a part stands for what is made of it."""
+    if words.text(made) == words.text(ast.UnaryOp(ast.USub(), part)):
+        return "wrong-sign"
+    for kind in ((ast.Mult, ast.Div), (ast.Add, ast.Sub)):
+        parts = list(_operands(made, kind))
+        others = [one for one in parts if words.text(one) != words.text(part)]
+        if len(parts) > 1 and len(others) == len(parts) - 1:
+            return _code_of(kind[0](), others, words)
+    return None
+
+
+def _operands(node: ast.expr, kind: tuple[type[ast.operator], ...]) -> Iterator[ast.expr]:
+    """The factors of a product, or the terms of a sum."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, kind):
+        yield from _operands(node.left, kind)
+        yield from _operands(node.right, kind)
+    else:
+        yield node
+
+
+def _code_of(op: ast.operator, others: Sequence[ast.expr], words: Vocabulary) -> str | None:
+    if isinstance(op, (ast.Add, ast.Sub)):
+        return "missing-path"
+    if isinstance(op, (ast.Mult, ast.Div)):
+        return "wrong-scale" if all(words.is_constant(one) for one in others) else "missing-derivative"
+    return None
