@@ -32,7 +32,7 @@ from gradproof.diagnosis.changes import (
     what_is_wrong,
 )
 from gradproof.diagnosis.clock import Clock
-from gradproof.diagnosis.confirmation import TIE, Confirmation, holds
+from gradproof.diagnosis.confirmation import TIE, Confirmation, answered, holds
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.one_line import are_one
@@ -50,6 +50,7 @@ AT_ONCE = 2000  # changes that are compiled together
 DEEPEST = 3  # changes made together
 FEW_ENTRIES = 6  # that have their parameters' signs by chance
 MOST_SUSPECT = 0.5  # of all lines; that it is one of more tells nobody where to look
+SLOW, FEW_SAMPLES = 0.005, 2  # seconds of a call from which on changes are first tried with a few samples
 BEAM = 3  # states that are gone on from
 MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
 MOST_ALIKE = 40  # changes that come to the same over fewer steps, of which each is looked at in the whole
@@ -83,7 +84,7 @@ class Repairs:
 
     def likely(self) -> list[Explanation]:
         """By one change, the likeliest that mend everything, where nothing right depends on what is changed."""
-        return self._told(self._mends_of(self._alone))
+        return self._told(self._mends_of(self._alone)) if self._quick is self.case else self._that_mend(self._likely)
 
     def unlikely(self) -> list[Explanation]:
         """By one change that is more far-fetched, or on which right gradients depend as well."""
@@ -133,14 +134,15 @@ class Repairs:
         self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""
     ) -> list[Explanation]:
         """By one of the likeliest changes that make right what is aimed at, or everything."""
-        return self._told(self._mends_of(self._trials((), slips, aim), aim), note=note)
+        return self._told(self._mends_of(self._trials((), slips, aim, self._quick), aim), note=note)
 
     def _mends_of(self, trials: Iterable[Trial], aim: frozenset[str] | None = None) -> list[tuple[Slip, ...]]:
         """The changes that are the mend; the least that does as much in the place of another change of its line."""
         found = [one.slips for one in trials if one.mends]
         at_places = {id(slips[0].place) for slips in found}
         least = [one for one in self._within if one.edit.least and id(one.place) in at_places]
-        instead = {id(one.slips[0].place): one.slips for one in self._trials((), least, aim) if one.mends}
+        others = self._trials((), least, aim, self._quick)
+        instead = {id(one.slips[0].place): one.slips for one in others if one.mends}
         return [instead.get(id(slips[0].place), slips) for slips in found]
 
     @cached_property
@@ -381,6 +383,15 @@ class Repairs:
         return [(one, place) for one in functions for place in places(one.tree)]
 
     @cached_property
+    def _quick(self) -> Case:
+        """The comparison of a few samples, where a call of the candidate takes long and the same is wrong with them."""
+        samples = self.case.problem.samples
+        if self.code is None or self.code.seconds < SLOW or samples is None or samples <= FEW_SAMPLES:
+            return self.case
+        other = answered(self.case, self.case.problem.take(slice(FEW_SAMPLES)))
+        return other if other is not None and what_is_wrong(other) == self._wrong else self.case
+
+    @cached_property
     def _wrong(self) -> frozenset[str]:
         return what_is_wrong(self.case)
 
@@ -402,14 +413,25 @@ class Repairs:
 
     @cached_property
     def _depending(self) -> dict[int, dict[Way, frozenset[str] | None]]:
-        """By place and path: the names of what depends on what an expression makes; None where that is not known."""
+        """By place and path: the names of what depends on what an expression makes; None where that is not known.
+
+        Of an expression that is told to be right, as a whole, the parts are not looked at.
+        """
         found: dict[int, dict[Way, frozenset[str] | None]] = {}
         with self._compiled(self._probes) as ask:
             for probe in self._probes:
-                answer = ask([probe], self.case.problem)
-                known = None if answer is None else changed(answer, (self.case.loss, self.case.gradients))
-                found.setdefault(id(probe.place), {})[probe.edit.path] = known
+                known = found.setdefault(id(probe.place), {})
+                around = [one for path, one in known.items() if probe.edit.path[: len(path)] == path]
+                if any(one is not None and self._is_right(one) for one in around):
+                    continue
+                answer = ask([probe], self._quick.problem)
+                before = (self._quick.loss, self._quick.gradients)
+                known[probe.edit.path] = None if answer is None else changed(answer, before)
         return found
+
+    def _is_right(self, depending: frozenset[str]) -> bool:
+        """Whether nothing wrong depends on something, or a right loss does."""
+        return not depending & self._wrong or (LOSS in depending and LOSS not in self._wrong)
 
     def _cuts_off(self, trial: Trial) -> bool:
         """Whether a change has made something that counted count no more: it would hide any mistake there."""
