@@ -7,6 +7,8 @@ from gradproof.tape import Node, Tape, Tensor
 
 MOST_OPERATIONS = 24  # that make a coefficient of a loop from parameters
 EVEN = frozenset(("pow", "abs"))  # functions of a parameter whatever its sign
+LOOK_UPS = frozenset(("index", "index_select", "gather"))
+ADDING = LOOK_UPS | frozenset("add sub neg sum mean select slice view expand unsqueeze squeeze".split())
 LONGEST = 12  # views between a parameter and the operation that it goes into: an einsum makes many
 
 
@@ -41,16 +43,36 @@ def _made_of_parameters(tape: Tape, value: int) -> set[int] | None:
         producer = tape.producer.get(one)
         if producer is not None and producer not in seen:
             seen.add(producer)
-            left += tape.nodes[producer].inputs
+            node = tape.nodes[producer]
+            left += node.inputs[:1] if node.name in LOOK_UPS else node.inputs  # which entries it is, data may say
     return None if left else seen
 
 
 def penalised(tape: Tape, value: int) -> str | None:
-    """The parameter on which a number is a penalty: made of it alone, of its squares, absolute values or norm."""
+    """The parameter on which a value is a penalty: made of it alone, of its squares, absolute values or norm.
+
+    Entries that are not summed up yet are one where nothing more is done with them on the way to the loss.
+    """
     names = tape.made_of.get(value, frozenset())
-    made = _made_of_parameters(tape, value) if tape.values[value].numel() == 1 == len(names) else None
+    made = _made_of_parameters(tape, value) if len(names) == 1 else None
+    if tape.values[value].numel() != 1 and not (made and _only_adds_up(tape, value)):
+        return None
     even = any(tape.nodes[one].name in EVEN or _is_square(tape.nodes[one]) for one in made or ())
     return next(iter(names)) if even else None
+
+
+def _only_adds_up(tape: Tape, value: int) -> bool:
+    """Whether entries are only taken, weighted and summed up on the way to the loss."""
+    left, seen = [value], set[int]()
+    while left and len(seen) <= MOST_OPERATIONS:
+        for index in set(tape.consumers.get(left.pop(), ())) - seen:
+            node = tape.nodes[index]
+            weighted = node.name in ("mul", "div") and sum(one in tape.differentiable for one in node.inputs) == 1
+            if node.name not in ADDING and not weighted:
+                return False
+            seen.add(index)
+            left += node.outputs
+    return not left
 
 
 def _is_square(node: Node) -> bool:

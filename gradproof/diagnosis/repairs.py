@@ -436,7 +436,8 @@ class Repairs:
     def _cuts_off(self, trial: Trial) -> bool:
         """Whether a change has made something that counted count no more: it would hide any mistake there."""
         taken = {id(one.place) for one in trial.slips}
-        probes = [one for one in self._probes if id(one.place) not in taken and self._of(one)]
+        looked_at = [one for one in self._probes if self._depending[id(one.place)].get(one.edit.path)]
+        probes = [one for one in looked_at if id(one.place) not in taken]
         with self._compiled([*trial.slips, *probes]) as ask:
             for probe in probes:
                 answer = ask([*trial.slips, probe], self.case.problem)
