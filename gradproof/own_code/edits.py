@@ -70,6 +70,7 @@ def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     for path, node, parent in expressions(statement):
         for code, new, rank in _of_expression(node, parent, words):
             if not _is_idle(node, new, parent, words):
+                code = "broadcast" if _keeps_apart(node, new, parent, words) else code
                 yield Edit(code, node, new, partial(put, statement, path, new), path, rank)
     for path, numbers in points(statement):
         node = at(statement, path)
@@ -89,6 +90,17 @@ def _is_idle(node: ast.expr, new: ast.expr, parent: Any, words: Vocabulary) -> b
         return False
     others = [one for one in pair if one is not node]
     return len(others) == 1 and words.text(others[0]) == words.text(new)
+
+
+def _keeps_apart(node: ast.expr, new: ast.expr, parent: Any, words: Vocabulary) -> bool:
+    """Whether a row met a column, so that every entry met every other, and the change makes them meet one by one."""
+    if not isinstance(parent, ast.BinOp) or isinstance(parent.op, ast.MatMult):
+        return False
+    other, own = words.shape(parent.right if node is parent.left else parent.left), words.shape(node)
+    if not other or not own or words.shape(parent) in (None, other, own):
+        return False
+    now = words.shape_of_new(new)
+    return now is not None and now != () and (broadcasts(now, other) or broadcasts(other, now))
 
 
 def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Made]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gradproof.own_code.running import OwnFunction, Shape
+from gradproof.own_code.running import OwnFunction, Shape, only_looks
 from gradproof.own_code.statements import with_fields
 
 LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 1.0, 1.15, 1.3, 1.5, 1.8
@@ -106,6 +106,15 @@ class Vocabulary:
     def shape(self, node: ast.expr) -> Shape | None:
         text = self.text(node)
         return () if text in self.numbers else self.shapes.get(text)
+
+    def shape_of_new(self, node: ast.expr) -> Shape | None:
+        """The shape of an expression that the function does not have; None where that cannot be told."""
+        if not only_looks(node, self.function.names):
+            return None
+        try:
+            return tuple(np.shape(eval(self.text(node), dict(self.function.names))))
+        except Exception:
+            return None
 
     def others(self, node: ast.expr, known: Sequence[ast.expr]) -> Iterator[ast.expr]:
         """Those of some expressions that read otherwise."""
