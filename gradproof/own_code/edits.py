@@ -82,14 +82,15 @@ def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
 
 def _is_idle(node: ast.expr, new: ast.expr, parent: Any, words: Vocabulary) -> bool:
     """Whether a change makes x / x or x - x, which nobody means."""
-    if isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Div, ast.Sub)):
-        pair = [parent.left, parent.right]
-    elif isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ("divide", "subtract"):
-        pair = parent.args
-    else:
-        return False
-    others = [one for one in pair if one is not node]
-    return len(others) == 1 and words.text(others[0]) == words.text(new)
+    around = [new if one is node else one for one in _taken_apart(parent)]
+    return any(len(pair) == 2 and words.text(pair[0]) == words.text(pair[1]) for pair in (around, _taken_apart(new)))
+
+
+def _taken_apart(node: Any) -> list[ast.expr]:
+    """What is divided and by what, or subtracted and from what."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Div, ast.Sub)):
+        return [node.left, node.right]
+    return node.args if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("divide", "subtract") else []
 
 
 def _keeps_apart(node: ast.expr, new: ast.expr, parent: Any, words: Vocabulary) -> bool:
@@ -117,13 +118,10 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         return
     text = words.text(node)
     for factor, rank in words.fitting(shape):
-        is_number = words.shape(divisor(factor)) == ()
-        if numbers or not is_number:
-            code = "wrong-scale" if words.is_constant(divisor(factor)) else "missing-derivative"
-            if is_inverse(factor):
-                yield code, ast.BinOp(node, ast.Div(), divisor(factor)), rank
-            elif words.text(factor) != text:
-                yield code, ast.BinOp(node, ast.Mult(), factor), rank
+        by = divisor(factor)
+        if words.text(by) != text and (numbers or words.shape(by) != ()):
+            code = "wrong-scale" if words.is_constant(by) else "missing-derivative"
+            yield code, ast.BinOp(node, ast.Div() if is_inverse(factor) else ast.Mult(), by), rank
     yield from (("missing-path", ast.BinOp(node, ast.Add(), one), POSSIBLE) for one in words.kin(node))
     yield from (("missing-derivative", one, LESS_LIKELY) for one in _with_a_matrix(node, shape, words))
     if shape:

@@ -7,6 +7,7 @@ import pytest
 
 from gradproof.case import Problem
 from gradproof.own_code.edits import edits
+from gradproof.own_code.relations import instead_of
 from gradproof.own_code.running import own_code
 from gradproof.own_code.switches import places, switched
 from gradproof.own_code.vocabulary import Vocabulary
@@ -14,6 +15,10 @@ from gradproof.own_code.vocabulary import Vocabulary
 RNG = np.random.default_rng(0)
 PARAMS = {"W1": RNG.normal(size=(4, 5)), "b1": RNG.normal(size=5), "W2": RNG.normal(size=(5, 5))}
 PARAMS["b2"] = RNG.normal(size=5)
+
+
+def squashed(z, slope=False):
+    return 1 - z**2 if slope else np.tanh(z)
 
 
 def by_hand(p, x, words, targets):
@@ -29,6 +34,9 @@ def by_hand(p, x, words, targets):
         dz[t, targets[t]] *= rate
         if names[t % 2] == "tanh":
             dz = dz * (1 - h**2)
+        dz[:t] += h[:t]
+        if t > 1:
+            dz += 1
     last = x[-1:].sum(axis=0)
     dh = z * dz + h * z
     dx = dz @ p["W1"].T
@@ -44,6 +52,15 @@ def by_hand(p, x, words, targets):
     dz = dz - rate * (h + 2)
     dh = z * (z - h * np.dot(h[0], h[0]))
     dh = z * (h * (1 - h))
+    to_f, to_i, back_f, back_i = z, h, h, z
+    dh = to_i * back_i
+    dh = to_f * back_f
+    dh = np.dot(x, p["W1"])
+    dh = dz * squashed(h, slope=True)
+    dh = dz * squashed(z)
+    dh = z * h * z
+    dh = h / z
+    last = x[:, :1] - x[:, 0]
     grads = {"b2": b2}
     grads["b2"] = grads["b2"] + b2
     return np.sum(last), {"W1": x.T @ dz, "b1": dz[0] + kept[0].sum(), "W2": dx.T @ dx[:, :1], "b2": b2}
@@ -103,10 +120,47 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("last = np.max(h, keepdims=True)", "last = np.max(h, axis=0, keepdims=True)", "wrong-axis"),
         ("dh = z * (z - h * np.dot(h[0], h[0]))", "dh = z * (z - z * np.dot(z[0], z[0]))", "wrong-operand"),
         ("dh = z * (h * (1 - h))", "dh = z * (z * (1 - z))", "derivative-at-wrong-point"),
+        ("dz[:t] += h[:t]", "dz[:t + 1] += h[:t + 1]", "missing-path"),
+        ("t > 1", "t >= 1", "missing-path"),
+        ("dh = to_f * back_f", "dh = to_f * back_f + to_i * back_i", "missing-path"),
+        ("dh = to_f * back_f", "dh = to_i * back_i", "wrong-operand"),
+        ("dh = np.dot(x, p['W1'])", "dh = x", "wrong-operand"),
+        ("dh = dz * squashed(z)", "dh = dz * squashed(z, slope=True)", "different-function"),
+        ("dh = z * h * z", "dh = z @ h @ z", "different-function"),
+        ("dh = z * h * z", "dh = z * z ** 2 * z", "wrong-operand"),
+        ("dh = z * dz + h * z", "dh = z * p['b1'] + h * z", "wrong-operand"),
+        ("held = h.copy()", "held = h.copy() @ p['W2']", "missing-derivative"),
+        ("held = h.copy()", "held = h.copy() / h[:, 0][:, None]", "missing-derivative"),
+        ("last = x[-1:].sum(axis=0)", "last = x[-1:].sum(axis=1, keepdims=True)", "wrong-axis"),
+        ("last = x[:, :1] - x[:, 0]", "last = x[:, :1] - x[:, 0][:, None]", "broadcast"),
     ],
 )
 def test_what_a_line_may_become(possible, line, right, code):
     assert possible[as_written(line)].get(as_written(right)) == code
+
+
+def test_nothing_is_divided_by_itself(possible):
+    assert not {"dh = h / h", "dh = z / z"} & possible["dh = h / z"].keys()
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("dz = dh * (1 - h ** 2)", "missing-derivative"),
+        ("dz = 0.5 * dh", "wrong-scale"),
+        ("dz = dx + dh", "missing-path"),
+        ("dz = -dh", "wrong-sign"),
+        ("dz = dh\ndz[h > 0] = 0", "missing-derivative"),
+        ("dz = dh\ndz -= dx", "missing-path"),
+        ("dz = dx\ndz -= dh", None),
+        ("dz = dh @ W1", None),
+        ("dx = dh * h", None),
+    ],
+)
+def test_what_an_array_lacks_that_stands_for_another(own, lines, code):
+    words = Vocabulary(next(one for one in own.functions if one.tree.name == "by_hand"))
+    wrong, right = (ast.parse(name, mode="eval").body for name in ("dh", "dz"))
+    assert instead_of(wrong, right, ast.parse(lines).body, words) == code
 
 
 @pytest.mark.parametrize(

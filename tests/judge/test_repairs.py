@@ -234,6 +234,19 @@ def test_a_change_and_a_broken_rule_in_a_loop(rewritten):
     assert {finding.code for finding in findings} == {"derivative-at-wrong-point", "missing-derivative"}
 
 
+def test_a_slow_candidate_is_first_tried_with_few_samples(case_of, written, monkeypatch):
+    monkeypatch.setattr("gradproof.diagnosis.repairs.SLOW", 0.0)
+    params, x, y = arrays()
+    case = case_of(written(*ANOTHER_ARRAY), smoothed, params, x, y)
+    repairs = Repairs(case, Clock(10.0), Confirmation(case))
+    asked = []
+    answer = repairs.code.answer
+    monkeypatch.setattr(repairs.code, "answer", lambda problem: asked.append(problem.samples) or answer(problem))
+    (found,) = repairs.likely()
+    assert found.faults[0].mend == ANOTHER_ARRAY[0].replace("i : i + 3", "i:i + 3")
+    assert asked.count(2) > 20 * asked.count(7) > 0
+
+
 HALVED = ("    dW = x.T", "    dh = dh - 0.5 * s[:, :1]\n    dW = x.T")
 
 

@@ -718,6 +718,18 @@ def test_the_penalty_on_one_parameter_of_several(times, code):
     assert "on A" in found[1]
 
 
+def test_a_penalty_on_the_entries_that_each_sample_looks_up():
+    def model(params, x, y, rows, of_a=lambda penalty: penalty):
+        size = of_a(params["a"][rows] ** 2) + (params["A"][rows] ** 2).sum(1)
+        return F.mse_loss((torch.tanh(x @ params["A"]) + params["a"][rows, None]) @ params["B"], y) + 0.1 * size.mean()
+
+    params = {"A": SQUARE, "B": numbers(4, 3), "a": numbers(4)}
+    rows = np.minimum(np.arange(len(X)), 2)
+    code, message = named(model, lambda *given: model(*given, torch.detach), params, X, Y, rows)
+    assert code == "wrong-part-penalised"
+    assert message.startswith("the penalty is missing on a")
+
+
 def test_another_activation_where_one_layer_does_not_show_it():
     """The last layer's ReLU is open everywhere: there, any slope of the other side gives the same."""
 

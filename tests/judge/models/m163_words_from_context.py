@@ -75,7 +75,7 @@ def problem(rng):
 WRONG = [
     wrong(
         "relu_of_the_gradient",
-        "wrong-operand|different-function",
+        "wrong-operand|different-function|derivative-at-wrong-point",
         "    l1[z1 < 0] = 0\n",
         "    l1 = np.maximum(0, l1)\n",
     ),

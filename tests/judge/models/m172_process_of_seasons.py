@@ -137,7 +137,7 @@ WRONG = [
     ),
     wrong(
         "features_correlated_with_what_is_left_of_the_data",
-        "wrong-operand",
+        "wrong-operand|different-function",
         '"mean": -X.T @ alpha',
         '"mean": -X.T @ residual',
     ),

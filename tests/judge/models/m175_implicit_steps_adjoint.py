@@ -120,7 +120,7 @@ WRONG = [
     ),
     wrong(
         "last_step_with_full_weight_in_the_source",
-        "wrong-operand|missing-derivative",
+        "wrong-operand|missing-derivative|wrong-scale",
         "source = 2 * weights[k] * dt * errors[k] / n",
         "source = 2 * dt * errors[k] / n",
     ),
