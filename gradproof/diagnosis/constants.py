@@ -65,8 +65,16 @@ def _combined(known: dict[int, str]) -> list[tuple[float, str]]:
         found += [(1 / size**2, f"one over the square of {name}"), (size**0.5, f"the square root of {name}")]
         found += [(size**-0.5, f"one over the square root of {name}")]
     for size, name in known.items():
-        found += [(size / other, f"{size}/{other} ({name}, over {more})") for other, more in known.items()]
+        found += [(size / other, _quotient(size, other, known)) for other in known]
         found += [(size * other, f"{name}, times {more}") for other, more in known.items()]
         found += [(size / (size - 1), f"{size}/{size - 1} ({name})")]
         found += [((size - 1) / size, f"{size - 1}/{size} ({name})")]
     return found
+
+
+def _quotient(size: int, other: int, known: dict[int, str]) -> str:
+    """One size over another; as a plain number where it is one, since there are many ways to make it."""
+    fraction = Fraction(size, other)
+    if 1 in (fraction.numerator, fraction.denominator):
+        return str(fraction)
+    return f"{size}/{other} ({known[size]}, over {known[other]})"
