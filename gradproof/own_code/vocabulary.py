@@ -67,8 +67,8 @@ class Vocabulary:
         if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
             if self.shape(node.args[0]) and self.shape(node) == self.shape(node.args[0]):
                 yield "function", node.func
-        if isinstance(node, ast.Call) and _flags(node):
-            self.flags.setdefault(self.text(node.func), []).append(node)
+        if isinstance(node, ast.Call) and _has_flags(node):
+            yield "flagged", node
         if isinstance(node, (ast.Assign, ast.AugAssign)):
             yield "term", node.value
             if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Mult):
@@ -77,6 +77,9 @@ class Vocabulary:
     def _learn(self, kind: str, one: ast.expr) -> None:
         if kind == "function":
             self.functions.append(one)
+            return
+        if isinstance(one, ast.Call) and kind == "flagged":
+            self.flags.setdefault(self.text(one.func), []).append(one)
             return
         text = self.text(divisor(one) if kind == "factor" else one)
         shape, number = self.shapes.get(text), self.numbers.get(text)
@@ -169,7 +172,7 @@ def _adds(branch: ast.If) -> bool:
     return all(isinstance(one, ast.AugAssign) and isinstance(one.op, (ast.Add, ast.Sub)) for one in branch.body)
 
 
-def _flags(call: ast.Call) -> bool:
+def _has_flags(call: ast.Call) -> bool:
     """Whether a call says something in words or numbers besides what it is given first."""
     return bool(call.keywords) or any(isinstance(one, ast.Constant) for one in call.args[1:])
 
