@@ -135,15 +135,13 @@ class Vocabulary:
 
     def kin(self, node: ast.expr) -> Iterator[ast.expr]:
         """An expression with all names that end alike ending in something else: `W_f.T @ df` for `W_i.T @ di`."""
-        names = [one for one in ast.walk(node) if called(one)]
-        by_ending: dict[str, list[ast.AST]] = {}
-        for one in names:
-            by_ending.setdefault(in_parts(called(one))[1], []).append(one)
-        for ending, found in by_ending.items():
-            stems = {in_parts(called(one))[0] for one in found}
-            for other in sorted(self.endings - {ending}) if ending and len(stems) > 1 else ():
-                if all(stem + other in self.names for stem in stems):
-                    yield _Renamed(ending, other, stems).visit(copy.deepcopy(node))
+        stems: dict[str, set[str]] = {}
+        for stem, ending in (in_parts(called(one)) for one in ast.walk(node)):
+            stems.setdefault(ending, set()).add(stem)
+        for ending, found in stems.items():
+            for other in sorted(self.endings - {ending}) if ending and len(found) > 1 else ():
+                if all(stem + other in self.names for stem in found):
+                    yield _Renamed(ending, other, found).visit(copy.deepcopy(node))
 
     def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:
         """The factors that an array of a shape may have, and how far-fetched each is: first those used elsewhere."""
