@@ -88,8 +88,10 @@ class Repairs:
 
     def unlikely(self) -> list[Explanation]:
         """By one change that is more far-fetched, or on which right gradients depend as well."""
+        more = list(self._slips(self._is_more))
         less_likely = [one for one in self._within if one.rank > POSSIBLE and self._is_what_is_wrong(self._of(one))]
-        return self._that_mend(less_likely) or self._that_mend(self._slips(self._is_more))
+        some = ([one for one in more if one.rank <= LIKELY], less_likely, [one for one in more if one.rank > LIKELY])
+        return next((found for found in map(self._that_mend, some) if found), [])
 
     def of_the_loss(self, note: str = "") -> list[Explanation]:
         """By one change that makes the loss right, whatever the gradient is then."""

@@ -163,9 +163,16 @@ class _Search:
         return self._by_changes(lambda: self.repairs.of_the_loss(BELONGING))
 
     def _in_part_or_otherwise(self) -> list[Explanation]:
-        """By such a change and another mistake, unless there is one rule that does: that takes longer."""
-        in_part, otherwise = self._repaired_in_part(), self._by_one_rule_otherwise()
+        """By such a change and another mistake, unless there is one rule that does: that takes longer.
+
+        Where one gradient alone is wrong, two mistakes are less likely than one that is far-fetched, and come later.
+        """
+        in_part, otherwise = [] if self._one_is_wrong else self._repaired_in_part(), self._by_one_rule_otherwise()
         return in_part if in_part and all(one.cost >= 2 for one in otherwise) else otherwise
+
+    @property
+    def _one_is_wrong(self) -> bool:
+        return len(self.case.wrong) == 1 and self.case.loss_is_right
 
     def _repaired_in_part(self) -> list[Explanation]:
         """By such a change and another mistake."""
@@ -255,6 +262,7 @@ class _Search:
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
             self._repaired_otherwise,
+            lambda: self._repaired_in_part() if self._one_is_wrong else [],
             self._of_own_function,
             lambda: self._by_several_over_fewer,
             lambda: self._outwards(np.inf),
