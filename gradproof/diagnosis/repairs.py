@@ -90,8 +90,8 @@ class Repairs:
         """By one change that is more far-fetched, or on which right gradients depend as well."""
         more = list(self._slips(self._is_more))
         less_likely = [one for one in self._within if one.rank > POSSIBLE and self._is_what_is_wrong(self._of(one))]
-        some = ([one for one in more if one.rank <= LIKELY], less_likely, [one for one in more if one.rank > LIKELY])
-        return next((found for found in map(self._that_mend, some) if found), [])
+        in_turn = [one for one in more if one.rank <= LIKELY], less_likely, [one for one in more if one.rank > LIKELY]
+        return next((found for found in map(self._that_mend, in_turn) if found), [])
 
     def of_the_loss(self, note: str = "") -> list[Explanation]:
         """By one change that makes the loss right, whatever the gradient is then."""
