@@ -23,6 +23,7 @@ ALIKE = (  # functions of which one may be taken for another
     "tril triu".split(),
 )
 AXES = (0, 1, 2, -1, -2, None)
+KEPT = ast.keyword("keepdims", ast.Constant(True))
 MOST_AXES = 4  # of an array, that are tried in every order
 
 
@@ -40,11 +41,10 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield code, with_fields(node, keywords=others), POSSIBLE
         if keyword.arg == "axis":
             for axis in AXES:
-                new = ast.keyword("axis", ast.Constant(axis) if axis is None else constant(axis))
+                new = ast.keyword("axis", _axis(axis))
                 yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
                 if not any(one.arg == "keepdims" for one in others):
-                    kept = ast.keyword("keepdims", ast.Constant(True))
-                    yield "wrong-axis", with_fields(node, keywords=[*others, new, kept]), POSSIBLE
+                    yield "wrong-axis", with_fields(node, keywords=[*others, new, KEPT]), POSSIBLE
     if name in REDUCTIONS:
         yield from _along_another_axis(node)
     if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
@@ -84,15 +84,17 @@ def _along_another_axis(node: ast.Call) -> Iterator[Made]:
     is_method = isinstance(node.func, ast.Attribute) and not is_module(node.func.value)
     if len(node.args) > (0 if is_method else 1):
         for axis in AXES:
-            new = ast.Constant(axis) if axis is None else constant(axis)
-            yield "wrong-axis", with_fields(node, args=[*node.args[:-1], new]), LIKELY
+            yield "wrong-axis", with_fields(node, args=[*node.args[:-1], _axis(axis)]), LIKELY
     elif not any(one.arg == "axis" for one in node.keywords):
         others = [one for one in node.keywords if one.arg != "keepdims"]
         for axis in AXES[:-1]:
-            for kept in (False, True):
-                more = [ast.keyword("axis", constant(axis or 0))]
-                more += [ast.keyword("keepdims", ast.Constant(True))] if kept else []
-                yield "wrong-axis", with_fields(node, keywords=[*others, *more]), POSSIBLE
+            for kept in ([], [KEPT]):
+                new = ast.keyword("axis", _axis(axis))
+                yield "wrong-axis", with_fields(node, keywords=[*others, new, *kept]), POSSIBLE
+
+
+def _axis(axis: int | None) -> ast.expr:
+    return ast.Constant(None) if axis is None else constant(axis)
 
 
 def _of_subscripts(node: ast.Call) -> Iterator[Made]:

@@ -122,7 +122,9 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         if words.text(by) != text and (numbers or words.shape(by) != ()):
             code = "wrong-scale" if words.is_constant(by) else "missing-derivative"
             yield code, ast.BinOp(node, ast.Div() if is_inverse(factor) else ast.Mult(), by), rank
-    yield from (("missing-path", ast.BinOp(node, ast.Add(), one), POSSIBLE) for one in words.kin(node))
+    for names in _kin(node, words):
+        if len({called(at(node, path)) for path, _ in names}) > 1:
+            yield "missing-path", ast.BinOp(node, ast.Add(), _put_at_all(node, names)), POSSIBLE
     yield from (("missing-derivative", one, LESS_LIKELY) for one in _with_a_matrix(node, shape, words))
     if shape:
         known = {text}
@@ -354,17 +356,22 @@ def _moves(node: ast.expr, parent: Any, op: ast.operator) -> str:
 
 def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """All names that end in one number or letter with another: `W1 @ x + b1` for `W2 @ x + b2`."""
+    for names in _kin(statement, words):
+        (path, new), make = names[0], partial(_put_at_all, statement, names)
+        yield Edit("wrong-operand", at(statement, path), new, make, ())
+
+
+def _kin(root: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[list[tuple[Way, ast.expr]]]:
+    """For each number or letter that several names end in: the same names with another, where there are all of them."""
     found: dict[str, list[tuple[Way, str]]] = {}
-    for path, node, _ in expressions(statement):
+    for path, node, _ in expressions(root):
         stem, ending = in_parts(called(node))
         if ending:
             found.setdefault(ending, []).append((path, stem))
     for ending, places in found.items():
         for other in sorted(words.endings - {ending}) if len(places) > 1 else ():
             if all(stem + other in words.names for _, stem in places):
-                new = [(path, _with_name(at(statement, path), stem + other)) for path, stem in places]
-                make = partial(_put_at_all, statement, new)
-                yield Edit("wrong-operand", at(statement, places[0][0]), new[0][1], make, ())
+                yield [(path, _with_name(at(root, path), stem + other)) for path, stem in places]
 
 
 def _with_name(node: ast.expr, name: str) -> ast.expr:

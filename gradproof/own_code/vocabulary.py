@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -133,16 +132,6 @@ class Vocabulary:
         varies = any(isinstance(one, ast.Name) and one.id in self.varying for one in ast.walk(node))
         return self.shape(node) == () and not varies and not any(self.shape(one.value) for one in inner)
 
-    def kin(self, node: ast.expr) -> Iterator[ast.expr]:
-        """An expression with all names that end alike ending in something else: `W_f.T @ df` for `W_i.T @ di`."""
-        stems: dict[str, set[str]] = {}
-        for stem, ending in (in_parts(called(one)) for one in ast.walk(node)):
-            stems.setdefault(ending, set()).add(stem)
-        for ending, found in stems.items():
-            for other in sorted(self.endings - {ending}) if ending and len(found) > 1 else ():
-                if all(stem + other in self.names for stem in found):
-                    yield _Renamed(ending, other, found).visit(copy.deepcopy(node))
-
     def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:
         """The factors that an array of a shape may have, and how far-fetched each is: first those used elsewhere."""
         for table, rank in ((self.factors, POSSIBLE), (self.slopes, LESS_LIKELY)):
@@ -264,16 +253,3 @@ def in_parts(name: str) -> tuple[str, str]:
     """A name's stem and its ending; both empty where it has none."""
     parts = ENDING.fullmatch(name)
     return (parts[1] or parts[3], parts[2] or parts[4]) if parts else ("", "")
-
-
-class _Renamed(ast.NodeTransformer):
-    """Names of some stems with another ending."""
-
-    def __init__(self, ending: str, other: str, stems: set[str]) -> None:
-        self.new = {stem + ending: stem + other for stem in stems}
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:  # noqa: N802
-        return ast.Name(self.new.get(node.id, node.id), node.ctx)
-
-    def visit_Constant(self, node: ast.Constant) -> ast.Constant:  # noqa: N802
-        return ast.Constant(self.new.get(node.value, node.value) if isinstance(node.value, str) else node.value)
