@@ -23,6 +23,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     asked = set(config.invocation_params.args) <= ALL and "PYTEST_XDIST_WORKER" not in os.environ
     if asked and config.pluginmanager.hasplugin("xdist") and (cores := os.cpu_count() or 1) > 1:
         config.option.numprocesses = min(cores, MOST)
+        config.option.dist = "worksteal"  # tests of one file stay together, and what they share is made once
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -10,7 +10,6 @@ import sys
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_sample_image
 
 from numpy_impls.models import style_transfer
 
@@ -20,6 +19,8 @@ PETALS = (160, 80, 460, 280)  # left, top, right, bottom of the blossom in flowe
 
 def photograph(name, height, width, box=None):
     """One of scikit-learn's photographs, cut to `box` and averaged down to (height, width, 3), from -0.5 to 0.5."""
+    from sklearn.datasets import load_sample_image  # takes a second: paid where it is used
+
     picture = Image.fromarray(load_sample_image(name)).resize((width, height), Image.Resampling.BOX, box=box)
     return np.asarray(picture) / 255 - 0.5
 

@@ -2,12 +2,10 @@
 
 from functools import partial
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from gradproof import assert_gradients_match, compare_gradients
 from numpy_impls.mistakes.digits_network import cost_after_step, m_from_classes, penalty_times_m, posted_code
@@ -126,6 +124,8 @@ def test_train_leaves_its_start_alone(impl):
 @pytest.fixture(scope="module")
 def digits():
     """A start; the images, pixels from 0 to 1 (1797, 64); the targets, a one in the column of each digit (1797, 10)."""
+    from sklearn.datasets import load_digits  # takes a second: paid where it is used
+
     images, labels = load_digits(return_X_y=True)
     assert images.shape == (1797, 64)
     rng = np.random.default_rng(0)
@@ -256,6 +256,8 @@ def test_cost_rises_at_a_step_far_beyond(impl, digits):
 
 def plot_costs(costs, path):
     """Write the curve of J against the iteration as a picture."""
+    import matplotlib  # takes half a second
+
     matplotlib.use("agg")
     from matplotlib import pyplot
 
