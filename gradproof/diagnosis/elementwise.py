@@ -154,6 +154,8 @@ def _rules(
     yield "derivative-at-wrong-point", at_output, _at_output, 0.0
     at_gradient = f"the derivative of {name} is taken at what flows back, not at its input"
     yield "derivative-at-wrong-point", at_gradient, _at_gradient, 0.2
+    alone = f"only the derivative of {name} flows back: it is not multiplied by what arrives from the loss"
+    yield "wrong-operand", alone, _slope_alone, 0.2
     if operation in BY_OUTPUT:
         at_input = f"the derivative of {name}, written in terms of its output, is given its input"
         yield "derivative-at-wrong-point", at_input, _formula_at_input, 0.0
@@ -193,6 +195,10 @@ def _at_output(tape: Tape, region: Region, grad: Tensor) -> Tensor:
 
 def _at_gradient(tape: Tape, region: Region, grad: Tensor) -> Tensor:
     return region.backward(tape, grad, at=grad)
+
+
+def _slope_alone(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+    return region.backward(tape, torch.ones_like(grad))
 
 
 def _formula_at_input(tape: Tape, region: Region, grad: Tensor) -> Tensor:

@@ -122,6 +122,29 @@ def layers(params, x, y):
     return F.mse_loss(a, y)
 
 
+class SlopeOfTanh(torch.autograd.Function):
+    """tanh, with its slope alone as the gradient, whatever arrives."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return torch.tanh(z)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 1 - torch.tanh(ctx.saved_tensors[0]) ** 2
+
+
+def test_a_slope_in_the_place_of_what_flows_back():
+    def network(params, x, y, activation=torch.tanh):
+        return F.mse_loss(activation(x @ params["A"]) @ params["B"], y)
+
+    params = {"A": numbers(4, 5), "B": numbers(5, 3)}
+    found = named(network, lambda p, x, y: network(p, x, y, SlopeOfTanh.apply), params, X, Y)
+    assert found[0] == "wrong-operand"
+    assert "flows back: it is not multiplied by what arrives from the loss" in found[1]
+
+
 def of_the_last_sample(params, x, y):
     """Weights of the last sample alone, in every layer: `dW = a.T @ dz` without the sum over samples."""
     a = x
