@@ -9,7 +9,7 @@ import numpy as np
 
 from gradproof.case import Case
 from gradproof.diagnosis.fault import Fault, Model, run
-from gradproof.diagnosis.transforms import OTHER, Transform, find_transform
+from gradproof.diagnosis.transforms import OTHER, Transform, averaged, find_transform
 from gradproof.oracles import Arrays
 from gradproof.tape import Tape
 
@@ -80,6 +80,7 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
             transform = find_transform(case, name, ours, predicted, only_named=bool(faults))
             if transform is not None:
                 transforms[name] = transform
+    transforms = averaged(case, transforms)
     unmatched = set(case.gradients) - set(matched) - set(transforms)
     changes_loss = any(not fault.local for fault in faults)
     expected = loss if changes_loss else case.truth.loss

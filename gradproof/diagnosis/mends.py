@@ -221,6 +221,8 @@ def _whole(code: str, name: str, transform: Transform) -> str:
         return f"{name} = {name}.{_exchanged(where, axes)}"
     if code == "flipped":
         return f"{name} = np.flip({name}, axis={axes[0] if len(axes) == 1 else tuple(axes)})"
+    if transform.count > 1:
+        return _rescaled(name, 1 / transform.count)
     return _rescaled(name, abs(transform.factor)) if code == "wrong-scale" else ""
 
 

@@ -39,8 +39,8 @@ from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
 from gradproof.oracles import Arrays
 from gradproof.own_code.edits import Edit, edits
-from gradproof.own_code.relations import instead_of
-from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
+from gradproof.own_code.relations import instead_of, is_another_step
+from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, only_looks, own_code
 from gradproof.own_code.statements import Way, at, points, put
 from gradproof.own_code.switches import Place, places, switched
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Vocabulary
@@ -310,8 +310,16 @@ class Repairs:
         old, new = slip.edit.old, slip.edit.new
         if slip.of_loss or slip.edit.code != "wrong-operand" or not isinstance(old, ast.expr):
             return None
+        if self.code is None or not isinstance(new, ast.expr):
+            return None
         back = [place for function, place in self._places if function is slip.function and not self._is_forward(place)]
-        return None if not isinstance(new, ast.expr) else instead_of(old, new, back, self._vocabulary(slip.function))
+        words = self._vocabulary(slip.function)
+        code = instead_of(old, new, back, words)
+        if code is None and only_looks(new, slip.function.names):
+            texts = words.text(old), words.text(new)
+            steps = self.code.seen(slip.function, slip.place.lineno, texts, self.case.problem)
+            code = "shifted-in-time" if is_another_step(steps) else None
+        return code
 
     def _is_forward(self, place: Place) -> bool:
         """Whether the loss depends on what a line makes."""

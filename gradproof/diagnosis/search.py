@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
-MANY = ("different-function", "wrong-operand")  # codes of which two need not be of one kind
+MANY = ("different-function", "wrong-operand", "wrong-scale")  # codes of which two need not be of one kind
 FEW_PAIRED, MOST_PAIRED = 1000, 4000  # rules of which all pairs are looked at, first the likeliest
 LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a full run
 REPEATED = 1.25  # the same for single rules

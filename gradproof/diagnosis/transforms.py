@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
@@ -11,11 +11,14 @@ import numpy as np
 from gradproof.case import Case
 from gradproof.diagnosis.constants import named
 from gradproof.oracles import Array
+from gradproof.tape import Tape
 from gradproof.tolerances import largest
 
 ZERO = "it is zero at "
 OTHER = "the one of "
 SUMMED = "summed over "
+AVERAGED = "but for a mean over entries that should be a sum"
+ADDED = ("add", "sub", "addmm", "convolution", "baddbmm")  # operations that add one number to several entries
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Transform:
     arrangement: str  # "", "transposed", "flipped along axis 0" ...
     factor: float
     words: str | None
+    count: int = 1  # of the entries that a sum is over
 
     @property
     def kind(self) -> str:
@@ -42,7 +46,8 @@ class Transform:
         elif self.arrangement.startswith(OTHER):
             yield "wrong-operand", f"your gradient is {self.arrangement}"
         elif self.arrangement:
-            code = "wrong-reduction" if self.arrangement.startswith(SUMMED) else self.arrangement.split()[0]
+            of_a_sum = self.arrangement.startswith((SUMMED, AVERAGED))
+            code = "wrong-reduction" if of_a_sum else self.arrangement.split()[0]
             yield code, f"your gradient is the right one, {self.arrangement}"
         if self.factor < 0:
             yield "wrong-sign", "your gradient is minus the right one"
@@ -70,6 +75,30 @@ def find_transform(case: Case, name: str, ours: Array, right: Array, only_named:
             continue
         found.append(Transform(arrangement, factor, words))
     return min(found, key=lambda one: (one.cost, len(one.arrangement)), default=None)
+
+
+def averaged(case: Case, transforms: Mapping[str, Transform]) -> dict[str, Transform]:
+    """Factors that differ, told as one mistake where each is one over the entries that the gradient is the sum over."""
+    tape = case.tape if len({one.factor for one in transforms.values()}) > 1 else None
+    if tape is None:
+        return dict(transforms)
+    made = {}
+    for name, one in transforms.items():
+        counts = _counts(tape, name, case.problem.samples or 1)
+        if one.arrangement or not any(np.isclose(one.factor * count, 1.0, rtol=1e-9) for count in counts):
+            return dict(transforms)
+        made[name] = Transform(AVERAGED, 1.0, None, round(1 / one.factor))
+    return made
+
+
+def _counts(tape: Tape, name: str, samples: int) -> list[float]:
+    """To how many entries each number of a parameter is added: in one operation, in all of them, and of a sample."""
+    value = tape.parameters[name]
+    nodes = [tape.nodes[index] for index in tape.consumers.get(value, ())]
+    if not nodes or any(node.name not in ADDED for node in nodes):
+        return []
+    each = {tape.values[node.outputs[0]].numel() / tape.values[value].numel() for node in nodes}
+    return [min(each) * share for share in (1, len(nodes), 1 / samples)] if len(each) == 1 else []
 
 
 def _factor(ours: Array, right: Array) -> float | None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
 
 from gradproof.own_code.vocabulary import Vocabulary
 
@@ -16,6 +20,18 @@ def instead_of(wrong: ast.expr, right: ast.expr, lines: Sequence[ast.AST], words
     if any(words.text(one) == words.text(wrong) for one in values):  # and is then changed in place
         codes += [_changed_to(one, text, words) for one in lines]
     return next((code for code in codes if code is not None), None)
+
+
+def is_another_step(pairs: Sequence[Sequence[Any]]) -> bool:
+    """Whether the first of two, as they stood in step after step, is mostly the second of a step before or after.
+
+    Not everywhere: where one sequence is over, the next one begins.
+    """
+    for earlier, later in ((0, 1), (1, 0)):
+        same = [np.array_equal(a[earlier], b[later]) for a, b in itertools.pairwise(pairs)]
+        if 2 * sum(same) >= max(len(same), 3):
+            return True
+    return False
 
 
 def _changed_to(line: ast.AST, text: str, words: Vocabulary) -> str | None:

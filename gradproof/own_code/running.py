@@ -90,6 +90,29 @@ class OwnCode:
         usable = all(_usable(made[name], right) for name, right in problem.params.items())
         return (number, candidates.copied(made)) if usable and len(gradients) == len(made) else None
 
+    def seen(self, function: OwnFunction, line: int, texts: Sequence[str], problem: Problem) -> list[list[Any]]:
+        """What expressions stood for each time that a call reached a line; nothing where one of them stood for nothing.
+
+        A line that goes on over others is reached more than once: what was there already is not noted again.
+        """
+        found: list[list[Any]] = []
+
+        def of_line(frame: types.FrameType, event: str, arg: Any) -> Any:
+            if event == "line" and frame.f_lineno == line:
+                with contextlib.suppress(Exception):
+                    there = [eval(text, frame.f_globals, frame.f_locals) for text in texts]
+                    if not found or not all(map(np.array_equal, there, found[-1])):
+                        found.append(candidates.copied(there))
+            return of_line
+
+        usual, before = function.function.__code__, sys.gettrace()
+        sys.settrace(lambda frame, event, arg: of_line if frame.f_code is usual else None)
+        try:
+            self.answer(problem)
+        finally:
+            sys.settrace(before)
+        return found
+
     @contextlib.contextmanager
     def exchanged(self, changed: Sequence[ast.FunctionDef]) -> Iterator[None]:
         """Within it, the functions do as these trees say. Raises NotOurs where one of them cannot be exchanged."""

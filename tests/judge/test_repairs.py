@@ -234,6 +234,32 @@ def test_a_change_and_a_broken_rule_in_a_loop(rewritten):
     assert {finding.code for finding in findings} == {"derivative-at-wrong-point", "missing-derivative"}
 
 
+def unpacked_by_hand(p, x):
+    h, steps = np.zeros((len(x), 3)), []
+    for t in range(x.shape[1]):
+        z, g = np.tanh(x[:, t] @ p["W"] + h @ p["U"]), 1 / (1 + np.exp(-(x[:, t] @ p["V"])))
+        steps.append((x[:, t], h, z, g))
+        h = z * g
+    loss, dh = (h**2).sum() / len(x), 2 * h / len(x)
+    grads, after = {name: np.zeros_like(value) for name, value in p.items()}, h
+    for own, before, z, g in reversed(steps):
+        dz, dg = dh * g * (1 - z**2), dh * z * g * (1 - g)
+        grads["W"] += own.T @ dz
+        grads["V"] += own.T @ dg
+        grads["U"] += after.T @ dz  # before
+        dh, after = dz @ p["U"].T, before
+    return loss, grads
+
+
+def test_a_name_that_stands_for_another_ones_value_of_the_step_after(case_of):
+    rng = np.random.default_rng(2)
+    params = {"W": rng.normal(size=(2, 3)), "U": rng.normal(size=(3, 3)), "V": rng.normal(size=(2, 3))}
+    case = case_of(unpacked_by_hand, carried, params, rng.normal(size=(4, 5, 2)))
+    (found,) = Repairs(case, Clock(10.0), Confirmation(case)).likely()
+    assert [fault.code for fault in found.faults] == ["shifted-in-time"]
+    assert found.faults[0].message == "in your code, `after` should be `before`"
+
+
 def test_a_slow_candidate_is_first_tried_with_few_samples(case_of, written, monkeypatch):
     monkeypatch.setattr("gradproof.diagnosis.repairs.SLOW", 0.0)
     params, x, y = arrays()

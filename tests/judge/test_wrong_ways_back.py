@@ -122,6 +122,24 @@ def layers(params, x, y):
     return F.mse_loss(a, y)
 
 
+@pytest.mark.parametrize("samples", [1, 6], ids=["over all", "over each sample"])
+def test_biases_of_two_maps_averaged(samples):
+    """Each is a fraction of the right one, and each another: one mistake all the same."""
+
+    def network(params, images, y, bias=lambda b, entries: b):
+        h = torch.tanh(F.conv2d(images, params["A"], bias(params["a"], 4 * 3)))
+        h = torch.tanh(F.conv2d(h, params["B"], bias(params["b"], 3 * 2)))
+        return F.mse_loss(h.flatten(1) @ params["W"], y)
+
+    def averaged(b, entries):
+        return as_if(b, b / (entries * 6 / samples))
+
+    params = {"A": numbers(3, 2, 2, 2), "a": numbers(3), "B": numbers(2, 3, 2, 2), "b": numbers(2), "W": numbers(12, 3)}
+    found = named(network, lambda p, *d: network(p, *d, averaged), params, numbers(6, 2, 5, 4), Y)
+    assert found[0] == "wrong-reduction"
+    assert "but for a mean over entries that should be a sum" in found[1]
+
+
 class SlopeOfTanh(torch.autograd.Function):
     """tanh, with its slope alone as the gradient, whatever arrives."""
 
