@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _single_windows(tape, place)
         elif place.name == "mm":
             yield from _of_one_hot(tape, place)
+        elif place.name == "expand":
+            yield from _single_copies(tape, place)
 
 
 def _single_uses(tape: Tape) -> Iterator[Fault]:
@@ -45,6 +48,7 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
             continue
         name = result_of(tape, value)
         repeated = len({(tape.nodes[i].site, tape.nodes[i].site.callers[:1], tape.nodes[i].name) for i in users}) == 1
+        repeated = repeated and tape.nodes[users[0]].part is None
         repeated = repeated and tape.depends(tape.nodes[users[0]].outputs[0], tape.nodes[users[-1]])
         chosen = users if len(users) <= MANY else [users[0], users[-1]]
         for user in chosen:
@@ -58,12 +62,13 @@ def _single_steps(tape: Tape) -> Iterator[Fault]:
         steps = _steps(tape, users)
         if len(steps) < 2 or len(steps[0]) < 2:
             continue
-        name, count = result_of(tape, value), len(steps)
+        name, count, node = result_of(tape, value), len(steps), tape.nodes[steps[-1][-1]]
+        code, kind = ("last-step-only", "step") if node.part is None else ("missing-path", "part")
         for which, step in (("first", steps[0]), ("last", steps[-1])):
-            message = f"the gradient of {name} is the contribution of the {which} step alone, not the sum over"
+            message = f"the gradient of {name} is the contribution of the {which} {kind} alone, not the sum over"
             message += f" all {count}"
             hook = not_from(set(users) - set(step))
-            yield Fault("last-step-only", message, tape.nodes[step[-1]].site, 1.0, values={value: hook})
+            yield Fault(code, message, node.site, 1.0, values={value: hook})
 
 
 def _steps(tape: Tape, users: Sequence[int]) -> list[Sequence[int]]:
@@ -333,6 +338,44 @@ def _overlapping_windows(tape: Tape, place: Place) -> Iterator[Fault]:
     for order in (1, -1):
         hooks = {one.index: _windows_assigned(order) for one in place.nodes}
         yield Fault("overwritten", message, place.site, 1.2, hooks)
+
+
+def _single_copies(tape: Tape, place: Place) -> Iterator[Fault]:
+    """Of an array that is laid out several times over: what one copy sends back, or all of them in another order."""
+    node = place.model
+    before, after = (tape.values[value].shape for value in (node.inputs[0], node.outputs[0]))
+    target = origin(tape, place.nodes[-1], 0)
+    for axis in (axis for axis, length in enumerate(before) if length == 1 and len(before) == len(after)):
+        count = after[axis]
+        for which, position in (("first", 0), ("last", -1)) if count > 1 else ():
+            message = f"the gradient of {target} is that of the {which} of its {count} copies alone, not the sum"
+            hooks = {one.index: _of_copies(partial(_one_copy, axis=axis, position=position)) for one in place.nodes}
+            yield Fault("overwritten", message, place.site, 1.15, hooks)
+        if count > 1 and axis > 0 and after[axis - 1] > 1:
+            message = f"the {count} copies of {target} are taken to lie in another order: what is summed up belongs to"
+            message += " several of its entries"
+            hooks = {one.index: _of_copies(partial(_reordered, axis=axis)) for one in place.nodes}
+            yield Fault("wrong-axis", message, place.site, 1.15, hooks)
+
+
+def _of_copies(change: Callable[[Tensor], Tensor]) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        return tape.vjp(node, [None if grad is None else change(grad) for grad in grads])
+
+    return hook
+
+
+def _one_copy(grad: Tensor, axis: int, position: int) -> Tensor:
+    kept = torch.zeros_like(grad)
+    kept.select(axis, position).copy_(grad.select(axis, position))
+    return kept
+
+
+def _reordered(grad: Tensor, axis: int) -> Tensor:
+    """What arrived, read as if the axis of the copies stood before the one that it stands behind."""
+    shape = list(grad.shape)
+    shape[axis - 1], shape[axis] = shape[axis], shape[axis - 1]
+    return grad.reshape(shape).transpose(axis - 1, axis)
 
 
 def _single_windows(tape: Tape, place: Place) -> Iterator[Fault]:

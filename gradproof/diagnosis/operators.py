@@ -37,6 +37,20 @@ def faults(survey: Survey) -> Iterator[Fault]:
         elif place.name in ("triu", "tril"):
             message = f"{place} keeps the other triangle"
             yield replaced("different-function", message, place, 1.35, _other_triangle)
+    yield from _same_constants_left_out(survey)
+
+
+def _same_constants_left_out(survey: Survey) -> Iterator[Fault]:
+    """A constant that a line adds in several places, as a smoothed fraction does, left out of all of them."""
+    groups: dict[tuple[str, int, float], list[Place]] = {}
+    for place in survey.places:
+        for _, value in constants_of(place) if place.name in ("add", "sub") else ():
+            groups.setdefault((place.site.file, place.site.line, value), []).append(place)
+    for (_, _, value), places in groups.items():
+        if len(places) > 1:
+            forward = {node.index: _only_input(0) for place in places for node in place.nodes}
+            message = f"the constant {number(value)} is left out in all {len(places)} places of a line that adds it"
+            yield Fault("different-function", message, places[-1].site, 1.25, forward=forward)
 
 
 def _of_place(survey: Survey, place: Place, known: Collection[int]) -> Iterator[Fault]:

@@ -22,7 +22,8 @@ def findings(case: Case) -> list[Finding]:
             return []
         parts[name], found = part
         coefficients.append(found)
-        if found > 0 and (_is_penalised(case, name) if known is None else _has_penalty(case, name, known)):
+        own = _own_coefficient(case, name) if known is None else known if _has_penalty(case, name, known) else None
+        if own is not None and (found > 0 or (own and not np.isclose(-found, own, rtol=1e-7))):
             return []  # it has one already, which another weight or form of it may tell better
     where = ", ".join(f"{name}{'' if words == '' else ' (' + words + ')'}" for name, words in parts.items())
     strength = number(abs(coefficients[0]))
@@ -33,14 +34,23 @@ def findings(case: Case) -> list[Finding]:
     return [Finding("wrong-part-penalised", tuple(parts), message)]
 
 
-def _is_penalised(case: Case, name: str) -> bool:
-    """Whether something is made of a parameter with no part of the data in it."""
+def _own_coefficient(case: Case, name: str) -> float | None:
+    """By how much of itself what is made of a parameter alone, with no part of the data in it, moves its gradient.
+
+    0 where that is no multiple of it; None where nothing is made of it alone.
+    """
     tape = case.tape
     if tape is None:
-        return False
+        return None
     value = tape.parameters[name]
     users = [tape.nodes[index] for index in tape.consumers.get(value, ())]
-    return any(set(node.inputs) == {value} and node.name not in VIEWS for node in users)
+    alone = {node.index for node in users if set(node.inputs) == {value} and node.name not in VIEWS}
+    sent = [grad.numpy() for index, grad in tape.clean.arriving(value) if index in alone]
+    if not alone:
+        return None
+    parameter = case.problem.params[name]
+    found = float(np.vdot(parameter, sum(sent, np.zeros_like(parameter))) / max(np.vdot(parameter, parameter), 1e-300))
+    return found if np.allclose(sum(sent, np.zeros_like(parameter)), found * parameter, rtol=1e-9) else 0.0
 
 
 def _has_penalty(case: Case, name: str, strength: float) -> bool:

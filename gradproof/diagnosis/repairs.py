@@ -384,7 +384,8 @@ class Repairs:
 
     def _vocabulary(self, function: OwnFunction) -> Vocabulary:
         if id(function) not in self._words:
-            self._words[id(function)] = Vocabulary(function)
+            sizes = {length for one in self.case.problem.params.values() for length in one.shape}
+            self._words[id(function)] = Vocabulary(function, sizes)
         return self._words[id(function)]
 
     @cached_property
@@ -394,12 +395,17 @@ class Repairs:
 
     @cached_property
     def _quick(self) -> Case:
-        """The comparison of a few samples, where a call of the candidate takes long and the same is wrong with them."""
+        """The comparison of a few samples, where a call of the candidate takes long and the same is wrong with them.
+
+        Of a gradient that is zero with them nobody could tell what it depends on.
+        """
         samples = self.case.problem.samples
         if self.code is None or self.code.seconds < SLOW or samples is None or samples <= FEW_SAMPLES:
             return self.case
         other = answered(self.case, self.case.problem.take(slice(FEW_SAMPLES)))
-        return other if other is not None and what_is_wrong(other) == self._wrong else self.case
+        if other is None or what_is_wrong(other) != self._wrong:
+            return self.case
+        return other if all(map(np.any, other.gradients.values())) else self.case
 
     @cached_property
     def _wrong(self) -> frozenset[str]:

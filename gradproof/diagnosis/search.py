@@ -258,6 +258,7 @@ class _Search:
             self._repaired_over_fewer_steps,
             lambda: self._repaired,
             self._far_fetched,
+            lambda: self._another_forward_pass(REPEATED),
             lambda: self._outwards(REPEATED),
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
@@ -274,7 +275,7 @@ class _Search:
             lambda: self._in_pairs(MOST_PAIRED),
             self._in_threes,
             self._other_factors_behind,
-            self._another_forward_pass,
+            lambda: self._another_forward_pass(np.inf),
         )
         for stage in stages:
             complete = stage()
@@ -422,11 +423,11 @@ class _Search:
             faults = list(divergence.faults(self.case, self.clock.over))
         return self._that_hold(self._on_top_of((), faults, self.order, None))
 
-    def _another_forward_pass(self) -> list[Explanation]:
+    def _another_forward_pass(self, limit: float) -> list[Explanation]:
         """Of a candidate whose loss is right: that only its gradient is another function's."""
         if not self.case.forward_is_right:
             return []
-        faults = self.proposals.of_another_forward_pass
+        faults = [one for one in self.proposals.of_another_forward_pass if one.rank <= limit]
         return self._that_hold(self._on_top_of((), faults, self.order, self.shadows))
 
     def _on_top_of(

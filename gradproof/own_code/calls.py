@@ -9,7 +9,7 @@ from typing import Any
 
 from gradproof.own_code.indices import constant, moved
 from gradproof.own_code.statements import REDUCTIONS, exchanged, is_module, with_fields
-from gradproof.own_code.vocabulary import LIKELY, NEARLY, POSSIBLE, Made, Vocabulary
+from gradproof.own_code.vocabulary import LIKELY, NEARLY, POSSIBLE, Made, Vocabulary, slopes
 
 ALIKE = (  # functions of which one may be taken for another
     "sum mean max min prod std var".split(),
@@ -20,6 +20,7 @@ ALIKE = (  # functions of which one may be taken for another
     "cumsum cumprod".split(),
     "any all".split(),
     "zeros_like ones_like".split(),
+    "zeros ones".split(),
     "tril triu".split(),
 )
 AXES = (0, 1, 2, -1, -2, None)
@@ -65,6 +66,9 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield "flipped", node.args[0], LIKELY
     elif node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
         yield wrong_array(parent) if name in ALIKE[1] else "different-function", node.args[0], LIKELY
+    if len(node.args) == 1 and words.shape(node.args[0]) and isinstance(getattr(parent, "op", None), ast.Mult):
+        for whose in (node.args[0], node):  # a function for its derivative
+            yield from (("different-function", one, POSSIBLE) for one in slopes(whose))
     if name == "range" and not isinstance(parent, ast.Call):
         yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
 

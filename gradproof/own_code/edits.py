@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
+
+import numpy as np
 
 from gradproof.own_code.calls import of_call, wrong_array
 from gradproof.own_code.indices import constant, of_index
@@ -122,6 +125,8 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         if words.text(by) != text and (numbers or words.shape(by) != ()):
             code = "wrong-scale" if words.is_constant(by) else "missing-derivative"
             yield code, ast.BinOp(node, ast.Div() if is_inverse(factor) else ast.Mult(), by), rank
+    for one in _at_the_same_position(node, words):
+        yield "missing-derivative", ast.BinOp(node, ast.Mult(), one), POSSIBLE
     for names in _kin(node, words):
         if len({called(at(node, path)) for path, _ in names}) > 1:
             yield "missing-path", ast.BinOp(node, ast.Add(), _put_at_all(node, names)), POSSIBLE
@@ -133,6 +138,13 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
                 known.add(words.text(one))
                 for op in (ast.Add(), ast.Sub()):
                     yield "missing-path", ast.BinOp(node, op, one), UNLIKELY
+
+
+def _at_the_same_position(node: ast.expr, words: Vocabulary) -> Iterator[ast.expr]:
+    """The same part of other arrays, of which the function may speak nowhere else: `W[i]` beside `P[i]`."""
+    if isinstance(node, ast.Subscript) and words.shape(node.value):
+        for one in words.others(node.value, words.arrays.get(words.shapes[words.text(node.value)], ())):
+            yield ast.Subscript(one, node.slice, ast.Load())
 
 
 def _with_a_matrix(node: ast.expr, shape: Shape, words: Vocabulary) -> Iterator[ast.expr]:
@@ -221,7 +233,10 @@ def _of_comparison(node: ast.Compare, parent: Any, words: Vocabulary) -> Iterato
 
 def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator[Made]:
     value = node.value
-    if isinstance(value, bool):
+    if isinstance(value, str):
+        modes = sorted(words.modes - {value}) if isinstance(parent, (ast.Call, ast.keyword)) else []
+        yield from (("different-function", ast.Constant(one), LIKELY) for one in modes)
+    elif isinstance(value, bool):
         yield "different-function", ast.Constant(not value), LIKELY
     elif isinstance(value, (int, float)) and not isinstance(parent, (ast.Subscript, ast.Slice)):
         in_product = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div))
@@ -279,8 +294,10 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
     if text in words.numbers:
         yield from (("wrong-operand", one, POSSIBLE) for one in words.others(node, words.scalars))
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
+            is_exponent = isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow)
             for sign in (ast.Add(), ast.Sub()):
-                yield "wrong-operand", ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
+                code = "different-function" if is_exponent else "wrong-operand"
+                yield code, ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
     if text in words.lists:
         same = (one for one in words.names if words.lists.get(one) == words.lists[text] and one != text)
         yield from (("wrong-operand", ast.Name(one, ast.Load()), LIKELY) for one in sorted(same))
@@ -420,8 +437,36 @@ def _of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
             yield _whole("overwritten", statement, ast.AugAssign(target, ast.Mult(), statement.value))
         if isinstance(statement.value, (ast.Name, ast.Subscript)) and words.shape(statement.value):
             yield _copied(statement)
+    yield from (_whole("overwritten", statement, one) for one in _added_one_by_one(statement, words))
+    yield from (_whole("wrong-operand", statement, one) for one in _kept(statement, words))
     if isinstance(statement, (ast.AugAssign, ast.Expr, ast.Assign)):
         yield _whole(_superfluous(statement, words), statement, None, POSSIBLE)
+
+
+def _added_one_by_one(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[ast.Expr]:
+    """`np.add.at` where positions that stand in an array more than once are assigned to, or added to once."""
+    numpy = next((name for name, value in words.function.names.items() if value is np), None)
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+    if not isinstance(target, ast.Subscript) or numpy is None or not isinstance(statement, (ast.Assign, ast.AugAssign)):
+        return
+    entries = target.slice.elts if isinstance(target.slice, ast.Tuple) else [target.slice]
+    if any(words.shape(one) for one in entries):
+        module = ast.Name(numpy, ast.Load())
+        index = ast.Subscript(ast.Attribute(module, "s_", ast.Load()), target.slice, ast.Load())
+        whole = index if any(isinstance(one, ast.Slice) for one in entries) else target.slice
+        add = ast.Attribute(ast.Attribute(module, "add", ast.Load()), "at", ast.Load())
+        yield ast.Expr(ast.Call(add, [with_fields(target.value, ctx=ast.Load()), whole, statement.value], []))
+
+
+def _kept(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[ast.Assign]:
+    """What a call returns, kept under the names of what it was given, where it is lost: `h, c = step(h, c)`."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    given = call.args if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else []
+    for start, end in itertools.combinations(range(len(given) + 1), 2):
+        names = [ast.Name(one.id, ast.Store()) for one in given[start:end] if isinstance(one, ast.Name)]
+        if call is not None and len(names) == end - start and all(words.shape(one) for one in given[start:end]):
+            target: ast.expr = names[0] if len(names) == 1 else ast.Tuple(list(names), ast.Store())
+            yield ast.copy_location(ast.Assign([target], call), statement)
 
 
 def _copied(statement: ast.Assign) -> Edit:

@@ -9,11 +9,15 @@ from typing import Any
 from gradproof.own_code.statements import with_fields
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Made, Vocabulary
 
+JOINING = ("c_", "r_", "s_")  # what NumPy writes as an index and is none
+
 
 def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    if isinstance(node.value, ast.Attribute) and node.value.attr in JOINING:
+        return
     entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     for i, entry in enumerate(entries):
-        for code, other in (*_other_indices(entry, words.shifts(node.value)), *_other_positions(entry, words)):
+        for code, other in (*_other_indices(entry, words.shifts(node.value, i)), *_other_positions(entry, words)):
             changed = [*entries[:i], other, *entries[i + 1 :]]
             index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
             yield code, ast.Subscript(node.value, index, node.ctx), LIKELY

@@ -251,7 +251,8 @@ def _root(node: ast.AST) -> str:
 def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
     """Note what the expressions of a function were, those of which looking changes nothing."""
     plain = [node for node in ast.walk(one.tree) if isinstance(node, ast.expr) and only_looks(node, names)]
-    for text in dict.fromkeys([*map(ast.unparse, plain), *_entries(one.tree, names)]):
+    arguments = [node.arg for node in ast.walk(one.tree) if isinstance(node, ast.arg)]  # some may be used nowhere
+    for text in dict.fromkeys([*map(ast.unparse, plain), *arguments, *_entries(one.tree, names)]):
         try:
             value = eval(text, dict(names))
         except Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ ENDING = re.compile(r"(.*?\D)(\d+)|(.+)([A-Za-z])")  # a stem, and the number or
 class Vocabulary:
     """What a function speaks of: its arrays and numbers, and what it multiplies by, divides by and adds elsewhere."""
 
-    def __init__(self, function: OwnFunction) -> None:
+    def __init__(self, function: OwnFunction, sizes: Collection[int] = ()) -> None:
+        """`sizes` are the lengths of the parameters' axes."""
+        self.sizes = sizes
         self.function, self.shapes, self.numbers = function, function.shapes, function.numbers
         self.arrays: dict[Shape, list[ast.expr]] = {}
         self.terms: dict[Shape, list[ast.expr]] = {}
@@ -31,6 +33,9 @@ class Vocabulary:
         self.slopes: dict[Shape, list[ast.expr]] = {}
         self.counts: dict[float, ast.expr] = {}
         self.scalars: list[ast.expr] = []
+        calls = [one for one in ast.walk(function.tree) if isinstance(one, ast.Call)]
+        given = (one for call in calls for one in (*call.args, *(keyword.value for keyword in call.keywords)))
+        self.modes = {one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)}
         self.functions: list[ast.expr] = []  # those that it applies to an array, entry by entry
         self.lists = function.lists
         self.names = {called(node) for node in ast.walk(function.tree)} - {""}
@@ -43,7 +48,8 @@ class Vocabulary:
         self.assigned_anew = set(_assigned_anew(function.tree))
         self._texts: dict[ast.AST, str] = {}
         seen: set[str] = set()
-        entries = [ast.parse(text, mode="eval").body for text in function.shapes if text.endswith("]")]
+        unused = (text for text in function.shapes if text.endswith("]") or text.isidentifier())
+        entries = [ast.parse(text, mode="eval").body for text in unused]
         for node in [*ast.walk(function.tree), *entries]:
             for kind, one in self._said_by(_read(node)):
                 text = kind + self.text(one)
@@ -97,7 +103,7 @@ class Vocabulary:
         lists = {"array": self.arrays, "term": self.terms, "factor": self.factors}[kind]
         lists.setdefault(shape, []).append(one)
         if kind == "array" and shape:
-            self.slopes.setdefault(shape, []).extend(_slopes(one))
+            self.slopes.setdefault(shape, []).extend(slopes(one))
 
     def text(self, node: ast.AST) -> str:
         """An expression as it reads."""
@@ -122,9 +128,14 @@ class Vocabulary:
         """Those of some expressions that read otherwise."""
         return (one for one in known if self.text(one) != self.text(node))
 
-    def shifts(self, node: ast.expr) -> str:
-        """What it is to take another position of something: of what is no sequence of equals, another one."""
-        return "wrong-operand" if self.text(node) in self.function.mixed else "shifted-in-time"
+    def shifts(self, node: ast.expr, axis: int) -> str:
+        """What it is to take another position of something: of what is no sequence of equals, another one.
+
+        An axis as long as one of a parameter has units along it, not steps.
+        """
+        shape = self.shape(node) or ()
+        of_units = axis < len(shape) and shape[axis] in self.sizes
+        return "wrong-operand" if of_units or self.text(node) in self.function.mixed else "shifted-in-time"
 
     def is_constant(self, node: ast.expr) -> bool:
         """Whether an expression is a number that does not depend on the arrays, and none of an array's entries."""
@@ -226,7 +237,7 @@ def is_inverse(one: ast.expr) -> bool:
     return isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and isinstance(one.left, ast.Constant)
 
 
-def _slopes(a: ast.expr) -> Iterator[ast.expr]:
+def slopes(a: ast.expr) -> Iterator[ast.expr]:
     """The derivatives of tanh, of a sigmoid and of a ReLU from what they give, and parts of these."""
     one = ast.Constant(1)
     yield ast.BinOp(one, ast.Sub(), ast.BinOp(a, ast.Pow(), ast.Constant(2)))
