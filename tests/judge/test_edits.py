@@ -21,6 +21,11 @@ def squashed(z, slope=False):
     return 1 - z**2 if slope else np.tanh(z)
 
 
+def stepped(dh, slope, words):
+    dx = dh
+    return dx, words
+
+
 def by_hand(p, x, words, targets):
     """No gradient of anything, but lines as they are written in one."""
     words, targets = list(words), list(targets)
@@ -61,6 +66,17 @@ def by_hand(p, x, words, targets):
     dh = z * h * z
     dh = h / z
     last = x[:, :1] - x[:, 0]
+    order = np.argsort(z[:, 0])
+    dz[order, :2] += h[:, :2]
+    dz[order] = h
+    stepped(h, z, words)
+    held = np.pad(h, 1, "edge")
+    held = np.pad(h, 1, "wrap")
+    dh = z**t
+    last = held[0]
+    last = h[3]
+    last = np.c_[np.ones(6), h]
+    last = h[:, 1:]
     grads = {"b2": b2}
     grads["b2"] = grads["b2"] + b2
     return np.sum(last), {"W1": x.T @ dz, "b1": dz[0] + kept[0].sum(), "W2": dx.T @ dx[:, :1], "b2": b2}
@@ -78,7 +94,7 @@ def own():
 def possible(own):
     """The changes of each line: by the line, what it may become and the name of that mistake."""
     (function,) = (one for one in own.functions if one.tree.name == "by_hand")
-    words = Vocabulary(function)
+    words = Vocabulary(function, {5})
     found = {}
     for place in places(function.tree):
         made = found.setdefault(ast.unparse(place), {})
@@ -132,11 +148,32 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("held = h.copy()", "held = h.copy() @ p['W2']", "missing-derivative"),
         ("held = h.copy()", "held = h.copy() / h[:, 0][:, None]", "missing-derivative"),
         ("last = x[-1:].sum(axis=0)", "last = x[-1:].sum(axis=1, keepdims=True)", "wrong-axis"),
+        ("dz[order, :2] += h[:, :2]", "np.add.at(dz, np.s_[order, :2], h[:, :2])", "overwritten"),
+        ("dz[order] = h", "np.add.at(dz, order, h)", "overwritten"),
+        ("stepped(h, z, words)", "h, z = stepped(h, z, words)", "wrong-operand"),
+        ("stepped(h, z, words)", "z = stepped(h, z, words)", "wrong-operand"),
+        ("held = np.pad(h, 1, 'edge')", "held = np.pad(h, 1, 'wrap')", "different-function"),
+        ("dh = dz * squashed(z)", "dh = dz * (1 - z ** 2)", "different-function"),
+        ("dh = z ** t", "dh = z ** (t - 1)", "different-function"),
+        ("last = h[3]", "last = h[3] * dz[3]", "missing-derivative"),
+        ("last = np.c_[np.ones(6), h]", "last = np.c_[np.zeros(6), h]", "different-function"),
+        ("last = h[:, 1:]", "last = h[:, :-1]", "wrong-operand"),
         ("last = x[:, :1] - x[:, 0]", "last = x[:, :1] - x[:, 0][:, None]", "broadcast"),
     ],
 )
 def test_what_a_line_may_become(possible, line, right, code):
     assert possible[as_written(line)].get(as_written(right)) == code
+
+
+def test_an_argument_that_is_used_nowhere_may_be_what_is_missing(own):
+    (function,) = (one for one in own.functions if one.tree.name == "stepped")
+    line, _ = places(function.tree)
+    made = {ast.unparse(one.made): one.code for one in edits(line, Vocabulary(function)) if one.made is not None}
+    assert made["dx = dh * slope"] == "missing-derivative"
+
+
+def test_what_numpy_writes_as_an_index_is_none(possible):
+    assert "shifted-in-time" not in possible["last = np.c_[np.ones(6), h]"].values()
 
 
 def test_nothing_is_divided_by_itself(possible):
