@@ -140,6 +140,60 @@ def test_biases_of_two_maps_averaged(samples):
     assert "but for a mean over entries that should be a sum" in found[1]
 
 
+def shared_heads(params, states, y, laid_out=lambda k: k.repeat_interleave(3, dim=1)):
+    k = laid_out(torch.tanh(states @ params["A"]).unflatten(2, (2, 2)).transpose(1, 2))
+    return F.mse_loss((k * params["q"][:, None]).sum((1, 2, 3))[:, None] * params["v"], y)
+
+
+@pytest.mark.parametrize(
+    ("laid_out", "code", "words"),
+    [
+        (lambda k: torch.stack([k.detach(), k.detach(), k], 2).flatten(1, 2), "overwritten", "the last of its 3"),
+        (lambda k: torch.stack([k, k.detach(), k.detach()], 2).flatten(1, 2), "overwritten", "the first of its 3"),
+        (
+            lambda k: as_if(k.detach().repeat_interleave(3, dim=1), torch.cat([k, k, k], dim=1)),
+            "wrong-axis",
+            "are taken to lie in another order",
+        ),
+    ],
+    ids=["last", "first", "another order"],
+)
+def test_copies_of_an_array(laid_out, code, words):
+    params = {"A": SQUARE, "q": numbers(6, 2), "v": numbers(3)}
+    found = named(shared_heads, lambda p, *d: shared_heads(p, *d, laid_out), params, STATES, Y)
+    assert found[0] == code
+    assert words in found[1]
+
+
+def overlap(params, x, y, smooth=1.0):
+    p = torch.sigmoid(x @ params["A"])
+    return 1 - ((2 * (p[:, :3] * y**2).sum(0) + smooth) / ((p**2).sum() + (y**2).sum(0) + smooth)).mean()
+
+
+def test_a_constant_that_is_added_twice_and_left_out_on_the_way_back():
+    def smoothed_forward_only(params, x, y):
+        return as_if(overlap(params, x, y), overlap(params, x, y, 0.0))
+
+    found = named(overlap, smoothed_forward_only, {"A": SQUARE}, X, Y)
+    assert found[0] == "different-function"
+    assert "the constant 1 is left out in all 2 places of a line that adds it" in found[1]
+
+
+def test_half_a_penalty_is_not_one_that_is_missing():
+    def ridge(params, x, y, gradient=lambda w: w):
+        fit = F.mse_loss(x @ params["A"] @ params["B"], y)
+        return {"fit": fit, "ridge": 0.05 * (gradient(params["A"]).square().sum() + params["B"].square().sum())}
+
+    def halved(params, x, y):
+        return sum(ridge(params, x, y, lambda w: as_if(w, w / 2)).values())
+
+    params = {"A": SQUARE, "B": numbers(4, 3)}
+    assert compare_gradients(by_torch(lambda *given: sum(ridge(*given).values())), ridge, params, X, Y).ok
+    code, message = told(by_torch(halved), ridge, params, X, Y)
+    assert code == "wrong-scale"
+    assert "the penalty on A has 0.5 times its weight" in message
+
+
 class SlopeOfTanh(torch.autograd.Function):
     """tanh, with its slope alone as the gradient, whatever arrives."""
 
