@@ -216,8 +216,10 @@ def _code(own: Tape, place: Place, theirs: Tape, counterpart: Place | str) -> st
     if isinstance(counterpart, str):
         return "different-function"
     one, other = place.model, counterpart.model
+    given, expected = own.values[one.inputs[0]], theirs.values[other.inputs[0]]
     if one.name == other.name and one.name in REDUCTIONS and one.constants != other.constants:
-        return "wrong-axis"
+        same = _is_among(given, {_kind(expected): [_entries(expected)]})
+        return "wrong-axis" if same else "different-function"
     if {one.name, other.name} == {"sum", "mean"}:
         return "wrong-reduction"
     axes = _normalised(own.values[one.outputs[0]]), _normalised(theirs.values[other.outputs[0]])

@@ -291,9 +291,10 @@ def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller
         for offset in range(first, first + period):
             name = nodes[offset].name
             passages = nodes[offset : first + period * count : period]
-            chosen = tuple(node for node in passages if everywhere or _passes_gradients(tape, node))
-            if chosen:
-                yield Place(site, name, seen[name], kinds[name], chosen, caller)
+            chosen = [node for node in passages if everywhere or _passes_gradients(tape, node)]
+            for arity in sorted({len(node.inputs) for node in chosen}):  # a number may stand for an array at some step
+                alike = tuple(node for node in chosen if len(node.inputs) == arity)
+                yield Place(site, name, seen[name], kinds[name], alike, caller)
             seen[name] += 1
 
 

@@ -123,6 +123,18 @@ def test_a_repeated_pair_of_operations_is_no_loop():
     assert {len(place.nodes) for place in find_places(tape)} == {1}
 
 
+def test_what_is_multiplied_by_a_number_at_some_steps_is_a_place_of_its_own():
+    """By hand, samples beyond a bound may have a weight of 1 that is no array."""
+
+    def reference(params):
+        weights = (params["a"], 1.0, params["b"], 2.0)
+        return sum((weight * params["x"]).square().sum() for weight in weights)
+
+    tape = record(reference, {"a": A, "b": B, "x": A + B}, ())
+    products = [place for place in find_places(tape) if place.name == "mul"]
+    assert [{len(node.inputs) for node in place.nodes} for place in products] == [{1}, {2}]
+
+
 def towards_own_values(params, x):
     """Values that are drawn towards those one step later, which are held constant and written entry by entry."""
     values = torch.tanh(x @ params["W"])

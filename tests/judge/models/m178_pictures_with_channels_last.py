@@ -194,7 +194,7 @@ WRONG = [
     ),
     wrong(
         "unflattened_channels_first",
-        "wrong-axis|wrong-operand",
+        "wrong-axis|wrong-operand|not-transposed",
         'dmeans = (dscores @ params["V"].T).reshape(means.shape)',
         'dmeans = (dscores @ params["V"].T).reshape(m, 4, 2, 3).transpose(0, 2, 3, 1)',
     ),

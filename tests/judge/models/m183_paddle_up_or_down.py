@@ -145,7 +145,7 @@ WRONG = [
     ),
     wrong(
         "output_weights_of_the_last_frame",
-        "one-sample-only|overwritten",
+        "one-sample-only|overwritten|last-step-only",
         "dW2 += dlogp * h",
         "dW2 = dlogp * h",
     ),

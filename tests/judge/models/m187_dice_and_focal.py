@@ -117,7 +117,7 @@ WRONG = [
     ),
     wrong(
         "derivative_of_the_unsquared_denominator",
-        "different-function",
+        "different-function|missing-derivative",
         "2 * truth * bottom - 2 * p * top",
         "2 * truth * bottom - top",
     ),

@@ -152,7 +152,7 @@ WRONG = [
     ),
     wrong(
         "last_symbol_counted_twice",
-        "extra-derivative|wrong-operand",
+        "extra-derivative|wrong-operand|missing-derivative",
         "alpha[t, s] * beta[t, s] / (chance * y[t, symbol])",
         "alpha[t, s] * beta[t, s] / chance",
     ),

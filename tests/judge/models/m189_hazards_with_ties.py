@@ -151,7 +151,7 @@ WRONG = [
     ),
     wrong(
         "censored_counted_among_the_events",
-        "wrong-scale",
+        "wrong-scale|wrong-term-weight",
         "df = efron_gradient(f, times, died) / events",
         "df = efron_gradient(f, times, died) / len(times)",
     ),

@@ -130,7 +130,7 @@ WRONG = [
     ),
     wrong(
         "polarised_share_replaces_that_of_the_total",
-        "overwritten|missing-path",
+        "overwritten|missing-path|wrong-term-weight",
         "dlight += np.real(g * m * turn)",
         "dlight = np.real(g * m * turn)",
     ),
