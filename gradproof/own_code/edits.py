@@ -28,6 +28,7 @@ from gradproof.own_code.vocabulary import (
     LESS_LIKELY,
     LIKELY,
     POSSIBLE,
+    SIZES,
     UNLIKELY,
     Made,
     Vocabulary,
@@ -304,7 +305,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
     if len(shape or ()) == 1:
         for rest in ([ast.Slice(), ast.Constant(None)], [ast.Constant(None), ast.Slice()]):
             yield "wrong-axis", ast.Subscript(node, ast.Tuple(rest, ast.Load()), ast.Load()), POSSIBLE
-    if not shape:
+    if not shape or (isinstance(parent, ast.Attribute) and parent.attr in SIZES):
         return
     yield from ((wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
     yield from ((wrong_array(parent), one, POSSIBLE) for one in _of_other_shapes(shape, parent, words))
@@ -379,7 +380,10 @@ def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Ite
 
 
 def _kin(root: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[list[tuple[Way, ast.expr]]]:
-    """For each number or letter that several names end in: the same names with another, where there are all of them."""
+    """For each number or letter that several names end in: the same names with another, where there are all of them.
+
+    And for two of them: the names with these exchanged, `x1, y0` for `x0, y1`.
+    """
     found: dict[str, list[tuple[Way, str]]] = {}
     for path, node, _ in expressions(root):
         stem, ending = in_parts(called(node))
@@ -389,6 +393,10 @@ def _kin(root: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[list[tuple[Wa
         for other in sorted(words.endings - {ending}) if len(places) > 1 else ():
             if all(stem + other in words.names for _, stem in places):
                 yield [(path, _with_name(at(root, path), stem + other)) for path, stem in places]
+    for one, other in itertools.combinations(sorted(found), 2):
+        places = [(path, stem + other) for path, stem in found[one]] + [(path, stem + one) for path, stem in found[other]]
+        if all(name in words.names for _, name in places):
+            yield [(path, _with_name(at(root, path), name)) for path, name in places]
 
 
 def _with_name(node: ast.expr, name: str) -> ast.expr:

@@ -23,7 +23,8 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
             yield code, ast.Subscript(node.value, index, node.ctx), LIKELY
     if len(entries) == 2:
         swapped = ast.Subscript(node.value, ast.Tuple(entries[::-1], ast.Load()), node.ctx)
-        yield "wrong-axis", swapped, LIKELY
+        parts = any(isinstance(one, ast.Slice) and (one.lower or one.upper) for one in entries)
+        yield "wrong-operand" if parts else "wrong-axis", swapped, LIKELY
     if isinstance(node.ctx, ast.Load) and words.shape(node) is not None:
         whole = all(isinstance(one, (ast.Constant, ast.UnaryOp, ast.Slice)) for one in entries)
         yield "one-sample-only" if whole else "wrong-operand", node.value, POSSIBLE

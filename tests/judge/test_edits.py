@@ -73,6 +73,8 @@ def by_hand(p, x, words, targets):
     held = np.pad(h, 1, "edge")
     held = np.pad(h, 1, "wrap")
     dh = z**t
+    h1, h2, z1, z2 = h, z, z, h
+    dh = z1 * h2
     last = held[0]
     last = h[3]
     last = np.c_[np.ones(6), h]
@@ -155,6 +157,7 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("held = np.pad(h, 1, 'edge')", "held = np.pad(h, 1, 'wrap')", "different-function"),
         ("dh = dz * squashed(z)", "dh = dz * (1 - z ** 2)", "different-function"),
         ("dh = z ** t", "dh = z ** (t - 1)", "different-function"),
+        ("dh = z1 * h2", "dh = z2 * h1", "wrong-operand"),
         ("last = h[3]", "last = h[3] * dz[3]", "missing-derivative"),
         ("last = np.c_[np.ones(6), h]", "last = np.c_[np.zeros(6), h]", "different-function"),
         ("last = h[:, 1:]", "last = h[:, :-1]", "wrong-operand"),

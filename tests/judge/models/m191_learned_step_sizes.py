@@ -124,7 +124,7 @@ WRONG = [
     ),
     wrong(
         "divided_by_the_step_but_not_multiplied_again",
-        "wrong-scale|missing-derivative",
+        "wrong-scale|missing-derivative|extra-derivative",
         "da = dq * inside",
         "da = dq * inside / step",
     ),
