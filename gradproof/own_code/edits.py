@@ -375,8 +375,14 @@ def _moves(node: ast.expr, parent: Any, op: ast.operator) -> str:
 def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """All names that end in one number or letter with another: `W1 @ x + b1` for `W2 @ x + b2`."""
     for names in _kin(statement, words):
-        (path, new), make = names[0], partial(_put_at_all, statement, names)
-        yield Edit("wrong-operand", at(statement, path), new, make, ())
+        make, around = partial(_put_at_all, statement, names), _shared([path for path, _ in names])
+        yield Edit("wrong-operand", at(statement, around), at(make(), around), make, ())
+
+
+def _shared(paths: Sequence[Way]) -> Way:
+    """The way to the smallest expression that has all of some places in it."""
+    steps = itertools.takewhile(lambda step: len(set(step)) == 1, zip(*paths, strict=False))
+    return tuple(step[0] for step in steps)
 
 
 def _kin(root: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[list[tuple[Way, ast.expr]]]:
@@ -394,9 +400,9 @@ def _kin(root: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[list[tuple[Wa
             if all(stem + other in words.names for _, stem in places):
                 yield [(path, _with_name(at(root, path), stem + other)) for path, stem in places]
     for one, other in itertools.combinations(sorted(found), 2):
-        places = [(path, stem + other) for path, stem in found[one]] + [(path, stem + one) for path, stem in found[other]]
-        if all(name in words.names for _, name in places):
-            yield [(path, _with_name(at(root, path), name)) for path, name in places]
+        turned = [(path, stem + new) for old, new in ((one, other), (other, one)) for path, stem in found[old]]
+        if all(name in words.names for _, name in turned):
+            yield [(path, _with_name(at(root, path), name)) for path, name in turned]
 
 
 def _with_name(node: ast.expr, name: str) -> ast.expr:
@@ -406,13 +412,11 @@ def _with_name(node: ast.expr, name: str) -> ast.expr:
 
 def _multiplied(statement: ast.stmt | ast.expr, paths: list[Way]) -> bool:
     """Whether the first of some places stand in one product entry by entry, such as `h * (1 - h)`, or in one call."""
-    shared = 0
-    while paths[0][shared] == paths[1][shared]:
-        shared += 1
-    node = at(statement, paths[0][:shared])
+    shared = _shared(paths[:2])
+    node = at(statement, shared)
     if not isinstance(node, ast.BinOp):
         return True
-    inner = [at(statement, path[:end]) for path in paths[:2] for end in range(shared, len(path))]
+    inner = [at(statement, path[:end]) for path in paths[:2] for end in range(len(shared), len(path))]
     entry_by_entry = all(isinstance(one, (ast.BinOp, ast.UnaryOp)) for one in inner)
     return entry_by_entry and not isinstance(node.op, (ast.Add, ast.Sub, ast.MatMult))
 

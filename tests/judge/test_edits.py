@@ -75,6 +75,7 @@ def by_hand(p, x, words, targets):
     dh = z**t
     h1, h2, z1, z2 = h, z, z, h
     dh = z1 * h2
+    dh = h1 * z2 + z
     last = held[0]
     last = h[3]
     last = np.c_[np.ones(6), h]
