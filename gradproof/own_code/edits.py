@@ -193,7 +193,7 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     if isinstance(op, ast.Mult) and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):
         products = ast.BinOp(left.left, ast.MatMult(), left.right)
         yield "different-function", ast.BinOp(products, ast.MatMult(), right), POSSIBLE
-    yield from _bracketed(node)
+    yield from _bracketed(node, words)
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
@@ -201,14 +201,25 @@ def _extra(factor: ast.expr, words: Vocabulary) -> str:
     return "wrong-scale" if words.is_constant(factor) else "extra-derivative"
 
 
-def _bracketed(node: ast.BinOp) -> Iterator[Made]:
+def _bracketed(node: ast.BinOp, words: Vocabulary) -> Iterator[Made]:
     """The same operations with brackets elsewhere."""
     left, right = node.left, node.right
     if isinstance(left, ast.BinOp):
         turned = ast.BinOp(left.left, left.op, ast.BinOp(left.right, node.op, right))
-        yield "different-function", turned, POSSIBLE
+        yield _by_brackets(node.op, left.op, left.left, right, words), turned, POSSIBLE
     if isinstance(right, ast.BinOp):
-        yield "different-function", ast.BinOp(ast.BinOp(left, node.op, right.left), right.op, right.right), POSSIBLE
+        turned = ast.BinOp(ast.BinOp(left, node.op, right.left), right.op, right.right)
+        yield _by_brackets(node.op, right.op, right.right, left, words), turned, POSSIBLE
+
+
+def _by_brackets(outer: ast.operator, inner: ast.operator, own: ast.expr, other: ast.expr, words: Vocabulary) -> str:
+    """What it is to set brackets otherwise: a factor too few where a sum stands around a product, or one too many."""
+    sums, products = (ast.Add, ast.Sub), (ast.Mult, ast.Div)
+    if isinstance(outer, sums) and isinstance(inner, products):
+        return "wrong-scale" if words.is_constant(own) else "missing-derivative"
+    if isinstance(outer, products) and isinstance(inner, sums):
+        return _extra(other, words)
+    return "different-function"
 
 
 def _of_sign(node: ast.UnaryOp, parent: Any, words: Vocabulary) -> Iterator[Made]:
