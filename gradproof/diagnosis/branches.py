@@ -6,6 +6,7 @@ one of them; and whoever goes back along each use of a result by itself can appl
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -46,9 +47,10 @@ def restricted(
     place: Place, position: int, slips: dict[int, NodeHook], fault: Fault, known: list[Branch]
 ) -> Iterator[Fault]:
     """The fault of a place's rule for one input, for each branch of the expression that this input is."""
+    changes = [_Change(node, position, slips[node.index]) for node in place.nodes]
     for branch in known:
-        pairs = zip(place.nodes, branch.paths, strict=True)
-        hooks = {path[-1][0]: _on_branch(node, position, slips[node.index], path) for node, path in pairs}
+        pairs = zip(changes, branch.paths, strict=True)
+        hooks = {path[-1][0]: _on_branch(change, path) for change, path in pairs}
         if len(hooks) == len(place.nodes):
             message = f"{fault.message}; but only in what flows on to {branch.target}"
             rank, about = fault.rank + 0.45, tuple(node.index for node in place.nodes)
@@ -165,20 +167,42 @@ def _same(tape: Tape, path: Sequence[Step], other: Sequence[Step]) -> bool:
     )
 
 
-def _on_branch(broken: Node, position: int, slip: NodeHook, path: Sequence[Step]) -> NodeHook:
+class _Change:
+    """What a slip changes of what flows back, and what becomes of that on the ways from there.
+
+    It is kept for as long as the same arrives: the branches of an expression have most of their steps in common.
+    """
+
+    def __init__(self, broken: Node, position: int, slip: NodeHook) -> None:
+        self._broken, self._position, self._slip = broken, position, slip
+        self._arrived: list[Tensor | None] = []
+        self._known: dict[tuple[Step, ...], Tensor | None] = {}
+
+    def brought(self, tape: Tape, path: tuple[Step, ...], totals: Totals) -> Tensor | None:
+        """The change after some steps; None where there is none."""
+        arrived = [totals.get(value) for value in self._broken.outputs]
+        if len(arrived) != len(self._arrived) or not all(map(operator.is_, arrived, self._arrived)):
+            self._arrived, self._known = arrived, {(): self._made(tape, arrived, totals)}
+        for end in range(1, len(path) + 1):
+            if path[:end] not in self._known:
+                self._known[path[:end]] = _brought(tape, path[end - 1 : end], self._known[path[: end - 1]])
+        return self._known[path]
+
+    def _made(self, tape: Tape, arrived: list[Tensor | None], totals: Totals) -> Tensor | None:
+        if all(one is None for one in arrived):
+            return None
+        wrong = self._slip(tape, self._broken, arrived, totals)[self._position]
+        right = tape.vjp(self._broken, arrived)[self._position]
+        return None if wrong is None or right is None else wrong - right
+
+
+def _on_branch(change: _Change, path: tuple[Step, ...]) -> NodeHook:
     """A hook at the end of a path: what the slip changes, brought there on this path alone."""
 
     def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-        found = list(tape.vjp(node, grads))
-        arrived = [totals.get(value) for value in broken.outputs]
-        if all(one is None for one in arrived):
-            return found
-        wrong, right = slip(tape, broken, arrived, totals)[position], tape.vjp(broken, arrived)[position]
-        if wrong is None or right is None:
-            return found
-        change = _brought(tape, path, wrong - right)
-        own, last = found[path[-1][1]], path[-1][1]
-        found[last] = own if change is None else change if own is None else own + change
+        found, last = list(tape.vjp(node, grads)), path[-1][1]
+        brought, own = change.brought(tape, path, totals), found[last]
+        found[last] = own if brought is None else brought if own is None else own + brought
         return found
 
     return OneInput(path[-1][1], hook)
