@@ -40,7 +40,7 @@ from gradproof.diagnosis.shorter import counterparts
 from gradproof.oracles import Arrays
 from gradproof.own_code.edits import Edit, edits
 from gradproof.own_code.relations import instead_of, is_another_step
-from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, only_looks, own_code
+from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
 from gradproof.own_code.statements import Way, at, points, put
 from gradproof.own_code.switches import Place, places, switched
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Vocabulary
@@ -315,7 +315,7 @@ class Repairs:
         back = [place for function, place in self._places if function is slip.function and not self._is_forward(place)]
         words = self._vocabulary(slip.function)
         code = instead_of(old, new, back, words)
-        if code is None and only_looks(new, slip.function.names):
+        if code is None and isinstance(old, ast.Name) and isinstance(new, ast.Name):
             texts = words.text(old), words.text(new)
             steps = self.code.seen(slip.function, slip.place.lineno, texts, self.case.problem)
             code = "shifted-in-time" if is_another_step(steps) else None

@@ -73,10 +73,14 @@ def moved(bound: ast.expr | None, towards: int) -> Iterator[ast.expr | None]:
     if number is not None:
         yield from (constant(number + step) for step in (1, -1))
         return
-    yield from (ast.BinOp(bound, op, ast.Constant(1)) for op in (ast.Add(), ast.Sub()))
-    if isinstance(bound, ast.BinOp) and isinstance(bound.op, (ast.Add, ast.Sub)):
-        yield bound.left
-        yield ast.BinOp(bound.left, ast.Sub() if isinstance(bound.op, ast.Add) else ast.Add(), bound.right)
+    shifted = bound if isinstance(bound, ast.BinOp) and isinstance(bound.op, (ast.Add, ast.Sub)) else None
+    for op in (ast.Add(), ast.Sub()):
+        back = shifted is not None and whole_number(shifted.right) == 1 and not isinstance(shifted.op, type(op))
+        if not back:  # i - 1 + 1 is i
+            yield ast.BinOp(bound, op, ast.Constant(1))
+    if shifted is not None:
+        yield shifted.left
+        yield ast.BinOp(shifted.left, ast.Sub() if isinstance(shifted.op, ast.Add) else ast.Add(), shifted.right)
 
 
 def whole_number(node: ast.expr) -> int | None:

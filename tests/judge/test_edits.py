@@ -80,6 +80,7 @@ def by_hand(p, x, words, targets):
     last = h[3]
     last = np.c_[np.ones(6), h]
     last = h[:, 1:]
+    last = h[t - 1]
     grads = {"b2": b2}
     grads["b2"] = grads["b2"] + b2
     return np.sum(last), {"W1": x.T @ dz, "b1": dz[0] + kept[0].sum(), "W2": dx.T @ dx[:, :1], "b2": b2}
@@ -177,6 +178,12 @@ def test_an_argument_that_is_used_nowhere_may_be_what_is_missing(own):
     line, _ = places(function.tree)
     made = {ast.unparse(one.made): one.code for one in edits(line, Vocabulary(function)) if one.made is not None}
     assert made["dx = dh * slope"] == "missing-derivative"
+
+
+def test_a_position_is_not_moved_there_and_back(possible):
+    made = possible["last = h[t - 1]"]
+    assert made["last = h[t]"] == "shifted-in-time"
+    assert not {"last = h[t - 1 + 1]", "last = h[t + 1 - 1]"} & made.keys()
 
 
 def test_what_numpy_writes_as_an_index_is_none(possible):
