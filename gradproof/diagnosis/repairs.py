@@ -98,10 +98,13 @@ class Repairs:
         slips = self._slips(lambda depending: depending is None or LOSS in depending)
         return self._that_mend([one for one in slips if one.rank <= POSSIBLE], frozenset({LOSS}), note)
 
+    def several(self) -> list[Explanation]:
+        """By several changes."""
+        return self._on_top_of(self._small, self.case)
+
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
-        small = [one for one in self._alone if one.slips[0].small]
-        found = self._with_a_rule(small, rules) or self._on_top_of(small, self.case)
+        found = self._with_a_rule(self._small, rules) or self.several()
         if found or self.clock.over():
             return found
         # What is right by a coincidence, as a sum over what was exchanged is, may depend on the first of the changes.
@@ -153,6 +156,11 @@ class Repairs:
         found = list(self._trials((), self._likely))
         least = {id(one.slips[0].place): one.answer for one in found if one.slips[0].edit.least}
         return [one for one in found if one.slips[0].edit.least or not _is_same(one, least)]
+
+    @property
+    def _small(self) -> list[Trial]:
+        """Those of them that leave out no more than one operation."""
+        return [one for one in self._alone if one.slips[0].small]
 
     @cached_property
     def _likely(self) -> list[Slip]:

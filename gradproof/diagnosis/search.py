@@ -84,8 +84,28 @@ def search(case: Case) -> Found:
             found += search.found()
             tried = search.proposals.count
             suspects = () if found else search.suspects()
+        elif case.reference is not None:
+            by_code, suspects = _by_code_alone(case, clock, confirmed)
+            found += by_code
         found.sort(key=lambda one: one.rank)
         return Found(tuple(confirmed.best(found)), tried, clock.cut, clock.broken_off, suspects)
+
+
+def _by_code_alone(case: Case, clock: Clock, confirmed: Confirmation) -> tuple[list[Explanation], tuple[str, ...]]:
+    """By changes of the candidate's code, where the reference cannot be taken apart, as one of complex numbers.
+
+    And the suspects, where there are none.
+    """
+    repairs = Repairs(case, clock, confirmed)
+    try:
+        for stage in (repairs.likely, repairs.unlikely, repairs.several):
+            found = stage()
+            if found or clock.over():
+                return found, ()
+        return [], tuple(repairs.suspects())
+    except Exception as error:  # of code that nobody has thought of
+        clock.break_off(error)
+        return [], ()
 
 
 def _nothing(case: Case) -> Explanation:

@@ -22,7 +22,9 @@ ALIKE = (  # functions of which one may be taken for another
     "zeros_like ones_like".split(),
     "zeros ones".split(),
     "tril triu".split(),
+    *(pair.split() for pair in ("fft ifft", "fft2 ifft2", "fftn ifftn", "rfft irfft")),
 )
+NORMS = ("forward", "ortho")  # of Fourier transforms: the adjoint of one is its inverse times the number of entries
 AXES = (0, 1, 2, -1, -2, None)
 KEPT = ast.keyword("keepdims", ast.Constant(True))
 MOST_AXES = 4  # of an array, that are tried in every order
@@ -46,6 +48,11 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
                 yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
                 if not any(one.arg == "keepdims" for one in others):
                     yield "wrong-axis", with_fields(node, keywords=[*others, new, KEPT]), POSSIBLE
+    if "fft" in name:
+        for norm in NORMS:
+            others = [one for one in node.keywords if one.arg != "norm"]
+            new = with_fields(node, keywords=[*others, ast.keyword("norm", ast.Constant(norm))])
+            yield "wrong-scale", new, POSSIBLE
     if name in REDUCTIONS:
         yield from _along_another_axis(node)
     if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):

@@ -310,6 +310,9 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
             for sign in (ast.Add(), ast.Sub()):
                 code = "different-function" if is_exponent else "wrong-operand"
                 yield code, ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
+    if text in words.function.complex:
+        conjugate = ast.Attribute(node, "conj", ast.Load())
+        yield "wrong-operand", ast.Call(conjugate, [], []), LIKELY
     if text in words.lists:
         same = (one for one in words.names if words.lists.get(one) == words.lists[text] and one != text)
         yield from (("wrong-operand", ast.Name(one, ast.Load()), LIKELY) for one in sorted(same))

@@ -60,6 +60,7 @@ class OwnFunction:
     numbers: dict[str, float] = field(default_factory=dict)  # every plain number likewise
     lists: dict[str, int] = field(default_factory=dict)  # the length of each list or dict of numbers, or of arrays
     mixed: set[str] = field(default_factory=set)  # the lists of names, or of arrays of several shapes
+    complex: set[str] = field(default_factory=set)  # the arrays of complex numbers
     names: dict[str, Any] = field(default_factory=dict)  # what its names stood for at that time
 
     @property
@@ -259,8 +260,9 @@ def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
             continue
         if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
             one.numbers[text] = float(value)
-        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "fciub":
             one.shapes[text] = value.shape
+            one.complex |= {text} if value.dtype.kind == "c" else set()
         elif _is_mixed(value):
             one.mixed.add(text)
         elif isinstance(value, (list, tuple, dict)):
