@@ -160,7 +160,7 @@ def _rules(
         at_input = f"the derivative of {name}, written in terms of its output, is given its input"
         yield "derivative-at-wrong-point", at_input, _formula_at_input, 0.0
     for other, function in FUNCTIONS.items() if others else ():
-        if other not in (operation, "identity"):
+        if other not in (operation, "identity") and not (spelled_out and other == "square"):
             message = f"the derivative of {name} is that of another function, `{other}`"
             rank = 0.02 if spelled_out and other in KINKED else 0.15 if other in COMMON else 0.25
             yield "different-function", message, _other_derivative(function, starts), rank

@@ -266,9 +266,15 @@ class _Trial:
             inside = {value for node in nodes for value in (*node.inputs, *node.outputs)} & self.tape.differentiable
             code = made.code or ("different-function" if set(made.values) <= inside else "wrong-operand")
             rank = 1.65 + 0.15 * (len(made.values) - 1)
+            if code != "different-function" and self._is_nothing(made):
+                code, message = "missing-path", f"nothing of the gradient comes through {whose} {where}"
         if self._penalises_more(made, constant, part):
             code, message = "wrong-part-penalised", f"{message}: the penalty takes in what the reference leaves out"
         yield from self._fault(code, message, rank + 0.04 * (len(part) - 1), made, constant, part)
+
+    def _is_nothing(self, made: Made) -> bool:
+        """Whether an array is zero everywhere, such as `y > 0` of numbers that are not."""
+        return not bool(made.array(self.tape, self.spot.derivatives(self.tape)[0].shape).any())
 
     def _penalises_more(self, made: Made, constant: float, part: range) -> bool:
         """Whether the data have no part in it, and an array is the right one but where that is zero."""
@@ -291,7 +297,7 @@ class _Trial:
         """The fault of one factor more, or of one less."""
         where = self._words
         rank = 1.6 + 0.15 * (len(made.values) - 1)
-        if not made.values:
+        if not made.values or self._is_nothing(made):
             return
         if made.inverse:
             code, message = "missing-derivative", f"{where} lacks the factor {made.inverse}"

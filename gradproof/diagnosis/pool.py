@@ -133,6 +133,14 @@ class Pool:
             return 0
         return 1 if values[:-1] == own[1:] else -1 if values[1:] == own[:-1] else 0
 
+    def is_part(self, values: Sequence[int | None], own: Sequence[int]) -> bool:
+        """Whether each value is the first term of the sum that its own value is: the rest of it is left out."""
+        makers = [self.tape.maker(value) for value in own]
+        return all(
+            maker is not None and maker.name in ("add", "sub") and len(maker.inputs) == 2 and maker.inputs[0] == value
+            for maker, value in zip(makers, values, strict=True)
+        )
+
     def in_time(self, count: int) -> bool:
         """Whether places that are passed so often are steps of a recurrence: the same weights serve all of them."""
         if count not in self._in_time:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -187,7 +188,10 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
         if row.shift:
             which = "after" if row.shift == 1 else "before"
             message = f"in the gradient of {target}, each step takes {factor} of the step {which} its own"
-        yield _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed, needed)
+        fault = _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed, needed)
+        if pool.is_part(row.values, own):
+            fault = replace(fault, code="missing-path", message=f"{message}, of which it is a part")
+        yield fault
     yield from _behind_views(tape, place, pool, position, (target, factor))
     if 1 < len(place.nodes) <= EACH and not place.everywhere and len({tape.values[value].shape for value in own}) > 1:
         yield from _in_one_layer(tape, place, pool, position, needed)

@@ -15,6 +15,7 @@ from gradproof.own_code.calls import of_call, wrong_array
 from gradproof.own_code.indices import constant, of_index
 from gradproof.own_code.running import Shape
 from gradproof.own_code.statements import (
+    LINEAR,
     Way,
     at,
     exchanged,
@@ -173,7 +174,8 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
         yield _extra(right, words), left, LIKELY
     elif isinstance(op, (ast.Add, ast.Sub)):
         minus = isinstance(op, ast.Sub)
-        yield "different-function", left, POSSIBLE
+        stepped = minus and isinstance(left, (ast.Name, ast.Subscript)) and _is_scaled(right, words)
+        yield "wrong-operand" if stepped else "different-function", left, POSSIBLE
         yield "different-function", ast.UnaryOp(ast.USub(), right) if minus else right, POSSIBLE
         if minus:
             yield "wrong-sign", ast.BinOp(right, op, left), LIKELY
@@ -254,7 +256,8 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
         in_product = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div))
         others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
         for other in dict.fromkeys(others):
-            if other != value and (other > 0 or not isinstance(parent, ast.UnaryOp)):
+            usual = other > 0 or not (isinstance(parent, ast.UnaryOp) or (in_product and other == 0))
+            if other != value and usual:
                 whole = int(other) if isinstance(value, int) and other == int(other) else other
                 yield "wrong-scale" if in_product else "different-function", constant(whole), LIKELY
         yield from (("wrong-operand", one, LESS_LIKELY) for one in words.scalars)
@@ -428,6 +431,8 @@ def _multiplied(statement: ast.stmt | ast.expr, paths: list[Way]) -> bool:
     """Whether the first of some places stand in one product entry by entry, such as `h * (1 - h)`, or in one call."""
     shared = _shared(paths[:2])
     node = at(statement, shared)
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "attr", "") not in LINEAR
     if not isinstance(node, ast.BinOp):
         return True
     inner = [at(statement, path[:end]) for path in paths[:2] for end in range(len(shared), len(path))]

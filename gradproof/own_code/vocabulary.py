@@ -95,7 +95,8 @@ class Vocabulary:
                     self.counts[number] = one
             return
         if number is not None:
-            if kind == "array" and isinstance(one, ast.Name):
+            counts = isinstance(one, ast.Subscript) and isinstance(one.value, ast.Name) and number == round(number)
+            if kind == "array" and (isinstance(one, ast.Name) or counts):
                 self.scalars.append(one)
             shape = ()
         if shape is None:

@@ -17,7 +17,8 @@ def failures(plain_pytest, monkeypatch):
 
     def run(folder, *arguments):
         monkeypatch.chdir(folder)
-        result = plain_pytest.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+        quiet = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # of what this process has imported before
+        result = plain_pytest.runpytest_inprocess("-p", "no:cacheprovider", *quiet, *arguments)
         lines = [line.rstrip() for line in result.outlines]
         starts = [i for i, line in enumerate(lines) if line.startswith("____")]
         ends = [i for i, line in enumerate(lines) if line.endswith(": GradientMismatch")]

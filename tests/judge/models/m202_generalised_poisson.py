@@ -90,7 +90,7 @@ WRONG = [
     wrong("log_link_forgotten", "missing-derivative", "deta = dmu * mu", "deta = dmu"),
     wrong(
         "link_slope_without_exposure",
-        "wrong-operand",
+        "wrong-operand|missing-derivative",
         "deta = dmu * mu",
         "deta = dmu * mu / exposure",
     ),
@@ -120,7 +120,7 @@ WRONG = [
     ),
     wrong(
         "dispersion_misses_the_second_y_over_a1",
-        "missing-path",
+        "missing-path|wrong-scale",
         "dalpha = mu_q * (y * (y - 1) / a2 - y / a1 - y / a1 + a2 / a1**2)",
         "dalpha = mu_q * (y * (y - 1) / a2 - y / a1 + a2 / a1**2)",
     ),

@@ -107,7 +107,7 @@ WRONG = [
     ),
     wrong(
         "damping_forgotten_in_the_adjoint",
-        "wrong-operand|different-function",
+        "wrong-operand|different-function|wrong-scale",
         "        adj_before = -(1 - damp) * q\n",
         "        adj_before = -q\n",
     ),

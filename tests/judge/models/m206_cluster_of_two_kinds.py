@@ -119,7 +119,7 @@ WRONG = [
     ),
     wrong(
         "attraction_and_repulsion_equally_steep",
-        "different-function|wrong-operand",
+        "different-function|wrong-operand|wrong-scale",
         "slope = 24 * e * (s6 - 2 * s6**2) / r",
         "slope = 24 * e * (s6 - s6**2) / r",
     ),

@@ -121,7 +121,7 @@ WRONG = [
     ),
     wrong(
         "fixed_effects_unweighted",
-        "wrong-operand|missing-derivative",
+        "wrong-operand|missing-derivative|different-function",
         "score_fe += ex.T @ vir",
         "score_fe += ex.T @ resid",
     ),

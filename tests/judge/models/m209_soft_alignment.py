@@ -101,7 +101,7 @@ def problem(rng):
 WRONG = [
     wrong(
         "cost_of_the_cell_itself_in_the_weight",
-        "wrong-operand",
+        "wrong-operand|shifted-in-time",
         "down = np.exp((R[i + 1, j] - R[i, j] - cost[i + 1, j]) / gamma)",
         "down = np.exp((R[i + 1, j] - R[i, j] - cost[i, j]) / gamma)",
     ),
@@ -119,7 +119,7 @@ WRONG = [
     ),
     wrong(
         "smoothing_forgotten_in_the_weights",
-        "missing-derivative|different-function|wrong-operand",
+        "missing-derivative|different-function|wrong-operand|wrong-scale",
         "both = np.exp((R[i + 1, j + 1] - R[i, j] - cost[i + 1, j + 1]) / gamma)",
         "both = np.exp(R[i + 1, j + 1] - R[i, j] - cost[i + 1, j + 1])",
     ),
