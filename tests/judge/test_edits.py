@@ -81,6 +81,13 @@ def by_hand(p, x, words, targets):
     last = np.c_[np.ones(6), h]
     last = h[:, 1:]
     last = h[t - 1]
+    dh = np.outer(h[0], h[0])
+    dz = h - 0.1 * z
+    waves = np.fft.ifft(h)
+    dh = waves
+    last, dh, counts = x[:, :1], h, np.arange(2, 5)
+    share = last[0, 0] / 6
+    dz[0, 0] += counts[1] * share
     grads = {"b2": b2}
     grads["b2"] = grads["b2"] + b2
     return np.sum(last), {"W1": x.T @ dz, "b1": dz[0] + kept[0].sum(), "W2": dx.T @ dx[:, :1], "b2": b2}
@@ -160,6 +167,12 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dh = dz * squashed(z)", "dh = dz * (1 - z ** 2)", "different-function"),
         ("dh = z ** t", "dh = z ** (t - 1)", "different-function"),
         ("dh = z1 * h2", "dh = z2 * h1", "wrong-operand"),
+        ("dh = np.outer(h[0], h[0])", "dh = np.outer(z[0], z[0])", "wrong-operand"),
+        ("dz = h - 0.1 * z", "dz = h", "wrong-operand"),
+        ("dh = waves", "dh = waves.conj()", "wrong-operand"),
+        ("waves = np.fft.ifft(h)", "waves = np.fft.ifft(h, norm='forward')", "wrong-scale"),
+        ("waves = np.fft.ifft(h)", "waves = np.fft.fft(h)", "different-function"),
+        ("share = last[0, 0] / 6", "share = last[0, 0] / counts[1]", "wrong-operand"),
         ("dh = z * dz + h * z", "dh = (z * dz + h) * z", "missing-derivative"),
         ("dz = dz - rate * (h + 2)", "dz = dz - (rate * h + 2)", "wrong-scale"),
         ("dh = z * (z - h * np.dot(h[0], h[0]))", "dh = z * z - h * np.dot(h[0], h[0])", "extra-derivative"),

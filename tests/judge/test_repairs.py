@@ -234,6 +234,36 @@ def test_a_change_and_a_broken_rule_in_a_loop(rewritten):
     assert {finding.code for finding in findings} == {"derivative-at-wrong-point", "missing-derivative"}
 
 
+def diffracted(p, x):
+    wave = torch.fft.fft(torch.complex(p["re"], p["im"]) * x)
+    return (wave.real**2 + wave.imag**2).sqrt().sum()
+
+
+def diffracted_by_hand(p, x):
+    wave = np.fft.fft((p["re"] + 1j * p["im"]) * x)
+    back = np.fft.ifft(wave / np.abs(wave), norm="forward") * x
+    total = np.sum(back, axis=0)
+    return np.sum(np.abs(wave)), {"re": total.real, "im": total.imag}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ((', norm="forward"', ""), "wrong-scale"),
+        ((', norm="forward") * x', ', norm="forward")'), "missing-derivative"),
+        (('"im": total.imag', '"im": -total.imag'), "wrong-sign"),
+        (("np.fft.ifft(wave", "np.fft.ifft(wave.conj()"), "wrong-operand"),
+    ],
+)
+def test_a_reference_of_complex_numbers(rewritten, change, code):
+    """It is not taken apart into its rules, but changes of the candidate's code are tried all the same."""
+    rng = np.random.default_rng(0)
+    params, x = {"re": rng.normal(size=5), "im": rng.normal(size=5)}, rng.normal(size=(4, 5))
+    assert compare_gradients(diffracted_by_hand, diffracted, params, x).ok
+    findings = compare_gradients(rewritten(diffracted_by_hand, *change), diffracted, params, x).findings
+    assert {finding.code for finding in findings} == {code}
+
+
 def unpacked_by_hand(p, x):
     h, steps = np.zeros((len(x), 3)), []
     for t in range(x.shape[1]):

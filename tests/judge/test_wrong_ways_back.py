@@ -194,6 +194,24 @@ def test_half_a_penalty_is_not_one_that_is_missing():
     assert "the penalty on A has 0.5 times its weight" in message
 
 
+def test_one_term_of_a_factor_is_a_path_that_is_missing():
+    """z * (c - h), of which the gradient of z takes c alone."""
+
+    def blended(params, x, y, gate=lambda z, c, h: h + z * (c - h)):
+        h = torch.tanh(x @ params["A"])
+        z, c = torch.sigmoid(x @ params["F"]), torch.tanh(h @ params["U"])
+        return F.mse_loss(gate(z, c, h) @ params["W"], y)
+
+    def one_term(z, c, h):
+        right = h + z.detach() * (c - h)
+        return right + (z - z.detach()) * c.detach()
+
+    params = {"A": SQUARE, "F": SQUARE.T, "U": SQUARE, "W": numbers(4, 3)}
+    found = named(blended, lambda p, *d: blended(p, *d, one_term), params, X, Y)
+    assert found[0] == "missing-path"
+    assert "of which it is a part" in found[1]
+
+
 class SlopeOfTanh(torch.autograd.Function):
     """tanh, with its slope alone as the gradient, whatever arrives."""
 
