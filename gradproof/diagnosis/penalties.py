@@ -45,12 +45,14 @@ def _own_coefficient(case: Case, name: str) -> float | None:
     value = tape.parameters[name]
     users = [tape.nodes[index] for index in tape.consumers.get(value, ())]
     alone = {node.index for node in users if set(node.inputs) == {value} and node.name not in VIEWS}
-    sent = [grad.numpy() for index, grad in tape.clean.arriving(value) if index in alone]
     if not alone:
         return None
     parameter = case.problem.params[name]
-    found = float(np.vdot(parameter, sum(sent, np.zeros_like(parameter))) / max(np.vdot(parameter, parameter), 1e-300))
-    return found if np.allclose(sum(sent, np.zeros_like(parameter)), found * parameter, rtol=1e-9) else 0.0
+    sent = np.zeros_like(parameter)
+    for index, grad in tape.clean.arriving(value):
+        sent = sent + grad.numpy() if index in alone else sent
+    found = float(np.vdot(parameter, sent) / np.vdot(parameter, parameter))
+    return found if np.allclose(sent, found * parameter, rtol=1e-9) else 0.0
 
 
 def _has_penalty(case: Case, name: str, strength: float) -> bool:

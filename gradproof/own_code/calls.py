@@ -22,7 +22,8 @@ ALIKE = (  # functions of which one may be taken for another
     "zeros_like ones_like".split(),
     "zeros ones".split(),
     "tril triu".split(),
-    *(pair.split() for pair in ("fft ifft", "fft2 ifft2", "fftn ifftn", "rfft irfft")),
+    *(["fft" + axes, "ifft" + axes] for axes in ("", "2", "n")),
+    "rfft irfft".split(),
 )
 NORMS = ("forward", "ortho")  # of Fourier transforms: the adjoint of one is its inverse times the number of entries
 AXES = (0, 1, 2, -1, -2, None)
@@ -49,7 +50,7 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
                 if not any(one.arg == "keepdims" for one in others):
                     yield "wrong-axis", with_fields(node, keywords=[*others, new, KEPT]), POSSIBLE
     if "fft" in name:
-        for norm in NORMS:
+        for norm in NORMS:  # what takes none raises
             others = [one for one in node.keywords if one.arg != "norm"]
             new = with_fields(node, keywords=[*others, ast.keyword("norm", ast.Constant(norm))])
             yield "wrong-scale", new, POSSIBLE

@@ -48,6 +48,7 @@ SLIPS: dict[type[ast.operator], tuple[tuple[type[ast.operator], str], ...]] = { 
     ast.MatMult: ((ast.Mult, "different-function"),),
     ast.Pow: ((ast.Mult, "different-function"),),
 }
+AT: dict[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "subtract"}  # NumPy's functions that do it in place
 COMPARISONS: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 EQUALITIES: tuple[type[ast.cmpop], ...] = (ast.Eq, ast.NotEq)
 
@@ -477,16 +478,19 @@ def _of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
 def _added_one_by_one(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[ast.Expr]:
     """`np.add.at` where positions that stand in an array more than once are assigned to, or added to once."""
     numpy = next((name for name, value in words.function.names.items() if value is np), None)
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-    if not isinstance(target, ast.Subscript) or numpy is None or not isinstance(statement, (ast.Assign, ast.AugAssign)):
+    if numpy is None or not isinstance(statement, (ast.Assign, ast.AugAssign)):
+        return
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+    name = "add" if isinstance(statement, ast.Assign) else AT.get(type(statement.op))
+    if name is None or not isinstance(target, ast.Subscript):
         return
     entries = target.slice.elts if isinstance(target.slice, ast.Tuple) else [target.slice]
     if any(words.shape(one) for one in entries):
         module = ast.Name(numpy, ast.Load())
         index = ast.Subscript(ast.Attribute(module, "s_", ast.Load()), target.slice, ast.Load())
         whole = index if any(isinstance(one, ast.Slice) for one in entries) else target.slice
-        add = ast.Attribute(ast.Attribute(module, "add", ast.Load()), "at", ast.Load())
-        yield ast.Expr(ast.Call(add, [with_fields(target.value, ctx=ast.Load()), whole, statement.value], []))
+        function = ast.Attribute(ast.Attribute(module, name, ast.Load()), "at", ast.Load())
+        yield ast.Expr(ast.Call(function, [with_fields(target.value, ctx=ast.Load()), whole, statement.value], []))
 
 
 def _kept(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[ast.Assign]:

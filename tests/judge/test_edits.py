@@ -68,6 +68,7 @@ def by_hand(p, x, words, targets):
     last = x[:, :1] - x[:, 0]
     order = np.argsort(z[:, 0])
     dz[order, :2] += h[:, :2]
+    dz[order, :2] -= z[:, :2]
     dz[order] = h
     stepped(h, z, words)
     held = np.pad(h, 1, "edge")
@@ -160,6 +161,7 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("held = h.copy()", "held = h.copy() / h[:, 0][:, None]", "missing-derivative"),
         ("last = x[-1:].sum(axis=0)", "last = x[-1:].sum(axis=1, keepdims=True)", "wrong-axis"),
         ("dz[order, :2] += h[:, :2]", "np.add.at(dz, np.s_[order, :2], h[:, :2])", "overwritten"),
+        ("dz[order, :2] -= z[:, :2]", "np.subtract.at(dz, np.s_[order, :2], z[:, :2])", "overwritten"),
         ("dz[order] = h", "np.add.at(dz, order, h)", "overwritten"),
         ("stepped(h, z, words)", "h, z = stepped(h, z, words)", "wrong-operand"),
         ("stepped(h, z, words)", "z = stepped(h, z, words)", "wrong-operand"),
