@@ -26,6 +26,34 @@ def stepped(dh, slope, words):
     return dx, words
 
 
+def also_by_hand(x, h, z, t):
+    """More of them."""
+    dz = z - h
+    order = np.argsort(z[:, 0])
+    dz[order, :2] += h[:, :2]
+    dz[order, :2] -= z[:, :2]
+    dz[order] = h
+    stepped(h, z, t)
+    held = np.pad(h, 1, "edge")
+    held = np.pad(h, 1, "wrap")
+    dh = z**t
+    h1, h2, z1, z2 = h, z, z, h
+    dh = z1 * h2
+    dh = h1 * z2 + z
+    last = held[0]
+    last = h[3]
+    last = np.c_[np.ones(6), h]
+    last = h[:, 1:]
+    last = h[t - 1]
+    dh = np.outer(h[0], h[0])
+    dz = h - 0.1 * z
+    waves = np.fft.ifft(h)
+    dh = waves
+    last, counts = x[:, :1], np.arange(2, 5)
+    share = last[0, 0] / 6
+    dz[0, 0] += counts[1] * share
+
+
 def by_hand(p, x, words, targets):
     """No gradient of anything, but lines as they are written in one."""
     words, targets = list(words), list(targets)
@@ -66,29 +94,7 @@ def by_hand(p, x, words, targets):
     dh = z * h * z
     dh = h / z
     last = x[:, :1] - x[:, 0]
-    order = np.argsort(z[:, 0])
-    dz[order, :2] += h[:, :2]
-    dz[order, :2] -= z[:, :2]
-    dz[order] = h
-    stepped(h, z, words)
-    held = np.pad(h, 1, "edge")
-    held = np.pad(h, 1, "wrap")
-    dh = z**t
-    h1, h2, z1, z2 = h, z, z, h
-    dh = z1 * h2
-    dh = h1 * z2 + z
-    last = held[0]
-    last = h[3]
-    last = np.c_[np.ones(6), h]
-    last = h[:, 1:]
-    last = h[t - 1]
-    dh = np.outer(h[0], h[0])
-    dz = h - 0.1 * z
-    waves = np.fft.ifft(h)
-    dh = waves
-    last, dh, counts = x[:, :1], h, np.arange(2, 5)
-    share = last[0, 0] / 6
-    dz[0, 0] += counts[1] * share
+    also_by_hand(x, h, z, t)
     grads = {"b2": b2}
     grads["b2"] = grads["b2"] + b2
     return np.sum(last), {"W1": x.T @ dz, "b1": dz[0] + kept[0].sum(), "W2": dx.T @ dx[:, :1], "b2": b2}
@@ -105,13 +111,13 @@ def own():
 @pytest.fixture(scope="module")
 def possible(own):
     """The changes of each line: by the line, what it may become and the name of that mistake."""
-    (function,) = (one for one in own.functions if one.tree.name == "by_hand")
-    words = Vocabulary(function, {5})
     found = {}
-    for place in places(function.tree):
-        made = found.setdefault(ast.unparse(place), {})
-        for one in sorted(edits(place, words), key=lambda one: one.rank):
-            made.setdefault("" if one.made is None else ast.unparse(one.made), one.code)
+    for function in (one for one in own.functions if one.tree.name in ("by_hand", "also_by_hand")):
+        words = Vocabulary(function, {5} if function.tree.name == "also_by_hand" else ())
+        for place in places(function.tree):
+            made = found.setdefault(ast.unparse(place), {})
+            for one in sorted(edits(place, words), key=lambda one: one.rank):
+                made.setdefault("" if one.made is None else ast.unparse(one.made), one.code)
     return found
 
 
@@ -163,8 +169,8 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dz[order, :2] += h[:, :2]", "np.add.at(dz, np.s_[order, :2], h[:, :2])", "overwritten"),
         ("dz[order, :2] -= z[:, :2]", "np.subtract.at(dz, np.s_[order, :2], z[:, :2])", "overwritten"),
         ("dz[order] = h", "np.add.at(dz, order, h)", "overwritten"),
-        ("stepped(h, z, words)", "h, z = stepped(h, z, words)", "wrong-operand"),
-        ("stepped(h, z, words)", "z = stepped(h, z, words)", "wrong-operand"),
+        ("stepped(h, z, t)", "h, z = stepped(h, z, t)", "wrong-operand"),
+        ("stepped(h, z, t)", "z = stepped(h, z, t)", "wrong-operand"),
         ("held = np.pad(h, 1, 'edge')", "held = np.pad(h, 1, 'wrap')", "different-function"),
         ("dh = dz * squashed(z)", "dh = dz * (1 - z ** 2)", "different-function"),
         ("dh = z ** t", "dh = z ** (t - 1)", "different-function"),

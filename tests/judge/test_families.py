@@ -23,7 +23,6 @@ TOLD = {
     "m10_embedding_mean:embedding_of_zero_is_padding": ("missing-path", "it is zero at row 2"),
     "m19_cosine_similarity:not_divided_by_the_norm": ("missing-derivative", "lacks the factor 1 / "),
     "m19_cosine_similarity:default_slope": ("different-function", "that of another function, `leaky_relu, slope 0.01`"),
-    "m202_generalised_poisson:quotient_differentiated_in_its_numerator_only": ("missing-path", "comes through"),
     "m12_conv_maxpool:pooling_spread_as_average": ("different-function", "as if it were an average"),
     "m13_conv1d:stride_forgotten_backwards": ("wrong-operand", "the stride is left out"),
     "m14_tied_autoencoder:squared_error_in_gradient": ("different-function", "squared error of a sigmoid of it"),
@@ -81,6 +80,13 @@ def test_what_is_told(name):
     told = findings(name)
     assert {finding.code for finding in told} == {code}
     assert words in told[0].message
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_what_is_zero_lets_nothing_through():
+    (finding,) = findings("m202_generalised_poisson:quotient_differentiated_in_its_numerator_only")
+    assert finding.code == "missing-path"
+    assert "nothing of the gradient comes through `a2 / a1`" in finding.message
 
 
 @pytest.mark.usefixtures("no_changes_of_code")
