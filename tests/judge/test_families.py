@@ -86,7 +86,7 @@ def test_what_is_told(name):
 def test_what_is_zero_lets_nothing_through():
     (finding,) = findings("m202_generalised_poisson:quotient_differentiated_in_its_numerator_only")
     assert finding.code == "missing-path"
-    assert "nothing of the gradient comes through `a2 / a1`" in finding.message
+    assert "nothing of the gradient comes through" in finding.message
 
 
 @pytest.mark.usefixtures("no_changes_of_code")
