@@ -345,13 +345,14 @@ def _single_copies(tape: Tape, place: Place) -> Iterator[Fault]:
     node = place.model
     before, after = (tape.values[value].shape for value in (node.inputs[0], node.outputs[0]))
     target = origin(tape, place.nodes[-1], 0)
-    for axis in (axis for axis, length in enumerate(before) if length == 1 and len(before) == len(after)):
-        count = after[axis]
-        for which, position in (("first", 0), ("last", -1)) if count > 1 else ():
+    for axis, count in enumerate(after if len(before) == len(after) else ()):
+        if count == before[axis]:
+            continue
+        for which, position in (("first", 0), ("last", -1)):
             message = f"the gradient of {target} is that of the {which} of its {count} copies alone, not the sum"
             hooks = {one.index: _of_copies(partial(_one_copy, axis=axis, position=position)) for one in place.nodes}
             yield Fault("overwritten", message, place.site, 1.15, hooks)
-        if count > 1 and axis > 0 and after[axis - 1] > 1:
+        if axis > 0 and after[axis - 1] > 1:
             message = f"the {count} copies of {target} are taken to lie in another order: what is summed up belongs to"
             message += " several of its entries"
             hooks = {one.index: _of_copies(partial(_reordered, axis=axis)) for one in place.nodes}

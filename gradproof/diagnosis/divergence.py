@@ -216,8 +216,8 @@ def _code(own: Tape, place: Place, theirs: Tape, counterpart: Place | str) -> st
     if isinstance(counterpart, str):
         return "different-function"
     one, other = place.model, counterpart.model
-    given, expected = own.values[one.inputs[0]], theirs.values[other.inputs[0]]
     if one.name == other.name and one.name in REDUCTIONS and one.constants != other.constants:
+        given, expected = own.values[one.inputs[0]], theirs.values[other.inputs[0]]
         same = _is_among(given, {_kind(expected): [_entries(expected)]})
         return "wrong-axis" if same else "different-function"
     if {one.name, other.name} == {"sum", "mean"}:

@@ -274,14 +274,18 @@ class _Trial:
 
     def _is_nothing(self, made: Made) -> bool:
         """Whether an array is zero everywhere, such as `y > 0` of numbers that are not."""
-        return not bool(made.array(self.tape, self.spot.derivatives(self.tape)[0].shape).any())
+        return not bool(self._array(made).any())
+
+    def _array(self, made: Made) -> Tensor:
+        """The numbers of an array in the shape of what it stands for."""
+        return made.array(self.tape, self.spot.derivatives(self.tape)[0].shape)
 
     def _penalises_more(self, made: Made, constant: float, part: range) -> bool:
         """Whether the data have no part in it, and an array is the right one but where that is zero."""
         if isinstance(self.spot, Operand) or self.spot.end in self.of_data or not made.values:
             return False
         own = product([self.derivatives[i] for i in part])
-        other = constant * made.array(self.tape, self.spot.derivatives(self.tape)[0].shape).reshape(-1)
+        other = constant * self._array(made).reshape(-1)
         return any(torch.allclose(sign * other * (own != 0), own, rtol=1e-9, atol=0.0) for sign in (1, -1))
 
     def _neighbour(self, made: Made) -> str:

@@ -22,7 +22,7 @@ def findings(case: Case) -> list[Finding]:
             return []
         parts[name], found = part
         coefficients.append(found)
-        own = _own_coefficient(case, name) if known is None else known if _has_penalty(case, name, known) else None
+        own = _acting(case, name, known)
         if own is not None and (found > 0 or (own and not np.isclose(-found, own, rtol=1e-7))):
             return []  # it has one already, which another weight or form of it may tell better
     where = ", ".join(f"{name}{'' if words == '' else ' (' + words + ')'}" for name, words in parts.items())
@@ -32,6 +32,13 @@ def findings(case: Case) -> list[Finding]:
     else:
         message = f"the penalty is missing on {where}: {strength} times the parameter should be added there"
     return [Finding("wrong-part-penalised", tuple(parts), message)]
+
+
+def _acting(case: Case, name: str, known: float | None) -> float | None:
+    """The coefficient of the penalty that the reference has on what differs of a parameter; None where it has none."""
+    if known is None:
+        return _own_coefficient(case, name)
+    return known if _has_penalty(case, name, known) else None
 
 
 def _own_coefficient(case: Case, name: str) -> float | None:

@@ -278,7 +278,7 @@ class _Search:
             self._repaired_over_fewer_steps,
             lambda: self._repaired,
             self._far_fetched,
-            lambda: self._another_forward_pass(REPEATED),
+            lambda: self._another_forward_pass(0.0, REPEATED),
             lambda: self._outwards(REPEATED),
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
@@ -295,7 +295,7 @@ class _Search:
             lambda: self._in_pairs(MOST_PAIRED),
             self._in_threes,
             self._other_factors_behind,
-            lambda: self._another_forward_pass(np.inf),
+            lambda: self._another_forward_pass(REPEATED, np.inf),
         )
         for stage in stages:
             complete = stage()
@@ -443,11 +443,11 @@ class _Search:
             faults = list(divergence.faults(self.case, self.clock.over))
         return self._that_hold(self._on_top_of((), faults, self.order, None))
 
-    def _another_forward_pass(self, limit: float) -> list[Explanation]:
+    def _another_forward_pass(self, above: float, limit: float) -> list[Explanation]:
         """Of a candidate whose loss is right: that only its gradient is another function's."""
         if not self.case.forward_is_right:
             return []
-        faults = [one for one in self.proposals.of_another_forward_pass if one.rank <= limit]
+        faults = [one for one in self.proposals.of_another_forward_pass if above < one.rank <= limit]
         return self._that_hold(self._on_top_of((), faults, self.order, self.shadows))
 
     def _on_top_of(

@@ -262,7 +262,8 @@ def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
             one.numbers[text] = float(value)
         elif isinstance(value, np.ndarray) and value.dtype.kind in "fciub":
             one.shapes[text] = value.shape
-            one.complex |= {text} if value.dtype.kind == "c" else set()
+            if value.dtype.kind == "c":
+                one.complex.add(text)
         elif _is_mixed(value):
             one.mixed.add(text)
         elif isinstance(value, (list, tuple, dict)):
