@@ -62,6 +62,12 @@ class Slip:
         new = self.edit.new
         return new is None or any(ast.dump(one) == ast.dump(new) for one in ast.walk(self.edit.old))
 
+    @property
+    def wording(self) -> tuple[str, str, str]:
+        """What is written, and what should be: the same where one slip is made again."""
+        new = self.edit.new
+        return self.edit.code, ast.dump(self.edit.old), "" if new is None else ast.dump(new)
+
     @cached_property
     def fault(self) -> Fault:
         """What is wrong, told by what would be right."""

@@ -100,7 +100,7 @@ class Repairs:
 
     def several(self) -> list[Explanation]:
         """By several changes."""
-        return self._on_top_of(self._small, self.case)
+        return self._by_the_same_twice() or self._on_top_of(self._small, self.case)
 
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
@@ -269,6 +269,23 @@ class Repairs:
     def _after(case: Case, answer: Answer) -> Case:
         """The comparison of a candidate that is mended in part."""
         return replace(case, loss=answer[0], gradients=answer[1])
+
+    def _by_the_same_twice(self) -> list[Explanation]:
+        """By the same change in two lines, of which neither alone makes anything right."""
+        alike: dict[tuple[str, ...], list[Slip]] = {}
+        for one in self._likely:
+            if one.small and one.edit.new is not None:
+                alike.setdefault(one.wording, []).append(one)
+        pairs = [pair for group in alike.values() for pair in itertools.combinations(group, 2)]
+        pairs = [(one, other) for one, other in pairs if one.place is not other.place]
+        aim = frozenset((LOSS, *self.case.gradients))
+        with self._compiled(list(dict.fromkeys(slip for pair in pairs for slip in pair))) as ask:
+            for pair in pairs:
+                if self.clock.over():
+                    break
+                if self._mends(ask, pair, aim):
+                    return self._told([pair])
+        return []
 
     def _on_top_of(self, trials: Sequence[Trial], case: Case) -> list[Explanation]:
         """Further changes on top of those that mend something and spoil nothing, until nothing is wrong."""

@@ -254,7 +254,7 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
     elif isinstance(value, bool):
         yield "different-function", ast.Constant(not value), LIKELY
     elif isinstance(value, (int, float)) and not isinstance(parent, (ast.Subscript, ast.Slice)):
-        in_product = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div))
+        in_product = _is_factor(parent)
         others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
         for other in dict.fromkeys(others):
             usual = other > 0 or not (isinstance(parent, ast.UnaryOp) or (in_product and other == 0))
@@ -262,6 +262,11 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
                 whole = int(other) if isinstance(value, int) and other == int(other) else other
                 yield "wrong-scale" if in_product else "different-function", constant(whole), LIKELY
         yield from (("wrong-operand", one, LESS_LIKELY) for one in words.scalars)
+
+
+def _is_factor(parent: Any) -> bool:
+    """Whether what is in it is multiplied or divided, or divides."""
+    return isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div))
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -308,7 +313,9 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
         for function in words.functions:
             yield wrong_array(parent), ast.Call(function, [node], []), LESS_LIKELY
     if text in words.numbers:
-        yield from (("wrong-operand", one, POSSIBLE) for one in words.others(node, words.scalars))
+        for one in words.others(node, words.scalars):
+            scales = _is_factor(parent) and words.is_constant(node) and words.is_constant(one)
+            yield "wrong-scale" if scales else "wrong-operand", one, POSSIBLE
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
             is_exponent = isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow)
             for sign in (ast.Add(), ast.Sub()):

@@ -234,6 +234,35 @@ def test_a_change_and_a_broken_rule_in_a_loop(rewritten):
     assert {finding.code for finding in findings} == {"derivative-at-wrong-point", "missing-derivative"}
 
 
+def normed(p, x):
+    z = x @ p["W"]
+    c = z - z.mean(1, keepdim=True)
+    return ((c / torch.sqrt((c**2).mean(1, keepdim=True) + 0.1)) ** 3).sum()
+
+
+def normed_by_hand(p, x):
+    z = x @ p["W"]
+    N, D = z.shape
+    c = z - np.sum(z, axis=1, keepdims=True) / D
+    s = np.sqrt(np.sum(c**2, axis=1, keepdims=True) / D + 0.1)
+    dh = 3 * (c / s) ** 2
+    dv = -np.sum(dh * c, axis=1, keepdims=True) / (2 * s**3)
+    dc = dh / s + 2 * c * dv / D
+    dz = dc - np.sum(dc, axis=1, keepdims=True) / D
+    return np.sum((c / s) ** 3), {"W": x.T @ dz}
+
+
+def test_the_same_slip_in_two_lines(rewritten):
+    """Neither line alone makes anything right."""
+    rng = np.random.default_rng(0)
+    params, x = {"W": rng.normal(size=(3, 5))}, rng.normal(size=(4, 3))
+    assert compare_gradients(normed_by_hand, normed, params, x).ok
+    twice = ("2 * c * dv / D", "2 * c * dv / N", "keepdims=True) / D\n    return", "keepdims=True) / N\n    return")
+    report = compare_gradients(rewritten(normed_by_hand, *twice), normed, params, x)
+    assert {finding.code for finding in report.findings} == {"wrong-scale"}
+    assert str(report).count("`N` should be `D`") == 2
+
+
 def diffracted(p, x):
     wave = torch.fft.fft(torch.complex(p["re"], p["im"]) * x)
     return (wave.real**2 + wave.imag**2).sqrt().sum()
