@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,18 @@ class Slip:
     of_loss: bool = False  # whether the loss depends on it
 
     @property
+    def does(self) -> Iterator[tuple[int, Any]]:
+        """What it puts where: places by their identities, each with the statement that it gets, or none."""
+        yield id(self.place), self.edit.made
+        if self.edit.moved:
+            yield id(self.edit.old), None
+
+    @property
+    def line(self) -> Place:
+        """What is wrong: the line that belongs elsewhere, or that has something in the place of something else."""
+        return self.edit.old if self.edit.moved and isinstance(self.edit.old, ast.stmt) else self.place
+
+    @property
     def rank(self) -> float:
         return self.edit.rank
 
@@ -51,7 +64,7 @@ class Slip:
         A zero in a product, or for a power, leaves out the whole.
         """
         old, new = self.edit.old, self.edit.new
-        if new is None:
+        if new is None or self.edit.moved:
             return True
         zero = isinstance(new, ast.Constant) and new.value == 0
         return not zero and _operations(old) - _operations(new) <= 1
@@ -71,19 +84,23 @@ class Slip:
     @cached_property
     def fault(self) -> Fault:
         """What is wrong, told by what would be right."""
-        edit, line = self.edit, self.place.lineno
-        old, new = edit.old, edit.new
+        edit, old, new = self.edit, self.edit.old, self.edit.new
         if isinstance(old, ast.Constant) and edit.path:  # a number alone would not be found in the line
             old, new = at(self.place, edit.path[:-1]), at(edit.made, edit.path[:-1])
-        right = "is too much" if new is None else f"should be `{ast.unparse(new)}`"
+        right = "is too much" if new is None else f"{_should(edit)} `{ast.unparse(new)}`"
         message = f"in your code, `{ast.unparse(old)}` {right}"
         code = "different-function" if self.of_loss and edit.code in OF_THE_WAY_BACK else edit.code
-        return Fault(code, message, Site(self.function.file, line), edit.rank, mend=self._mended)
+        return Fault(code, message, Site(self.function.file, self.line.lineno), edit.rank, mend=self._mended)
 
     @property
     def _mended(self) -> str:
         made = self.edit.made
-        return ast.unparse(made) if isinstance(made, ast.stmt) else ""
+        lines = made.body if self.edit.moved else [made] if isinstance(made, ast.stmt) else []
+        return "\n".join(map(ast.unparse, lines))
+
+
+def _should(edit: Edit) -> str:
+    return f"belongs {edit.moved}" if edit.moved else "should be"
 
 
 def _operations(node: ast.AST) -> int:

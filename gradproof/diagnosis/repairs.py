@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,13 +40,14 @@ from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
 from gradproof.oracles import Arrays
 from gradproof.own_code.edits import Edit, edits
+from gradproof.own_code.order import moves
 from gradproof.own_code.relations import instead_of, is_another_step
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
 from gradproof.own_code.statements import Way, at, points, put
 from gradproof.own_code.switches import Place, places, switched
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Vocabulary
 
-PROBE = 1.0625  # a factor, to see what depends on a place
+PROBE = 1.0625  # a factor, or what is added to zeros, to see what depends on a place
 AT_ONCE = 2000  # changes that are compiled together
 DEEPEST = 3  # changes made together
 FEW_ENTRIES = 6  # that have their parameters' signs by chance
@@ -53,6 +55,7 @@ MOST_SUSPECT = 0.5  # of all lines; that it is one of more tells nobody where to
 SLOW, FEW_SAMPLES = 0.005, 2  # seconds of a call from which on changes are first tried with a few samples
 BEAM = 3  # states that are gone on from
 MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
+WRONG_ARRAYS = ("wrong-operand", "derivative-at-wrong-point")
 MOST_ALIKE = 40  # changes that come to the same over fewer steps, of which each is looked at in the whole
 
 BELONGING = "Your loss and your gradient belong together, but to another function: mend both."
@@ -144,17 +147,17 @@ class Repairs:
     def _mends_of(self, trials: Iterable[Trial], aim: frozenset[str] | None = None) -> list[tuple[Slip, ...]]:
         """The changes that are the mend; the least that does as much in the place of another change of its line."""
         found = [one.slips for one in trials if one.mends]
-        at_places = {id(slips[0].place) for slips in found}
-        least = [one for one in self._within if one.edit.least and id(one.place) in at_places]
+        lines = {id(slips[0].line) for slips in found}
+        least = [one for one in self._within if one.edit.least and id(one.line) in lines]
         others = self._trials((), least, aim, self._quick)
-        instead = {id(one.slips[0].place): one.slips for one in others if one.mends}
-        return [instead.get(id(slips[0].place), slips) for slips in found]
+        instead = {id(one.slips[0].line): one.slips for one in others if one.mends}
+        return [instead.get(id(slips[0].line), slips) for slips in found]
 
     @cached_property
     def _alone(self) -> list[Trial]:
         """What each of the likely changes comes to, but for what comes to the same as the least change of its line."""
         found = list(self._trials((), self._likely))
-        least = {id(one.slips[0].place): one.answer for one in found if one.slips[0].edit.least}
+        least = {id(one.slips[0].line): one.answer for one in found if one.slips[0].edit.least}
         return [one for one in found if one.slips[0].edit.least or not _is_same(one, least)]
 
     @property
@@ -278,6 +281,8 @@ class Repairs:
                 alike.setdefault(one.wording, []).append(one)
         pairs = [pair for group in alike.values() for pair in itertools.combinations(group, 2)]
         pairs = [(one, other) for one, other in pairs if one.place is not other.place]
+        if not pairs:
+            return []
         aim = frozenset((LOSS, *self.case.gradients))
         with self._compiled(list(dict.fromkeys(slip for pair in pairs for slip in pair))) as ask:
             for pair in pairs:
@@ -320,7 +325,7 @@ class Repairs:
     def _fault(self, slip: Slip) -> Fault:
         """What is wrong; where it adds a gradient in the direction of the parameters, a penalty on them."""
         fault = slip.fault
-        if fault.code not in ("different-function", "missing-path", "wrong-operand"):
+        if fault.code not in ("different-function", "missing-path", *WRONG_ARRAYS):
             return fault
         with self._compiled([slip]) as ask:
             answer = ask([slip], self.case.problem)
@@ -333,13 +338,13 @@ class Repairs:
     def _relation(self, slip: Slip) -> str | None:
         """What a wrong operand on the way back is to the right one, where the lines there tell."""
         old, new = slip.edit.old, slip.edit.new
-        if slip.of_loss or slip.edit.code != "wrong-operand" or not isinstance(old, ast.expr):
+        if slip.of_loss or slip.edit.code not in WRONG_ARRAYS or not isinstance(old, ast.expr):
             return None
         if self.code is None or not isinstance(new, ast.expr):
             return None
         back = [place for function, place in self._places if function is slip.function and not self._is_forward(place)]
         words = self._vocabulary(slip.function)
-        code = instead_of(old, new, back, words)
+        code = instead_of(old, new, back, words) if slip.edit.code == "wrong-operand" else None
         if code is None and isinstance(old, ast.Name) and isinstance(new, ast.Name):
             texts = words.text(old), words.text(new)
             steps = self.code.seen(slip.function, slip.place.lineno, texts, self.case.problem)
@@ -371,20 +376,19 @@ class Repairs:
     def _compiled(self, slips: Sequence[Slip]) -> Iterator[Ask]:
         """Within it, the candidate can be asked with any of these changes made."""
         assert self.code is not None
-        at_place: dict[int, list[Slip]] = {}
+        at_place: dict[int, list[Any]] = {}
+        choices: dict[Slip, list[tuple[int, int]]] = {}
         for slip in slips:
-            at_place.setdefault(id(slip.place), []).append(slip)
-        alternatives = {
-            key: (number, [one.edit.made for one in found]) for number, (key, found) in enumerate(at_place.items())
-        }
-        choices = {
-            slip: (number, k) for number, found in enumerate(at_place.values()) for k, slip in enumerate(found)
-        }
+            for place, made in slip.does:
+                made_there = at_place.setdefault(place, [])
+                choices.setdefault(slip, []).append((place, len(made_there)))
+                made_there.append(made)
+        alternatives = {place: (place, made) for place, made in at_place.items()}
         code = self.code
 
         def ask(chosen: Sequence[Slip], problem: Problem) -> Answer | None:
             code.on.clear()
-            code.on.update(choices[one] for one in chosen)
+            code.on.update(one for slip in chosen for one in choices[slip])
             try:
                 return code.answer(problem)
             finally:
@@ -403,6 +407,11 @@ class Repairs:
                 depending = _of_edit(edit, known)
                 if wanted(depending):
                     yield Slip(edit, function, place, LOSS in (depending or ()))
+        for function in [] if self.code is None else self.code.functions:
+            for place, edit in moves(function.tree, self._vocabulary(function)):
+                either = [_all_of(self._depending.get(id(one), {}).values()) for one in (edit.old, place)]
+                if any(map(wanted, either)):
+                    yield Slip(edit, function, place, any(LOSS in (one or ()) for one in either))
 
     def _of(self, slip: Slip) -> frozenset[str] | None:
         return _of_edit(slip.edit, self._depending.get(id(slip.place), {}))
@@ -449,9 +458,7 @@ class Repairs:
 
     @cached_property
     def _probes(self) -> list[Slip]:
-        return [
-            Slip(_probe(place, path), function, place) for function, place in self._places for path, _ in points(place)
-        ]
+        return [Slip(one, function, place) for function, place in self._places for one in _probes(place)]
 
     @cached_property
     def _depending(self) -> dict[int, dict[Way, frozenset[str] | None]]:
@@ -511,14 +518,19 @@ def _is_one_line(trial: Trial, fault: Fault, rules: Rules) -> bool:
 
 def _is_same(trial: Trial, least: Mapping[int, Answer]) -> bool:
     """Whether a change of a line comes to the same as the least that is known."""
-    other = least.get(id(trial.slips[0].place))
+    other = least.get(id(trial.slips[0].line))
     return other is not None and not changed(trial.answer, other)
 
 
-def _probe(place: Place, path: Way) -> Edit:
-    node = at(place, path)
-    more = ast.BinOp(node, ast.Mult(), ast.Constant(PROBE))
-    return Edit("", node, more, partial(put, place, path, more), path)
+def _probes(place: Place) -> Iterator[Edit]:
+    """Changes of all that a statement says; that a loop goes on, or does not."""
+    for path, _ in points(place):
+        node = at(place, path)
+        is_zero = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("zeros", "zeros_like")
+        more = ast.BinOp(node, ast.Add() if is_zero else ast.Mult(), ast.Constant(PROBE))
+        yield Edit("", node, more, partial(put, place, path, more), path)
+    if isinstance(place, (ast.Continue, ast.Break)):
+        yield Edit("", place, None, ast.Pass, ())
 
 
 def _of_edit(edit: Edit, known: dict[Way, frozenset[str] | None]) -> frozenset[str] | None:

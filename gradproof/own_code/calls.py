@@ -26,6 +26,7 @@ ALIKE = (  # functions of which one may be taken for another
     "rfft irfft".split(),
 )
 NORMS = ("forward", "ortho")  # of Fourier transforms: the adjoint of one is its inverse times the number of entries
+BOUNDS = ("max", "min")  # of numbers
 AXES = (0, 1, 2, -1, -2, None)
 KEPT = ast.keyword("keepdims", ast.Constant(True))
 MOST_AXES = 4  # of an array, that are tried in every order
@@ -54,8 +55,11 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
             others = [one for one in node.keywords if one.arg != "norm"]
             new = with_fields(node, keywords=[*others, ast.keyword("norm", ast.Constant(norm))])
             yield "wrong-scale", new, POSSIBLE
-    if name in REDUCTIONS:
-        yield from _along_another_axis(node)
+    if name in REDUCTIONS and isinstance(node.func, ast.Attribute):
+        yield from _along_another_axis(node, is_method=not is_module(node.func.value))
+    if name in BOUNDS and isinstance(node.func, ast.Name) and len(node.args) == 2:
+        code = "truncated-in-time" if _is_range(parent) else "different-function"
+        yield from ((code, one, LIKELY) for one in node.args)
     if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
         whose = node.args[0] if is_module(node.func.value) and node.args else node.func.value
         yield "not-transposed", whose, LIKELY
@@ -91,9 +95,8 @@ def _as_elsewhere(node: ast.Call, words: Vocabulary) -> Iterator[ast.expr]:
                 yield new
 
 
-def _along_another_axis(node: ast.Call) -> Iterator[Made]:
+def _along_another_axis(node: ast.Call, is_method: bool) -> Iterator[Made]:
     """A reduction along another axis, where its axis is the last of its arguments, or where it has none."""
-    is_method = isinstance(node.func, ast.Attribute) and not is_module(node.func.value)
     if len(node.args) > (0 if is_method else 1):
         for axis in AXES:
             yield "wrong-axis", with_fields(node, args=[*node.args[:-1], _axis(axis)]), LIKELY
@@ -123,6 +126,10 @@ def _of_subscripts(node: ast.Call) -> Iterator[Made]:
             others = [*operands[:k], "".join(swapped), *operands[k + 1 :]]
             subscripts = ast.Constant(",".join(others) + arrow + result)
             yield "not-transposed", with_fields(node, args=[subscripts, *node.args[1:]]), LIKELY
+
+
+def _is_range(node: Any) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
 
 
 def _of_range(node: ast.Call) -> Iterator[Made]:

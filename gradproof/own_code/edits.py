@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradproof.own_code.calls import of_call, wrong_array
-from gradproof.own_code.indices import constant, of_index
+from gradproof.own_code.indices import constant, of_index, whole_number
 from gradproof.own_code.running import Shape
 from gradproof.own_code.statements import (
     LINEAR,
@@ -27,6 +27,7 @@ from gradproof.own_code.statements import (
 )
 from gradproof.own_code.vocabulary import (
     LESS_LIKELY,
+    LIKELIEST,
     LIKELY,
     POSSIBLE,
     SIZES,
@@ -49,13 +50,17 @@ SLIPS: dict[type[ast.operator], tuple[tuple[type[ast.operator], str], ...]] = { 
     ast.Pow: ((ast.Mult, "different-function"),),
 }
 AT: dict[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "subtract"}  # NumPy's functions that do it in place
+SAID_AGAIN = (ast.Constant, ast.UnaryOp, ast.Call)  # what is looked at wherever it stands
 COMPARISONS: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 EQUALITIES: tuple[type[ast.cmpop], ...] = (ast.Eq, ast.NotEq)
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """One change of one statement: what was put in whose place, and the mistake that it undoes."""
+    """One change of one statement: what was put in whose place, and the mistake that it undoes.
+
+    Or a line that belongs elsewhere: which one, and the statement beside which it does.
+    """
 
     code: str
     old: ast.AST
@@ -64,6 +69,7 @@ class Edit:
     path: Way
     rank: float = LIKELY
     least: bool = False  # whether what else mends the line does so by what this does: no line, an array of its own
+    moved: str = ""  # where the line belongs
 
     @cached_property
     def made(self) -> Any:
@@ -73,6 +79,14 @@ class Edit:
 
 def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """All changes of a statement, or of what a loop or a branch begins with."""
+    at_one_place = list(_at_one_place(statement, words))
+    yield from at_one_place
+    yield from _again(statement, at_one_place, words)
+    yield from _of_all_names(statement, words)
+    yield from _of_statement(statement, words)
+
+
+def _at_one_place(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     for path, node, parent in expressions(statement):
         for code, new, rank in _of_expression(node, parent, words):
             if not _is_idle(node, new, parent, words):
@@ -82,8 +96,32 @@ def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
         node = at(statement, path)
         for code, new, rank in _with_more(node, words, numbers):
             yield Edit(code, node, new, partial(put, statement, path, new), path, rank)
-    yield from _of_all_names(statement, words)
-    yield from _of_statement(statement, words)
+
+
+def _again(statement: ast.stmt | ast.expr, changes: Sequence[Edit], words: Vocabulary) -> Iterator[Edit]:
+    """The same change of the same number or call wherever the statement has it, or wherever one of its rows does."""
+    texts = [words.text(node) for _, node, _ in expressions(statement) if isinstance(node, SAID_AGAIN)]
+    alike: dict[tuple[Way | str, ...], list[tuple[Way, ast.expr]]] = {}
+    for one in changes:
+        if isinstance(one.old, SAID_AGAIN) and isinstance(one.new, ast.expr) and texts.count(words.text(one.old)) > 1:
+            for row in {(), _row(statement, one.path)}:
+                key = (row, one.code, words.text(one.old), words.text(one.new))
+                alike.setdefault(key, []).append((one.path, one.new))
+    for (_, code, *_), found in alike.items():
+        if len(found) > 1:
+            yield _together(str(code), statement, found, POSSIBLE)
+
+
+def _row(statement: ast.stmt | ast.expr, path: Way) -> Way:
+    """The way to the innermost row that an expression stands in; to the statement where it stands in none."""
+    ends = (end for end in range(len(path), 0, -1) if isinstance(at(statement, path[:end]), (ast.List, ast.Tuple)))
+    return path[: next(ends, 0)]
+
+
+def _together(code: str, statement: ast.stmt | ast.expr, new: Sequence[tuple[Way, ast.expr]], rank: float) -> Edit:
+    """Several changes of one statement, told by the smallest expression that has all of them in it."""
+    make, around = partial(_put_at_all, statement, new), _shared([path for path, _ in new])
+    return Edit(code, at(statement, around), at(make(), around), make, (), rank)
 
 
 def _is_idle(node: ast.expr, new: ast.expr, parent: Any, words: Vocabulary) -> bool:
@@ -117,9 +155,10 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         return
     if numbers:
         yield "wrong-sign", ast.UnaryOp(ast.USub(), node), LIKELY
+        code = "different-function" if isinstance(node, ast.Constant) else "wrong-scale"
         for count in (ast.Constant(2), *words.counts.values()):
-            yield "wrong-scale", ast.BinOp(node, ast.Div(), count), POSSIBLE
-            yield "wrong-scale", ast.BinOp(node, ast.Mult(), count), POSSIBLE
+            yield code, ast.BinOp(node, ast.Div(), count), POSSIBLE
+            yield code, ast.BinOp(node, ast.Mult(), count), POSSIBLE
     if shape is None:
         return
     text = words.text(node)
@@ -127,6 +166,7 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         by = divisor(factor)
         if words.text(by) != text and (numbers or words.shape(by) != ()):
             code = "wrong-scale" if words.is_constant(by) else "missing-derivative"
+            code = "different-function" if isinstance(node, ast.Constant) else code
             yield code, ast.BinOp(node, ast.Div() if is_inverse(factor) else ast.Mult(), by), rank
     for one in _at_the_same_position(node, words):
         yield "missing-derivative", ast.BinOp(node, ast.Mult(), one), POSSIBLE
@@ -139,8 +179,14 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         for one in (*words.terms.get(shape, ()), *words.arrays.get(shape, ())):
             if words.text(one) not in known:
                 known.add(words.text(one))
-                for op in (ast.Add(), ast.Sub()):
-                    yield "missing-path", ast.BinOp(node, op, one), UNLIKELY
+                yield from (("missing-path", made, UNLIKELY) for made in _sums(node, one))
+        for one in words.scalars:
+            if not words.is_constant(one):
+                yield from (("missing-path", made, UNLIKELY) for made in _sums(node, one))
+
+
+def _sums(one: ast.expr, other: ast.expr) -> Iterator[ast.expr]:
+    return (ast.BinOp(one, op, other) for op in (ast.Add(), ast.Sub()))
 
 
 def _at_the_same_position(node: ast.expr, words: Vocabulary) -> Iterator[ast.expr]:
@@ -191,12 +237,15 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
             if isinstance(op, ast.Div) or not is_inverse(factor):
                 alike = isinstance(op, ast.Div) == is_inverse(factor)
                 yield "wrong-operand", ast.BinOp(left, op, divisor(factor)), rank if alike else UNLIKELY
+                if isinstance(op, ast.Mult) and isinstance(left, ast.Call):
+                    yield "wrong-operand", ast.BinOp(factor, op, right), rank
     for other, code in SLIPS.get(type(op), ()):
         yield code, ast.BinOp(left, other(), right), LIKELY if code == "wrong-sign" else POSSIBLE
     if isinstance(op, ast.Mult) and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):
         products = ast.BinOp(left.left, ast.MatMult(), left.right)
         yield "different-function", ast.BinOp(products, ast.MatMult(), right), POSSIBLE
     yield from _bracketed(node, words)
+    yield from _bracketed_further(node, words)
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
@@ -215,6 +264,30 @@ def _bracketed(node: ast.BinOp, words: Vocabulary) -> Iterator[Made]:
         yield _by_brackets(node.op, right.op, right.right, left, words), turned, POSSIBLE
 
 
+def _bracketed_further(node: ast.BinOp, words: Vocabulary) -> Iterator[Made]:
+    """A factor of all the terms to the end for one of the first only: `a * (b - c + d)` for `a * b - c + d`."""
+    terms = _terms(node)
+    for i, (op, first) in enumerate(terms[:-2]):
+        if isinstance(first, ast.BinOp) and isinstance(first.op, ast.Mult):
+            within = _summed([(ast.Add(), first.right), *terms[i + 1 :]])
+            turned = _summed([*terms[:i], (op, ast.BinOp(first.left, first.op, within))])
+            yield "wrong-scale" if words.is_constant(first.left) else "missing-derivative", turned, POSSIBLE
+
+
+def _terms(node: ast.expr) -> list[tuple[ast.operator, ast.expr]]:
+    """The terms of a sum, each with the operator before it."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+        return [*_terms(node.left), (node.op, node.right)]
+    return [(ast.Add(), node)]
+
+
+def _summed(terms: Sequence[tuple[ast.operator, ast.expr]]) -> ast.expr:
+    made = terms[0][1]
+    for op, one in terms[1:]:
+        made = ast.BinOp(made, op, one)
+    return made
+
+
 def _by_brackets(outer: ast.operator, inner: ast.operator, own: ast.expr, other: ast.expr, words: Vocabulary) -> str:
     """What it is to set brackets otherwise: a factor too few where a sum stands around a product, or one too many."""
     sums, products = (ast.Add, ast.Sub), (ast.Mult, ast.Div)
@@ -226,7 +299,17 @@ def _by_brackets(outer: ast.operator, inner: ast.operator, own: ast.expr, other:
 
 
 def _of_sign(node: ast.UnaryOp, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    number = whole_number(node)
+    if number is not None and isinstance(parent, ast.Call):  # an argument
+        yield _another_argument(parent), node.operand, LIKELY
+        return
     yield "wrong-sign" if isinstance(node.op, ast.USub) else "different-function", node.operand, LIKELY
+    if number is not None:
+        yield from _of_number(number, parent)
+
+
+def _another_argument(call: ast.Call) -> str:
+    return "shifted-in-time" if getattr(call.func, "attr", "") == "roll" else "different-function"
 
 
 def _of_attribute(node: ast.Attribute, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -254,14 +337,19 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
     elif isinstance(value, bool):
         yield "different-function", ast.Constant(not value), LIKELY
     elif isinstance(value, (int, float)) and not isinstance(parent, (ast.Subscript, ast.Slice)):
-        in_product = _is_factor(parent)
-        others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
-        for other in dict.fromkeys(others):
-            usual = other > 0 or not (isinstance(parent, ast.UnaryOp) or (in_product and other == 0))
-            if other != value and usual:
-                whole = int(other) if isinstance(value, int) and other == int(other) else other
-                yield "wrong-scale" if in_product else "different-function", constant(whole), LIKELY
+        if not isinstance(parent, ast.UnaryOp):
+            yield from _of_number(value, parent)
         yield from (("wrong-operand", one, LESS_LIKELY) for one in words.scalars)
+
+
+def _of_number(value: float, parent: Any) -> Iterator[Made]:
+    in_product = _is_factor(parent)
+    code = "wrong-scale" if in_product else "different-function"
+    code = _another_argument(parent) if isinstance(parent, ast.Call) else code
+    others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
+    for other in dict.fromkeys(others):
+        if other != value and (other > 0 or not (in_product and other == 0)):
+            yield code, constant(int(other) if isinstance(value, int) and other == int(other) else other), LIKELY
 
 
 def _is_factor(parent: Any) -> bool:
@@ -400,8 +488,7 @@ def _moves(node: ast.expr, parent: Any, op: ast.operator) -> str:
 def _of_another_number(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     """All names that end in one number or letter with another: `W1 @ x + b1` for `W2 @ x + b2`."""
     for names in _kin(statement, words):
-        make, around = partial(_put_at_all, statement, names), _shared([path for path, _ in names])
-        yield Edit("wrong-operand", at(statement, around), at(make(), around), make, ())
+        yield _together("wrong-operand", statement, names, LIKELY)
 
 
 def _shared(paths: Sequence[Way]) -> Way:
@@ -476,8 +563,15 @@ def _of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator
             yield _whole("overwritten", statement, ast.AugAssign(target, ast.Mult(), statement.value))
         if isinstance(statement.value, (ast.Name, ast.Subscript)) and words.shape(statement.value):
             yield _copied(statement)
+    elif isinstance(statement, ast.Assign) and all(isinstance(one, ast.Name) for one in statement.targets):
+        values: list[ast.expr] = [statement.value] * len(statement.targets)
+        apart = ast.Assign([ast.Tuple(list(statement.targets), ast.Store())], ast.Tuple(values, ast.Load()))
+        yield _whole("overwritten", statement, ast.copy_location(apart, statement))
     yield from (_whole("overwritten", statement, one) for one in _added_one_by_one(statement, words))
     yield from (_whole("wrong-operand", statement, one) for one in _kept(statement, words))
+    if isinstance(statement, (ast.Continue, ast.Break)):
+        yield _whole("missing-path", statement, None, LIKELIEST)
+        yield _whole("missing-path", statement, ast.Break() if isinstance(statement, ast.Continue) else ast.Continue())
     if isinstance(statement, (ast.AugAssign, ast.Expr, ast.Assign)):
         yield _whole(_superfluous(statement, words), statement, None, POSSIBLE)
 

@@ -64,12 +64,16 @@ def _points_within(node: ast.expr, path: Way) -> Iterator[tuple[Way, bool]]:
         if isinstance(node.func, ast.Attribute) and not is_module(node.func.value):
             yield from _points(node.func.value, (*path, ("func", None), ("value", None)), False)
         for i, one in enumerate(node.args):
-            if not isinstance(one, (ast.Constant, ast.Starred)):
+            if not isinstance(one, ast.Starred) and not is_number(one):
                 yield from _points(one, (*path, ("args", i)), name not in LINEAR)
     elif isinstance(node, ast.Attribute) and node.attr == "T":
         yield from _points_within(node.value, (*path, ("value", None)))
     elif isinstance(node, ast.UnaryOp):
         yield from _points_within(node.operand, (*path, ("operand", None)))
+
+
+def is_number(node: ast.expr) -> bool:
+    return isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant)
 
 
 def is_module(node: ast.expr) -> bool:

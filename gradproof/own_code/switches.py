@@ -10,7 +10,7 @@ from typing import Any
 from gradproof.own_code.running import SWITCH
 
 Place = ast.stmt | ast.expr  # a statement, or what a loop or a branch begins with
-SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr)
+SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr, ast.Continue, ast.Break)
 BODIES = ("body", "orelse", "finalbody")
 
 

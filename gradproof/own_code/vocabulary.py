@@ -12,7 +12,7 @@ import numpy as np
 from gradproof.own_code.running import OwnFunction, Shape, only_looks
 from gradproof.own_code.statements import with_fields
 
-LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 1.0, 1.15, 1.3, 1.5, 1.8
+LIKELIEST, LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 0.8, 1.0, 1.15, 1.3, 1.5, 1.8
 LARGEST_COUNT = 1e6
 SIZES = ("shape", "size", "ndim")
 COLUMN = ast.Tuple([ast.Slice(), ast.Constant(None)], ast.Load())
