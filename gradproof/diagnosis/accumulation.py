@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     """For each value that is used several times, and each look-up by index."""
     tape, places = survey.tape, survey.places
     yield from _single_uses(tape)
+    yield from _single_calls(tape)
     yield from _single_steps(tape)
     yield from _over_the_rest(tape)
     yield from _without_a_line(tape)
@@ -53,6 +54,32 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
         chosen = users if len(users) <= MANY else [users[0], users[-1]]
         for user in chosen:
             yield _only_use(tape, value, name, users, user, repeated)
+
+
+def _single_calls(tape: Tape) -> Iterator[Fault]:
+    """Of the parameters of a function that several lines call: what comes back from one of the calls."""
+    shared: dict[frozenset[object], dict[str, dict[object, list[int]]]] = {}
+    for name, value in tape.parameters.items():
+        calls: dict[object, list[int]] = {}
+        for index, _ in tape.clean.arriving(value):
+            if index >= 0 and (callers := tape.nodes[index].site.callers[:1]):
+                calls.setdefault(callers, []).append(index)
+        if 1 < len(calls) <= FEW:
+            shared.setdefault(frozenset(calls), {})[name] = calls
+    for users_of in shared.values():
+        names, parts = list(users_of), next(iter(users_of.values()))
+        others = "the other call is" if len(parts) == 2 else f"the {len(parts) - 1} other calls is"
+        for call, users in parts.items() if len(names) > 1 else ():
+            site = tape.nodes[users[0]].site
+            whose = f"{', '.join(names[:-1])} and {names[-1]}"
+            message = f"the gradients of {whose} are only what comes back from where line {site.callers[0][1]} calls"
+            message += f" what uses them: what comes back from {others} not added"
+            values = {tape.parameters[name]: not_from(_of_the_others(of, call)) for name, of in users_of.items()}
+            yield Fault("overwritten", message, site, 1.0, values=values)
+
+
+def _of_the_others(calls: Mapping[object, list[int]], call: object) -> list[int]:
+    return [index for each, users in calls.items() if each != call for index in users]
 
 
 def _single_steps(tape: Tape) -> Iterator[Fault]:

@@ -260,7 +260,7 @@ class _Trial:
             if abs(constant) not in (1.0, abs(float(np.prod(self.spot.constants(self.tape))))):
                 message = f"{number(constant)} stands for the derivative of {whose} {where}"
                 own = product([self.derivatives[i] for i in part])
-                code, rank = "wrong-scale" if bool((own == own[0]).all()) else "wrong-operand", 1.65
+                code, rank = "wrong-scale" if bool((own == own[0]).all()) else "missing-derivative", 1.65
         else:
             message = f"{made.words} stands for the derivative of {whose} {where}"
             inside = {value for node in nodes for value in (*node.inputs, *node.outputs)} & self.tape.differentiable

@@ -57,7 +57,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
 
 
 GATHERING = ("index_add", "scatter_add", "index_put", "segment_reduce")  # operations that add up by group
-LAYOUT = (*VIEWS, "index", "index_select", "select", "slice", "gather", "flip", "roll")
+TAKING = ("index", "index_select", "select", "slice", "gather", "flip", "roll", "constant_pad_nd", "tril", "triu")
+LAYOUT = (*VIEWS, *TAKING)
 
 
 def _not_put_back(place: Place, regions: tuple[Region, ...], what: str) -> Iterator[Fault]:
@@ -66,6 +67,10 @@ def _not_put_back(place: Place, regions: tuple[Region, ...], what: str) -> Itera
     message = f"what flows back through {what} stays in its places: it is not taken back to where the entries came from"
     values = {region.start: RegionHook(region, _as_it_is) for region in regions}
     yield Fault("transposed" if turned else "wrong-operand", message, place.site, 1.15, values=values)
+    if turned:
+        message = f"of what flows back through {what}, only the entries on the diagonal are kept"
+        values = {region.start: RegionHook(region, _diagonal) for region in regions}
+        yield Fault("missing-path", message, place.site, 1.15, values=values)
 
 
 def _not_summed(tape: Tape, place: Place, position: int) -> Iterator[Fault]:

@@ -122,7 +122,7 @@ class Repairs:
         """
         trials = list(self._trials((), self._likely, case=case))
         small = [one for one in trials if one.slips[0].small]
-        found = self._told([one.slips for one in trials if one.mends])
+        found = self._told(self._mends_of(trials))
         found = found or (self._with_a_rule_over_fewer(small, of_case, rules) if of_case else [])
         return found or self._on_top_of(small, case)
 

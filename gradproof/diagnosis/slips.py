@@ -429,6 +429,7 @@ def _of_reduction(program: Program, node: Node, whole: str) -> Iterator[tuple[st
     if len(axes) != 1:
         return
     yield "wrong-reduction", f"{whole} is a mean instead of a sum", _mean_of(count)
+    yield "diagonal-jacobian", f"the sum in {whole} is left out: each entry is taken to act on itself alone", _kept(0)
     for axis in range(given.dim()):
         if axis != axes[0]:
             words = f"the sum of {whole} goes along axis {axis} instead of axis {axes[0]}"

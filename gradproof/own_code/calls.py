@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gradproof.own_code.indices import constant, moved
-from gradproof.own_code.statements import REDUCTIONS, exchanged, is_module, with_fields
+from gradproof.own_code.statements import REDUCTIONS, exchanged, is_factor, is_module, with_fields
 from gradproof.own_code.vocabulary import LIKELY, NEARLY, POSSIBLE, Made, Vocabulary, slopes
 
 ALIKE = (  # functions of which one may be taken for another
@@ -77,7 +77,8 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
     elif name == "reversed":
         yield "flipped", node.args[0], LIKELY
     elif node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
-        yield wrong_array(parent) if name in ALIKE[1] else "different-function", node.args[0], LIKELY
+        code = "missing-derivative" if name == "ones_like" and is_factor(parent) else "different-function"
+        yield wrong_array(parent) if name in ALIKE[1] else code, node.args[0], LIKELY
     if len(node.args) == 1 and words.shape(node.args[0]) and isinstance(getattr(parent, "op", None), ast.Mult):
         for whose in (node.args[0], node):  # a function for its derivative
             yield from (("different-function", one, POSSIBLE) for one in slopes(whose))

@@ -21,6 +21,7 @@ from gradproof.own_code.statements import (
     exchanged,
     expressions,
     is_assigned,
+    is_factor,
     points,
     put,
     with_fields,
@@ -235,8 +236,9 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     if shape and isinstance(op, (ast.Mult, ast.Div)):
         for factor, rank in words.fitting(shape):
             if isinstance(op, ast.Div) or not is_inverse(factor):
-                alike = isinstance(op, ast.Div) == is_inverse(factor)
-                yield "wrong-operand", ast.BinOp(left, op, divisor(factor)), rank if alike else UNLIKELY
+                alike, by = isinstance(op, ast.Div) == is_inverse(factor), divisor(factor)
+                code = "wrong-scale" if words.is_constant(right) and words.shape(by) == () else "wrong-operand"
+                yield code, ast.BinOp(left, op, by), rank if alike else UNLIKELY
                 if isinstance(op, ast.Mult) and isinstance(left, ast.Call):
                     yield "wrong-operand", ast.BinOp(factor, op, right), rank
     for other, code in SLIPS.get(type(op), ()):
@@ -343,18 +345,13 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
 
 
 def _of_number(value: float, parent: Any) -> Iterator[Made]:
-    in_product = _is_factor(parent)
+    in_product = is_factor(parent)
     code = "wrong-scale" if in_product else "different-function"
     code = _another_argument(parent) if isinstance(parent, ast.Call) else code
     others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
     for other in dict.fromkeys(others):
         if other != value and (other > 0 or not (in_product and other == 0)):
             yield code, constant(int(other) if isinstance(value, int) and other == int(other) else other), LIKELY
-
-
-def _is_factor(parent: Any) -> bool:
-    """Whether what is in it is multiplied or divided, or divides."""
-    return isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div))
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -402,7 +399,7 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
             yield wrong_array(parent), ast.Call(function, [node], []), LESS_LIKELY
     if text in words.numbers:
         for one in words.others(node, words.scalars):
-            scales = _is_factor(parent) and words.is_constant(node) and words.is_constant(one)
+            scales = is_factor(parent) and words.is_constant(node) and words.is_constant(one)
             yield "wrong-scale" if scales else "wrong-operand", one, POSSIBLE
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
             is_exponent = isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow)

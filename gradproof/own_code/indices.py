@@ -17,7 +17,8 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
         return
     entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     for i, entry in enumerate(entries):
-        for code, other in (*_other_indices(entry, words.shifts(node.value, i)), *_other_positions(entry, words)):
+        shifted = words.shifts(node.value, i, entry)
+        for code, other in (*_other_indices(entry, shifted), *_other_positions(entry, words)):
             changed = [*entries[:i], other, *entries[i + 1 :]]
             index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
             yield code, ast.Subscript(node.value, index, node.ctx), LIKELY

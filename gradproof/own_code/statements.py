@@ -72,6 +72,11 @@ def _points_within(node: ast.expr, path: Way) -> Iterator[tuple[Way, bool]]:
         yield from _points_within(node.operand, (*path, ("operand", None)))
 
 
+def is_factor(around: Any) -> bool:
+    """Whether an operation multiplies or divides what is in it, or divides by it."""
+    return isinstance(around, ast.BinOp) and isinstance(around.op, (ast.Mult, ast.Div))
+
+
 def is_number(node: ast.expr) -> bool:
     return isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant)
 

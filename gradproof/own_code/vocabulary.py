@@ -44,6 +44,8 @@ class Vocabulary:
         self.before_products = {one.test for one in branches if _scales(one)}
         self.before_sums = {one.test for one in branches if _adds(one)}
         self.varying = _varying(function)
+        loops = [one for one in ast.walk(function.tree) if isinstance(one, ast.For) and _is_backwards(one.iter)]
+        self.backwards = {node.id for one in loops for node in ast.walk(one.target) if isinstance(node, ast.Name)}
         self.flags: dict[str, list[ast.Call]] = {}  # the calls of each function that say more than an array
         self.assigned_anew = set(_assigned_anew(function.tree))
         self._texts: dict[ast.AST, str] = {}
@@ -129,13 +131,14 @@ class Vocabulary:
         """Those of some expressions that read otherwise."""
         return (one for one in known if self.text(one) != self.text(node))
 
-    def shifts(self, node: ast.expr, axis: int) -> str:
+    def shifts(self, node: ast.expr, axis: int, position: ast.expr) -> str:
         """What it is to take another position of something: of what is no sequence of equals, another one.
 
-        An axis as long as one of a parameter has units along it, not steps.
+        An axis as long as one of a parameter has units along it, not steps; but for what a loop runs through backwards.
         """
         shape = self.shape(node) or ()
-        of_units = axis < len(shape) and shape[axis] in self.sizes
+        in_time = any(isinstance(one, ast.Name) and one.id in self.backwards for one in ast.walk(position))
+        of_units = axis < len(shape) and shape[axis] in self.sizes and not in_time
         return "wrong-operand" if of_units or self.text(node) in self.function.mixed else "shifted-in-time"
 
     def is_constant(self, node: ast.expr) -> bool:
@@ -156,6 +159,13 @@ class Vocabulary:
             if len(shape) == 2 and other == shape[:1]:
                 columns = [ast.Subscript(one, COLUMN, ast.Load()) for one in found]
                 yield from ((one, LESS_LIKELY) for column in columns for one in (column, _inverse(column)))
+
+
+def _is_backwards(steps: ast.expr) -> bool:
+    """Whether a loop runs through its steps from the last to the first."""
+    if isinstance(steps, ast.Call) and len(steps.args) == 3:
+        return ast.unparse(steps.args[2]).startswith("-")
+    return "reversed(" in ast.unparse(steps) or "[::-1]" in ast.unparse(steps)
 
 
 def _scales(branch: ast.If) -> bool:

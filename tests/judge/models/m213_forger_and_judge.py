@@ -112,7 +112,7 @@ WRONG = [
     ),
     wrong(
         "judge_learns_from_the_real_ones_only",
-        "missing-path",
+        "missing-path|overwritten",
         "{name: one + two for name, one, two in",
         "{name: one for name, one, _ in",
     ),
