@@ -260,7 +260,9 @@ class _Trial:
             if abs(constant) not in (1.0, abs(float(np.prod(self.spot.constants(self.tape))))):
                 message = f"{number(constant)} stands for the derivative of {whose} {where}"
                 own = product([self.derivatives[i] for i in part])
-                code, rank = "wrong-scale" if bool((own == own[0]).all()) else "missing-derivative", 1.65
+                by_data = all(node.name in ("mul", "div") for node in nodes)
+                code = "wrong-operand" if by_data else "missing-derivative"
+                code, rank = "wrong-scale" if bool((own == own[0]).all()) else code, 1.65
         else:
             message = f"{made.words} stands for the derivative of {whose} {where}"
             inside = {value for node in nodes for value in (*node.inputs, *node.outputs)} & self.tape.differentiable

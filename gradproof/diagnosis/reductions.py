@@ -28,7 +28,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _other_divisors(tape, place)
         for regions in row_regions(tape, place):
             what = _named(place, regions)
-            if all(node.name in LAYOUT for node in regions[0].nodes):
+            names = {node.name for node in regions[0].nodes}
+            if names <= LAYOUT and not names <= MASKS:
                 yield from _not_put_back(place, regions, what)
                 continue
             message = f"the Jacobian of {what} is taken to be diagonal: entries of a row act on each other"
@@ -57,8 +58,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
 
 
 GATHERING = ("index_add", "scatter_add", "index_put", "segment_reduce")  # operations that add up by group
-TAKING = ("index", "index_select", "select", "slice", "gather", "flip", "roll", "constant_pad_nd", "tril", "triu")
-LAYOUT = (*VIEWS, *TAKING)
+MASKS = {"tril", "triu"}
+LAYOUT = {*VIEWS, *MASKS, "index", "index_select", "select", "slice", "gather", "flip", "roll", "constant_pad_nd"}
 
 
 def _not_put_back(place: Place, regions: tuple[Region, ...], what: str) -> Iterator[Fault]:
