@@ -144,7 +144,7 @@ class Vocabulary:
     def is_constant(self, node: ast.expr) -> bool:
         """Whether an expression is a number that does not depend on the arrays, and none of an array's entries."""
         inner = (one for one in ast.walk(node) if isinstance(one, ast.Subscript))
-        varies = any(isinstance(one, ast.Name) and one.id in self.varying for one in ast.walk(node))
+        varies = any(name in self.varying for name in _read_entries(node))
         return self.shape(node) == () and not varies and not any(self.shape(one.value) for one in inner)
 
     def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:

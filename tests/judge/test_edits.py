@@ -7,6 +7,7 @@ import pytest
 
 from gradproof.case import Problem
 from gradproof.own_code.edits import edits
+from gradproof.own_code.order import moves
 from gradproof.own_code.relations import instead_of
 from gradproof.own_code.running import own_code
 from gradproof.own_code.switches import places, switched
@@ -52,7 +53,28 @@ def also_by_hand(x, h, z, t):
     last, counts = x[:, :1], np.arange(2, 5)
     share = last[0, 0] / 6
     dz[0, 0] += counts[1] * share
-    return dh, dz
+    return further_by_hand(x, h, z, t)
+
+
+def further_by_hand(x, h, z, t):
+    total, dz = h.sum(), np.zeros_like(h)
+    dz = z * h - dz + h
+    dz = np.roll(z, -1, axis=0) - z + np.roll(h, -1, axis=0)
+    last = np.array([[0, -2 * t, -2 * t], [2, 0, 0]])
+    dh = np.tanh(h) * z
+    dh = h / len(x)
+    dh = z * np.ones_like(h)
+    dz = dh = np.zeros((6, 5))
+    for step in range(max(1, t - 2), -1, -1):
+        if step > 4:
+            continue
+        last = h[:, step]
+        dz /= 6
+        dh = z * dz
+        dh = dh * h
+        dz = dh + z
+    dh *= total
+    return dh, dz, last
 
 
 def by_hand(p, x, words, targets):
@@ -113,8 +135,8 @@ def own():
 def possible(own):
     """The changes of each line: by the line, what it may become and the name of that mistake."""
     found = {}
-    for function in (one for one in own.functions if one.tree.name in ("by_hand", "also_by_hand")):
-        words = Vocabulary(function, {5} if function.tree.name == "also_by_hand" else ())
+    for function in (one for one in own.functions if one.tree.name.endswith("by_hand")):
+        words = Vocabulary(function, () if function.tree.name == "by_hand" else {5})
         for place in places(function.tree):
             made = found.setdefault(ast.unparse(place), {})
             for one in sorted(edits(place, words), key=lambda one: one.rank):
@@ -127,6 +149,8 @@ def with_all_shapes(p, *data):
     return loss, {name: np.zeros_like(value) + np.sum(grads[name]) for name, value in p.items()}
 
 
+ROLLED = "dz = np.roll(z, -1, axis=0) - z + np.roll(h, -1, axis=0)"
+ROWS = "last = np.array([[0, -2 * t, -2 * t], [2, 0, 0]])"
 TURNED = "x.reshape(6, 2, 2).transpose"
 
 
@@ -189,10 +213,42 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("last = np.c_[np.ones(6), h]", "last = np.c_[np.zeros(6), h]", "different-function"),
         ("last = h[:, 1:]", "last = h[:, :-1]", "wrong-operand"),
         ("last = x[:, :1] - x[:, 0]", "last = x[:, :1] - x[:, 0][:, None]", "broadcast"),
+        ("dz = z * h - dz + h", "dz = z * (h - dz + h)", "missing-derivative"),
+        ("dz = z * h - dz + h", "dz = z * h - dz + (h + total)", "missing-path"),
+        (ROLLED, ROLLED.replace("-1", "1"), "shifted-in-time"),
+        (ROWS, ROWS.replace("-2", "-4"), "wrong-scale"),
+        ("dh = np.tanh(h) * z", "dh = h * (1 - h) * z", "different-function"),
+        ("dh = h / len(x)", "dh = h / total", "wrong-scale"),
+        ("dh = z * np.ones_like(h)", "dh = z * h", "missing-derivative"),
+        ("dz = dh = np.zeros((6, 5))", "dz, dh = (np.zeros((6, 5)), np.zeros((6, 5)))", "overwritten"),
+        ("range(max(1, t - 2), -1, -1)", "range(t - 2, -1, -1)", "truncated-in-time"),
+        ("last = h[:, step]", "last = h[:, step - 1]", "shifted-in-time"),
+        ("continue", "break", "missing-path"),
+        ("continue", "", "missing-path"),
     ],
 )
 def test_what_a_line_may_become(possible, line, right, code):
-    assert possible[as_written(line)].get(as_written(right)) == code
+    assert possible[as_written(line)].get(right and as_written(right)) == code
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "other", "code"),
+    [
+        ("dh = dh * h", "behind", "dz = dh + z", "wrong-operand"),
+        ("dh = dh * h", "before", "dh = z * dz", None),
+        ("dz = dh + z", "before", "dh = z * dz", None),
+        ("dz /= 6", "behind", "dh = z * dz", "wrong-operand"),
+        ("dz /= 6", "behind the loop, before", "dh *= total", "wrong-scale"),
+        ("dh *= total", "in the loop, behind", "dz = dh + z", "last-step-only"),
+    ],
+)
+def test_where_a_line_may_belong(own, line, where, other, code):
+    (function,) = (one for one in own.functions if one.tree.name == "further_by_hand")
+    found = {}
+    for beside, edit in moves(function.tree, Vocabulary(function)):
+        found[ast.unparse(edit.old), edit.moved, ast.unparse(beside)] = edit.code
+        assert {ast.unparse(one) for one in edit.made.body} == {ast.unparse(one) for one in (edit.old, beside)}
+    assert found.get((line, where, other)) == code
 
 
 def test_an_argument_that_is_used_nowhere_may_be_what_is_missing(own):

@@ -263,6 +263,58 @@ def test_the_same_slip_in_two_lines(rewritten):
     assert str(report).count("`N` should be `D`") == 2
 
 
+def carried_away(p, x):
+    """What is left over after each step, as the light behind one pane after another."""
+    left, total = torch.ones(len(x), dtype=x.dtype), 0
+    for k in range(3):
+        share = torch.sigmoid(x * p["a"][k])
+        total = total + (left * share * p["c"][k]).sum()
+        left = left * (1 - share)
+    return total + (left**2).sum()
+
+
+def carried_away_by_hand(p, x):
+    a, c = p["a"], p["c"]
+    left, total = np.ones(len(x)), 0.0
+    for k in range(3):
+        share = 1 / (1 + np.exp(-x * a[k]))
+        total += np.sum(left * share * c[k])
+        left = left * (1 - share)
+    total += np.sum(left**2)
+    back = 2 * left
+    da, dc = np.zeros_like(a), np.zeros_like(c)
+    for k in reversed(range(3)):
+        share = 1 / (1 + np.exp(-x * a[k]))
+        left = left / (1 - share)
+        dc[k] = np.sum(left * share)
+        dshare = left * c[k] - left * back
+        if dc[k] == 0:
+            continue
+        back = back * (1 - share) + share * c[k]
+        da[k] = np.sum(dshare * share * (1 - share) * x)
+    return total, {"a": da, "c": dc}
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "mend"),
+    [
+        (
+            ("        left = left / (1 - share)\n        dc[k] = np.sum(left * share)\n",
+             "        dc[k] = np.sum(left * share)\n        left = left / (1 - share)\n"),
+            "in your code, `left = left / (1 - share)` belongs before `dc[k] = np.sum(left * share)`",
+            "left = left / (1 - share)\ndc[k] = np.sum(left * share)",
+        ),
+        (("if dc[k] == 0:", "if k == 1:"), "in your code, `continue` is too much", ""),
+    ],
+)  # fmt: skip
+def test_lines_that_are_out_of_their_place(rewritten, change, message, mend):
+    params, x = {"a": np.array([0.3, -0.8, 0.5]), "c": np.array([1.2, 0.4, -0.7])}, np.array([0.5, -1.3, 2.0, 0.9])
+    assert compare_gradients(carried_away_by_hand, carried_away, params, x).ok
+    (finding,) = compare_gradients(rewritten(carried_away_by_hand, *change), carried_away, params, x).findings
+    assert message in finding.message
+    assert finding.mend == mend
+
+
 def diffracted(p, x):
     wave = torch.fft.fft(torch.complex(p["re"], p["im"]) * x)
     return (wave.real**2 + wave.imag**2).sqrt().sum()
