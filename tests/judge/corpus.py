@@ -93,7 +93,10 @@ class Model:
     """One file of `models/`."""
 
     name: str
-    module: ModuleType
+
+    @cached_property
+    def module(self) -> ModuleType:
+        return importlib.import_module(f"tests.judge.models.{self.name}")
 
     @property
     def number(self) -> int:
@@ -186,4 +189,4 @@ def models(only: str | None = None) -> list[Model]:
     """All models, or those whose name contains `only`; in the order of their numbers."""
     names = sorted((path.stem for path in MODELS.glob("m[0-9]*_*.py")), key=_number)
     chosen = [name for name in names if only is None or only in name]
-    return [Model(name, importlib.import_module(f"tests.judge.models.{name}")) for name in chosen]
+    return [Model(name) for name in chosen]

@@ -14,7 +14,7 @@ from tests.judge.measure import outcome
 from tests.judge.mutate import mutants
 
 MODELS = models()
-SOME = MODELS[::5]
+SOME = MODELS[::8]
 EACH = pytest.mark.parametrize("model", SOME, ids=[model.name for model in SOME])
 
 # One mistake for each code that the open models have; the whole corpus is for `python -m tests.judge.measure`.
@@ -65,7 +65,7 @@ def named(name: str) -> Variant:
 
 @EACH
 def test_right_candidates_pass(model):
-    """Every form of each fifth file, and a tenth of the styles: python -m tests.judge.measure has them all."""
+    """Every form of each eighth file, and a tenth of the styles: python -m tests.judge.measure has them all."""
     forms = [variant for variant in model.right if not variant.style]
     styles = [variant for variant in model.right if variant.style][model.number % 10 :: 10]
     accused = {variant.name: str(report) for variant in forms + styles if not (report := compared(variant)).ok}
@@ -74,7 +74,7 @@ def test_right_candidates_pass(model):
 
 @EACH
 def test_wrong_candidates_are_caught(model):
-    """One in twenty-five of each fifth file, to be quick: python -m tests.judge.measure has them all."""
+    """One in twenty-five of each eighth file, to be quick: python -m tests.judge.measure has them all."""
     missed = [variant.name for variant in model.hand_written[::25] if compared(variant).ok]
     assert not missed
 
