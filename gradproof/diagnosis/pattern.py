@@ -19,6 +19,7 @@ _OWN = {
     (False, True): "Your loss is right, and your gradient is not its derivative.",
     (False, False): "Your gradient is not the derivative of your own loss either.",
 }
+POINTS = "all entries differ; it points"
 
 
 def unexplained(case: Case, found: Found | None) -> Finding:
@@ -26,7 +27,7 @@ def unexplained(case: Case, found: Found | None) -> Finding:
 
     Without a search (`found` is None), what takes a run of the reference to know is left out.
     """
-    lines = [f"{name}: {_entries(case, name)}" for name in case.wrong]
+    lines = _what_differs(case)
     searched = None if found is None else case.searchable
     lines += _inference(case, None if searched is None else searched.tape)
     own = belongs_to_own_loss(case)
@@ -51,6 +52,24 @@ def _tried(found: Found, program: str) -> str:
     return text + ("; the time for searching ran out before all were tried." if found.cut else ".")
 
 
+def _what_differs(case: Case) -> list[str]:
+    """A line for all gradients of which the same can be said."""
+    alike: dict[str, list[str]] = {}
+    for name in case.wrong:
+        alike.setdefault(_entries(case, name), []).append(name)
+    return [f"{', '.join(names)}: {_of_all(case, names, said)}" for said, names in alike.items()]
+
+
+def _of_all(case: Case, names: list[str], said: str) -> str:
+    """What is said of one gradient as it is said of several; of those that point somewhere, with their cosines."""
+    if POINTS not in said:
+        return said
+    said = said if len(names) == 1 else said.replace("it points", "they point")
+    found = sorted(_cosine(case.gradients[name], case.truth.gradients[name]) for name in names)
+    least, most = number(found[0]), number(found[-1])
+    return f"{said} (cosine {least})" if least == most else f"{said} (cosines {least} to {most})"
+
+
 def _entries(case: Case, name: str) -> str:
     ours, right = case.gradients[name], case.truth.gradients[name]
     allowed = case.allowed(name, right)
@@ -58,8 +77,7 @@ def _entries(case: Case, name: str) -> str:
     if largest(ours) == 0.0:
         return "all entries are zero"
     if differs.all() or right.ndim == 0:
-        cosine = _cosine(ours, right)
-        return f"all entries differ; it points {_direction(cosine)} (cosine {number(cosine)})"
+        return f"{POINTS} {_direction(_cosine(ours, right))}"
     for axis in range(right.ndim):
         others = tuple(i for i in range(right.ndim) if i != axis)
         whole = np.flatnonzero(differs.all(axis=others) if others else differs)

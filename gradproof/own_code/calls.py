@@ -79,6 +79,9 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
     elif node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
         code = "missing-derivative" if name == "ones_like" and is_factor(parent) else "different-function"
         yield wrong_array(parent) if name in ALIKE[1] else code, node.args[0], LIKELY
+    elif len(node.args) == 1 and isinstance(node.func, ast.Name) and isinstance(node.args[0], ast.Call):
+        again = words.text(node.args[0].func) == name
+        yield "derivative-at-wrong-point" if again else "different-function", node.args[0], POSSIBLE
     if len(node.args) == 1 and words.shape(node.args[0]) and isinstance(getattr(parent, "op", None), ast.Mult):
         for whose in (node.args[0], node):  # a function for its derivative
             yield from (("different-function", one, POSSIBLE) for one in slopes(whose))

@@ -53,7 +53,7 @@ def also_by_hand(x, h, z, t):
     last, counts = x[:, :1], np.arange(2, 5)
     share = last[0, 0] / 6
     dz[0, 0] += counts[1] * share
-    return further_by_hand(x, h, z, t)
+    return dh, dz, further_by_hand(x, h, z, t)
 
 
 def further_by_hand(x, h, z, t):
@@ -64,6 +64,7 @@ def further_by_hand(x, h, z, t):
     dh = np.tanh(h) * z
     dh = h / len(x)
     dh = z * np.ones_like(h)
+    dh = squashed(squashed(h))
     dz = dh = np.zeros((6, 5))
     for step in range(max(1, t - 2), -1, -1):
         if step > 4:
@@ -223,6 +224,7 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dz = dh = np.zeros((6, 5))", "dz, dh = (np.zeros((6, 5)), np.zeros((6, 5)))", "overwritten"),
         ("range(max(1, t - 2), -1, -1)", "range(t - 2, -1, -1)", "truncated-in-time"),
         ("last = h[:, step]", "last = h[:, step - 1]", "shifted-in-time"),
+        ("dh = squashed(squashed(h))", "dh = squashed(h)", "derivative-at-wrong-point"),
         ("continue", "break", "missing-path"),
         ("continue", "", "missing-path"),
     ],

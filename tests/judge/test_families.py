@@ -41,7 +41,7 @@ TOLD = {
     "m70_hawkes_process:excitation_in_the_row": ("transposed", "is not taken back to where the entries came from"),
     "m68_unet_signal:pooled_gradient_tiled": ("different-function", "put side by side with all others"),
     "m214_softmax_by_its_jacobian:softmax_jacobian_without_its_other_entries": ("diagonal-jacobian", "sum in `sum(d_"),
-    "m225_choices_with_drawn_tastes:spreads_taken_as_uncorrelated": ("missing-path", "entries on the diagonal are kept"),
+    "m225_choices_with_drawn_tastes:spreads_taken_as_uncorrelated": ("missing-path", "on the diagonal are kept"),
     "m232_preferred_answers:word_before_taken_for_the_word_now": ("wrong-operand", "stays in its places"),
     "m213_forger_and_judge:judge_learns_from_the_real_ones_only": ("overwritten", "from the other call is not added"),
     "m217_ratings_fed_again:decoder_gradient_of_the_first_pass_only": ("overwritten", "the last of the 2 times"),

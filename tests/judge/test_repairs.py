@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -122,6 +123,13 @@ def test_what_no_change_mends_is_told_by_the_lines_that_it_may_be_in(written, mo
     (finding,) = findings_of(written(ANOTHER_ARRAY[0], "dk[i] = np.sum(h[:, i : i + 3] * ds**3) / 1.7 - dk[i - 1]"))
     assert finding.code == "unexplained"
     assert "lead to what is wrong and to nothing that is right: written.py:20-21." in finding.message
+
+
+def test_what_is_alike_in_several_gradients_is_said_once(written, monkeypatch):
+    monkeypatch.setattr(search, "SEARCH_SECONDS", 0.1)  # there is nothing to find
+    (finding,) = findings_of(written("de = 2 * error / len(y)", "de = 2 * error**3 / (1.7 + error**2)"))
+    assert finding.message.startswith("W, u: all entries differ; they point nearly the right way")
+    assert re.search(r"\(cosines 0\.9\d* to 0\.9\d*\)\nv: ", finding.message)
 
 
 def test_the_code_is_as_it_was_afterwards(written):
