@@ -147,14 +147,20 @@ def _of_range(node: ast.Call) -> Iterator[Made]:
 
 
 def _in_another_order(arguments: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:
-    """The axes of a transpose in every other order, whether they are arguments or a tuple."""
+    """The axes of a transpose in other orders, whether they are arguments or a tuple: of many, with one elsewhere."""
     last = arguments[-1] if arguments else None
     axes = list(last.elts) if isinstance(last, (ast.Tuple, ast.List)) else list(arguments)
-    if not 2 < len(axes) <= MOST_AXES or not all(isinstance(one, ast.Constant) for one in axes):
+    if len(axes) < 3 or not all(isinstance(one, ast.Constant) for one in axes):
         return
-    for others in list(itertools.permutations(axes))[1:]:
+    for others in list(itertools.permutations(axes))[1:] if len(axes) <= MOST_AXES else _with_one_elsewhere(axes):
         tuple_of_them: list[ast.expr] = [ast.Tuple(list(others), ast.Load())]
         yield [*arguments[:-1], *tuple_of_them] if axes != arguments else list(others)
+
+
+def _with_one_elsewhere(row: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:
+    for i, one in enumerate(row):
+        rest = [*row[:i], *row[i + 1 :]]
+        yield from ([*rest[:k], one, *rest[k:]] for k in range(len(row)) if k != i)
 
 
 def wrong_array(parent: Any) -> str:

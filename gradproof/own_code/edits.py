@@ -393,6 +393,8 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
     if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
         for one in words.arrays.get(shape, ()) if shape and not isinstance(node, ast.Constant) else ():
             yield "wrong-operand", one, POSSIBLE
+        if isinstance(node, ast.BinOp) and words.numbers.get(text, 0) > 1:
+            yield from (("wrong-scale", one, LESS_LIKELY) for one in words.others(node, words.lengths))
         return
     if words.shape(node) is not None:
         for function in words.functions:

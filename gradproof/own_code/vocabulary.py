@@ -33,6 +33,12 @@ class Vocabulary:
         self.slopes: dict[Shape, list[ast.expr]] = {}
         self.counts: dict[float, ast.expr] = {}
         self.scalars: list[ast.expr] = []
+        self.lengths = [
+            ast.parse(f"{name}.shape[{axis}]", mode="eval").body
+            for name, shape in function.shapes.items()
+            for axis, length in enumerate(shape)
+            if name.isidentifier() and length > 1
+        ]
         calls = [one for one in ast.walk(function.tree) if isinstance(one, ast.Call)]
         given = (one for call in calls for one in (*call.args, *(keyword.value for keyword in call.keywords)))
         self.modes = {one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)}

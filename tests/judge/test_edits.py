@@ -65,6 +65,9 @@ def further_by_hand(x, h, z, t):
     dh = h / len(x)
     dh = z * np.ones_like(h)
     dh = squashed(squashed(h))
+    last = x.reshape(1, 2, 3, 1, 2, 2).transpose(0, 3, 5, 1, 2, 4)
+    count = len(x) * 2 // 3
+    dh /= count
     dz = dh = np.zeros((6, 5))
     for step in range(max(1, t - 2), -1, -1):
         if step > 4:
@@ -152,6 +155,7 @@ def with_all_shapes(p, *data):
 
 ROLLED = "dz = np.roll(z, -1, axis=0) - z + np.roll(h, -1, axis=0)"
 ROWS = "last = np.array([[0, -2 * t, -2 * t], [2, 0, 0]])"
+SIX_AXES = "x.reshape(1, 2, 3, 1, 2, 2).transpose"
 TURNED = "x.reshape(6, 2, 2).transpose"
 
 
@@ -225,6 +229,8 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("range(max(1, t - 2), -1, -1)", "range(t - 2, -1, -1)", "truncated-in-time"),
         ("last = h[:, step]", "last = h[:, step - 1]", "shifted-in-time"),
         ("dh = squashed(squashed(h))", "dh = squashed(h)", "derivative-at-wrong-point"),
+        (f"last = {SIX_AXES}(0, 3, 5, 1, 2, 4)", f"last = {SIX_AXES}(0, 1, 3, 5, 2, 4)", "wrong-axis"),
+        ("count = len(x) * 2 // 3", "count = h.shape[1]", "wrong-scale"),
         ("continue", "break", "missing-path"),
         ("continue", "", "missing-path"),
     ],
