@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -97,7 +98,7 @@ class Proposals:
         faults: list[Fault] = []
         for family in families:
             try:
-                faults.extend(family(self.survey))
+                faults.extend(itertools.takewhile(lambda _: not self.clock.over(), family(self.survey)))
             except Exception as error:
                 self.clock.break_off(error)
         if self.of_another_loss:

@@ -151,8 +151,9 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them, or by changes of the candidate's code."""
+        near = self.proposals.near
         with self.clock.part(NEAR_SHARE if self.whole else 1.0):
-            self._partial, complete = self._by_one_rule(self.proposals.near)
+            self._partial, complete = self._by_one_rule(near)
         complete = complete or self._elsewhere(0.0, REPEATED)
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)

@@ -29,6 +29,7 @@ from gradproof.case import Problem
 from gradproof.oracles import Array, Arrays
 
 SWITCH = "_gradproof_switch"  # the name under which the functions find which changes are on
+CHANGED = "_gradproof_changed"  # the name of a changed function while it is made
 NUMERICAL = frozenset("numpy scipy math cmath itertools functools collections operator typing copy torch".split())
 BEYOND = frozenset(
     "open exec eval compile input breakpoint exit quit __import__ globals setattr delattr write writelines save savez"
@@ -52,7 +53,7 @@ Shape = tuple[int, ...]
 
 @dataclass
 class OwnFunction:
-    """One function of the candidate's: its tree, and what its expressions were at the end of its first call."""
+    """One function of the candidate's: its tree, and what its expressions were at the end of a call."""
 
     function: types.FunctionType
     tree: ast.FunctionDef
@@ -169,17 +170,19 @@ def own_code(candidate: Callable[..., Any], problem: Problem) -> OwnCode | None:
 
 
 class _Watch:
-    """Which of the author's functions are called, and the names in each at the end of its first call."""
+    """Which of the author's functions are called, and the names in each at the end of the first call that had most."""
 
     def __init__(self) -> None:
         self.found: dict[types.CodeType, dict[str, Any]] = {}
+        self._counts: dict[types.CodeType, int] = {}
 
     def __call__(self, frame: types.FrameType, event: str, arg: Any) -> None:
         code = frame.f_code
-        if code in self.found or not candidates.is_theirs(code.co_filename) or code.co_name.startswith("<"):
+        if event != "return" or not candidates.is_theirs(code.co_filename) or code.co_name.startswith("<"):
             return
-        if event == "return":
-            self.found[code] = {**frame.f_globals, **frame.f_locals}
+        own = frame.f_locals
+        if code not in self.found or len(own) > self._counts[code]:
+            self.found[code], self._counts[code] = {**frame.f_globals, **own}, len(own)
 
 
 def _taken_apart(code: types.CodeType, names: dict[str, Any]) -> OwnFunction:
@@ -314,7 +317,8 @@ def only_looks(expression: ast.expr, names: dict[str, Any]) -> bool:
 def _compiled(function: types.FunctionType, tree: ast.FunctionDef) -> types.CodeType:
     """A tree as code that a function can be given. Raises NotOurs where it closes over other names."""
     usual = function.__code__
-    plain = ast.FunctionDef(**{**vars(tree), "decorator_list": []})
+    # Under another name: its own one is what it calls itself by, and is known where it was defined.
+    plain = ast.FunctionDef(**{**vars(tree), "name": CHANGED, "decorator_list": []})
     arguments = [ast.arg(name) for name in usual.co_freevars]
     around = ast.FunctionDef(
         name="around", args=ast.arguments([], arguments, None, [], [], None, []), body=[plain], decorator_list=[]
@@ -328,4 +332,4 @@ def _compiled(function: types.FunctionType, tree: ast.FunctionDef) -> types.Code
     made = next((found for found in within if isinstance(found, types.CodeType)), None)
     if made is None or made.co_freevars != usual.co_freevars:
         raise NotOurs(usual.co_name)
-    return made
+    return made.replace(co_name=usual.co_name)
