@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,13 +31,15 @@ def faults(survey: Survey) -> Iterator[Fault]:
             name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
             starts = [region.start for region in regions]
             scales = not single and _only_scales(tape, regions)
+            within = () if single else {node.name for node in regions[0].nodes}
             for words, chosen in _subsets(survey, place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.2 if "but" in words else 1.3
                 own = place.name if single and not place.model.constants else ""
                 if single and place.name == "rsub":
                     rules = _rules_of_difference(name)
                 else:
-                    rules = _rules(name, own, starts, others=len(chosen) == len(regions), spelled_out=not single)
+                    all_of_them = len(chosen) == len(regions)
+                    rules = _rules(name, own, starts, others=all_of_them, spelled_out=not single, within=within)
                 for code, message, rule, more in rules:
                     more += 0.15 if scales and rule in (_skip, _twice) else 0.0
                     more += 0.4 if code == "different-function" and _takes_arrays(tape, regions[0]) else 0.0
@@ -146,7 +148,7 @@ class RegionHook:
 
 
 def _rules(
-    name: str, operation: str, starts: Sequence[int], others: bool, spelled_out: bool
+    name: str, operation: str, starts: Sequence[int], others: bool, spelled_out: bool, within: Collection[str]
 ) -> Iterator[tuple[str, str, RegionRule, float]]:
     yield "missing-derivative", f"the derivative of {name} is left out of the chain rule", _skip, 0.0
     yield "extra-derivative", f"the derivative of {name} is applied twice", _twice, 0.0
@@ -170,8 +172,12 @@ def _rules(
     for other in ("sigmoid", "tanh") if others and operation not in BY_OUTPUT else ():
         message = f"the derivative of {name} is that of another function, `{other}` as it is in terms of its output"
         yield "different-function", message, _formula_of_input(BY_OUTPUT[other]), 0.16
-    for other, formula in BY_OUTPUT.items() if others else ():
-        if other != operation:
+    for other, formula in BY_OUTPUT.items():
+        if other != operation and other in within:
+            given = f"the derivative of the `{other}` in {name}, written in terms of its output,"
+            given += " is given the output of the whole"
+            yield "derivative-at-wrong-point", given, _given_the_whole(other, formula), 0.0
+        elif other != operation and others:
             message = f"the derivative of {name} is that of another function, `{other}`, in terms of its own output"
             yield "different-function", message, _other_by_output(formula), 0.15
 
@@ -211,6 +217,16 @@ def _formula_of_input(formula: Callable[[Tensor], Tensor]) -> RegionRule:
 
 def _other_by_output(formula: Callable[[Tensor], Tensor]) -> RegionRule:
     return lambda tape, region, grad: grad * formula(tape.values[region.end])
+
+
+def _given_the_whole(operation: str, formula: Callable[[Tensor], Tensor]) -> RegionRule:
+    """The slope of a function that takes the result of the whole for the result of one of its operations."""
+
+    def rule(tape: Tape, region: Region, grad: Tensor) -> Tensor:
+        made = next(node.outputs[0] for node in region.nodes if node.name == operation)
+        return region.backward(tape, grad) * formula(tape.values[region.end]) / formula(tape.values[made])
+
+    return rule
 
 
 def _other_derivative(function: Callable[[Tensor], Tensor], starts: Sequence[int]) -> RegionRule:

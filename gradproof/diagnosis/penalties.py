@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradproof.case import Case
-from gradproof.diagnosis.places import VIEWS
+from gradproof.diagnosis.weight_decay import penalties_of
 from gradproof.oracles import Array, Arrays
 from gradproof.report import Finding, number
 
@@ -50,8 +50,7 @@ def _own_coefficient(case: Case, name: str) -> float | None:
     if tape is None:
         return None
     value = tape.parameters[name]
-    users = [tape.nodes[index] for index in tape.consumers.get(value, ())]
-    alone = {node.index for node in users if set(node.inputs) == {value} and node.name not in VIEWS}
+    alone = {node.index for one in penalties_of(tape, value) for node in one.nodes if value in node.inputs}
     if not alone:
         return None
     parameter = case.problem.params[name]

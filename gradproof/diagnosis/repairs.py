@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -53,6 +54,7 @@ DEEPEST = 3  # changes made together
 FEW_ENTRIES = 6  # that have their parameters' signs by chance
 MOST_SUSPECT = 0.5  # of all lines; that it is one of more tells nobody where to look
 SLOW, FEW_SAMPLES = 0.005, 2  # seconds of a call from which on changes are first tried with a few samples
+MOST_CUT_OFF = 0.5  # of the places that counted for a gradient
 BEAM = 3  # states that are gone on from
 MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
 WRONG_ARRAYS = ("wrong-operand", "derivative-at-wrong-point")
@@ -484,16 +486,25 @@ class Repairs:
         return not depending & self._wrong or (LOSS in depending and LOSS not in self._wrong)
 
     def _cuts_off(self, trial: Trial) -> bool:
-        """Whether a change has made something that counted count no more: it would hide any mistake there."""
+        """Whether a change has made something that counted count no more, or most of what did for one gradient.
+
+        It would hide any mistake there.
+        """
         taken = {id(one.place) for one in trial.slips}
         looked_at = [one for one in self._probes if self._depending[id(one.place)].get(one.edit.path)]
         probes = [one for one in looked_at if id(one.place) not in taken]
+        before, after = Counter[str](), Counter[str]()
         with self._compiled([*trial.slips, *probes]) as ask:
             for probe in probes:
                 answer = ask([*trial.slips, probe], self.case.problem)
-                if answer is not None and not changed(answer, trial.answer):
+                if answer is None:
+                    continue
+                changes = changed(answer, trial.answer)
+                if not changes:
                     return True
-        return False
+                before.update(self._depending[id(probe.place)][probe.edit.path] or ())
+                after.update(changes)
+        return any(after[name] < MOST_CUT_OFF * before[name] for name in self._wrong)
 
 
 def _ranges(lines: Sequence[int]) -> str:

@@ -38,7 +38,7 @@ class _Penalty:
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each penalty: one more parameter penalised, all vectors, all parameters; or all of its own, not a part."""
     tape = survey.tape
-    penalties = {name: list(_penalties(tape, value)) for name, value in tape.parameters.items()}
+    penalties = {name: list(penalties_of(tape, value)) for name, value in tape.parameters.items()}
     for name, found in penalties.items():
         free = [other for other in tape.parameters if not penalties[other]]
         vectors = [other for other in free if tape.values[tape.parameters[other]].dim() < 2]
@@ -50,7 +50,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 yield _penalised(tape, penalty, name, group)
 
 
-def _penalties(tape: Tape, value: int) -> Iterator[_Penalty]:
+def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:
     """The single numbers on the way to the loss that are made of this parameter and of no other: each sum, and all."""
     if tape.values[value].numel() == 1:
         return

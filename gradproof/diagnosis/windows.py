@@ -33,6 +33,9 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield replaced("different-function", f"{place} pads at the other end", place, 1.3, _padded_elsewhere)
             message = f"what leaves {place} at one end comes in again at the other, where zeros belong"
             yield replaced("different-function", message, place, 1.3, _wrapped_around)
+        elif place.name.startswith(("reflection_pad", "replication_pad")):
+            message = f"what flows back from the border of {place} is dropped: only what comes from inside it is kept"
+            yield Fault("missing-path", message, place.site, 1.1, {node.index: _from_inside for node in place.nodes})
         elif place.name == "convolution" and any(any(node.arguments[4]) for node in place.nodes):
             for start, where in ((True, "start"), (False, "end")):
                 message = f"{place} has all its padding at the {where}, where the reference has half of it at each"
@@ -201,6 +204,15 @@ def _padded_elsewhere(node: Node, inputs: list[Tensor], values: Sequence[Tensor]
     pad = list(node.arguments[1])
     swapped = [pad[i ^ 1] for i in range(len(pad))]
     return [F.pad(inputs[0], swapped, value=float(node.arguments[2]) if len(node.arguments) > 2 else 0.0)]
+
+
+def _from_inside(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+    grad, pad = grads[0], node.arguments[1]
+    if grad is not None:
+        for k in range(0, len(pad), 2):
+            axis = grad.dim() - 1 - k // 2
+            grad = grad.narrow(axis, pad[k], grad.shape[axis] - pad[k] - pad[k + 1])
+    return [grad]
 
 
 def _padded_on_one_side(start: bool) -> Replacement:

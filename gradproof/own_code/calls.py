@@ -67,7 +67,9 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield from _of_subscripts(node)
     if name == "transpose":
         yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
-    yield from (("different-function", one, POSSIBLE) for one in _as_elsewhere(node, words))
+    for one in _as_elsewhere(node, words):
+        another_axis = _axis_of(one) != _axis_of(node)
+        yield "wrong-axis" if another_axis else "different-function", one, POSSIBLE
     if name in ("dot", "matmul") and len(node.args) == 2:
         yield from (("wrong-operand", one, POSSIBLE) for one in node.args)
     for args, _ in exchanged(node.args):
@@ -89,7 +91,11 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
 
 
-def _as_elsewhere(node: ast.Call, words: Vocabulary) -> Iterator[ast.expr]:
+def _axis_of(call: ast.Call) -> str:
+    return next((ast.unparse(one.value) for one in call.keywords if one.arg == "axis"), "")
+
+
+def _as_elsewhere(node: ast.Call, words: Vocabulary) -> Iterator[ast.Call]:
     """The call with the flags that other calls of the same function have."""
     for other in words.flags.get(words.text(node.func), ()):
         more = other.args[len(node.args) :]

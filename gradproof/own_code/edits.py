@@ -223,7 +223,10 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     elif isinstance(op, (ast.Add, ast.Sub)):
         minus = isinstance(op, ast.Sub)
         stepped = minus and isinstance(left, (ast.Name, ast.Subscript)) and _is_scaled(right, words)
-        yield "wrong-operand" if stepped else "different-function", left, POSSIBLE
+        if stepped:
+            yield "wrong-operand", left, LIKELIEST
+        else:
+            yield "different-function", left, POSSIBLE
         yield "different-function", ast.UnaryOp(ast.USub(), right) if minus else right, POSSIBLE
         if minus:
             yield "wrong-sign", ast.BinOp(right, op, left), LIKELY
