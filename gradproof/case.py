@@ -132,7 +132,7 @@ class Case:
     def _of_own_forward(self) -> Case | None:
         """With the candidate's own forward pass; None where it cannot be followed, or is another function."""
         program = self._own_program
-        if program is None:
+        if program is None or (self.reference is not None and not self.loss_is_right):
             return None
         other = replace(self, own_forward=program, own_loss=None)
         try:
