@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -137,8 +137,8 @@ class Rules:
         known = [(fault, numbers) for fault, numbers in told if numbers is not None and np.all(np.isfinite(numbers))]
         if not known:
             return []
-        shadows, weights = self.shadows, np.random.default_rng(5).standard_normal(self.shadows.known.size)
-        weights /= np.repeat(shadows.sizes[:, 0], shadows.known.shape[1])
+        shadows = self.shadows
+        weights = _weights(shadows.known.size) / np.repeat(shadows.sizes[:, 0], shadows.known.shape[1])
         keys = np.asarray([weights @ numbers.reshape(-1) for _, numbers in known])
         order = np.argsort(keys)
         found = []
@@ -156,6 +156,27 @@ class Rules:
             return self.shadows.of(fault) if fault.local else None
         except UNRUNNABLE:
             return None
+
+
+def adding_up(trials: Sequence[Trial], ours: Arrays, right: Arrays) -> Iterator[tuple[Trial, Trial]]:
+    """Pairs of changes of which each does a part of what is to be done: what they change adds up to it."""
+    names = list(ours)
+    sizes = np.concatenate([np.full(ours[name].size, np.linalg.norm(right[name]) or 1.0) for name in names])
+
+    def apart(answer: Arrays) -> np.ndarray:
+        return np.asarray(np.concatenate([(answer[name] - ours[name]).ravel() for name in names]) / sizes)
+
+    wanted = apart(right)
+    found = [(trial, apart(trial.answer[1])) for trial in trials]
+    found = [(trial, d) for trial, d in found if np.all(np.isfinite(d)) and np.max(np.abs(d), initial=0.0) > LOOSE]
+    weights = _weights(wanted.size)
+    keys = np.asarray([weights @ d for _, d in found])
+    order, margin = np.argsort(keys), 10 * LOOSE * len(weights)
+    for i, (trial, d) in enumerate(found):
+        first, last = np.searchsorted(keys[order], weights @ (wanted - d) + np.array([-margin, margin]))
+        for k in order[first:last]:
+            if k > i and np.all(np.abs(d + found[k][1] - wanted) <= LOOSE):
+                yield trial, found[k][0]
 
 
 def what_is_wrong(case: Case) -> frozenset[str]:
@@ -196,9 +217,15 @@ def alike(trials: Sequence[Trial]) -> list[list[Trial]]:
     """Those that come to the same, together."""
     found: dict[tuple[float, ...], list[Trial]] = {}
     for trial in trials:
-        key = tuple(float(f"{one.sum():.9e}") for one in trial.answer[1].values())
+        key = tuple(float(f"{_weights(one.size) @ one.ravel():.9e}") for one in trial.answer[1].values())
         found.setdefault(key, []).append(trial)
     return list(found.values())
+
+
+@lru_cache
+def _weights(size: int) -> np.ndarray:
+    """Sums with them are equal where all entries are, and else by chance only."""
+    return np.random.default_rng(5).standard_normal(size)
 
 
 def different(trials: Sequence[Trial]) -> list[Trial]:

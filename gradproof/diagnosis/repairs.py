@@ -27,6 +27,7 @@ from gradproof.diagnosis.changes import (
     Rules,
     Slip,
     Trial,
+    adding_up,
     alike,
     changed,
     different,
@@ -58,6 +59,7 @@ MOST_CUT_OFF = 0.5  # of the places that counted for a gradient
 BEAM = 3  # states that are gone on from
 MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
 WRONG_ARRAYS = ("wrong-operand", "derivative-at-wrong-point")
+MOST_PAIRS = 50  # of changes that add up to what is wanted
 MOST_ALIKE = 40  # changes that come to the same over fewer steps, of which each is looked at in the whole
 
 BELONGING = "Your loss and your gradient belong together, but to another function: mend both."
@@ -105,12 +107,12 @@ class Repairs:
 
     def several(self) -> list[Explanation]:
         """By several changes."""
-        return self._by_the_same_twice() or self._on_top_of(self._small, self.case)
+        return self._by_the_same_twice() or self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
 
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
         found = self._by_the_same_twice() or self._with_a_rule(self._small, rules)
-        found = found or self._on_top_of(self._small, self.case)
+        found = found or self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
         if found or self.clock.over():
             return found
         # What is right by a coincidence, as a sum over what was exchanged is, may depend on the first of the changes.
@@ -283,6 +285,16 @@ class Repairs:
             if one.small and one.edit.new is not None:
                 alike.setdefault(one.wording, []).append(one)
         pairs = [pair for group in alike.values() for pair in itertools.combinations(group, 2)]
+        return self._by_one_of(pairs)
+
+    def _by_two_that_add_up(self) -> list[Explanation]:
+        """By changes in two lines, each of which sees nothing of what the other one changes."""
+        found = adding_up(different(self._small), self.case.gradients, self.case.truth.gradients)
+        pairs = [(one.slips[0], other.slips[0]) for one, other in itertools.islice(found, MOST_PAIRS)]
+        return self._by_one_of(sorted(pairs, key=lambda pair: pair[0].rank + pair[1].rank))
+
+    def _by_one_of(self, pairs: Iterable[tuple[Slip, Slip]]) -> list[Explanation]:
+        """By the first pair of changes in two lines that mend everything."""
         pairs = [(one, other) for one, other in pairs if one.place is not other.place]
         if not pairs:
             return []
