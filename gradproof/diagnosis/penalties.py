@@ -50,15 +50,17 @@ def _own_coefficient(case: Case, name: str) -> float | None:
     if tape is None:
         return None
     value = tape.parameters[name]
-    alone = {node.index for one in penalties_of(tape, value) for node in one.nodes if value in node.inputs}
+    data = set(tape.data.values())
+    found = [one.nodes for one in penalties_of(tape, value) if not any(data & set(node.inputs) for node in one.nodes)]
+    alone = {node.index for nodes in found for node in nodes if value in node.inputs}
     if not alone:
         return None
     parameter = case.problem.params[name]
     sent = np.zeros_like(parameter)
     for index, grad in tape.clean.arriving(value):
         sent = sent + grad.numpy() if index in alone else sent
-    found = float(np.vdot(parameter, sent) / np.vdot(parameter, parameter))
-    return found if np.allclose(sent, found * parameter, rtol=1e-9) else 0.0
+    strength = float(np.vdot(parameter, sent) / np.vdot(parameter, parameter))
+    return strength if np.allclose(sent, strength * parameter, rtol=1e-9) else 0.0
 
 
 def _has_penalty(case: Case, name: str, strength: float) -> bool:

@@ -37,8 +37,10 @@ def points(root: ast.stmt | ast.expr) -> Iterator[tuple[Way, bool]]:
 
     A number that is missing at an operand of a product is missing at the product as well.
     """
-    if isinstance(root, (ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.AnnAssign)) and root.value is not None:
+    if isinstance(root, (ast.Assign, ast.AugAssign, ast.Return, ast.AnnAssign)) and root.value is not None:
         yield from _points(root.value, (("value", None),), True)
+    elif isinstance(root, ast.Expr):  # nobody uses its value
+        yield from _points_within(root.value, (("value", None),))
 
 
 def _points(node: ast.expr, path: Way, numbers: bool) -> Iterator[tuple[Way, bool]]:

@@ -1,7 +1,9 @@
 """Small changes of the candidate's own code that make its numbers right."""
 
+import ast
 import importlib
 import inspect
+import itertools
 import re
 
 import numpy as np
@@ -10,10 +12,12 @@ import torch
 
 from gradproof import compare_gradients
 from gradproof.case import Problem
-from gradproof.diagnosis import divergence, shorter
+from gradproof.diagnosis import divergence, proposals, shorter
+from gradproof.diagnosis.changes import Trial, different
 from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import Confirmation
 from gradproof.diagnosis.repairs import Repairs
+from gradproof.diagnosis.survey import Survey
 from gradproof.own_code.running import SWITCH, own_code
 from gradproof.subjects import load_module
 
@@ -270,6 +274,94 @@ def test_the_same_slip_in_two_lines(rewritten):
     report = compare_gradients(rewritten(normed_by_hand, *twice), normed, params, x)
     assert {finding.code for finding in report.findings} == {"wrong-scale"}
     assert str(report).count("`N` should be `D`") == 2
+
+
+def test_two_slips_that_see_nothing_of_each_other(case_of, written):
+    """Both act on one gradient, which either of them leaves wrong."""
+    candidate = written("dv = 0.2 * p[\"v\"]", "dv = 0.2 / p[\"v\"]", "+= s.T @ de", "+= h[:, :3].T @ de")
+    params, x, y = arrays()
+    case = case_of(candidate, smoothed, params, x, y)
+    (found,) = Repairs(case, Clock(10.0), Confirmation(case)).several()
+    assert {fault.mend for fault in found.faults} == {"dv = 0.2 * p['v']", "dv[:3] += s.T @ de"}
+
+
+def test_changes_are_alike_where_all_numbers_are():
+    one, other = (Trial((), (None, {"W": np.array(row)}), frozenset(), False) for row in ([1.0, -1.0], [2.0, -2.0]))
+    assert different([one, other, one]) == [one, other]
+
+
+def nested(p, x):
+    """A tree of numbers, in which each node squashes what its branches come to."""
+
+    def value(node):
+        return torch.tanh(p["a"] * value(node[0]) + p["b"] * value(node[1])) if isinstance(node, tuple) else x[node]
+
+    return value(((0, 1), (2, (3, 0))))
+
+
+def back_through(p, x, node, grads, up=None):
+    if not isinstance(node, tuple):
+        return x[node]
+    left, right = back_through(p, x, node[0], grads), back_through(p, x, node[1], grads)
+    here = np.tanh(p["a"] * left + p["b"] * right)
+    if up is not None:
+        slope = up * (1 - here**2)
+        grads["a"] += slope * left
+        grads["b"] += slope * right
+        back_through(p, x, node[0], grads, slope * p["a"])
+        back_through(p, x, node[1], grads, slope * p["b"])
+    return here
+
+
+def nested_by_hand(p, x):
+    grads = {name: np.zeros_like(value) for name, value in p.items()}
+    return back_through(p, x, ((0, 1), (2, (3, 0))), grads, 1.0), grads
+
+
+def test_a_slip_in_a_function_that_calls_itself(rewritten, case_of, monkeypatch):
+    params, x = {"a": np.array(0.7), "b": np.array(-0.4)}, np.array([0.5, -1.3, 2.0, 0.9])
+    assert compare_gradients(nested_by_hand, nested, params, x).ok
+    changed = rewritten(back_through, "slope * p[\"a\"])", "up * p[\"a\"])")
+    monkeypatch.setitem(nested_by_hand.__globals__, "back_through", changed)
+    case = case_of(nested_by_hand, nested, params, x)
+    found = Repairs(case, Clock(10.0), Confirmation(case)).likely()
+    assert "in your code, `up` should be `slope`" in {one.faults[0].message for one in found}
+
+
+def listed_by_hand(p, x):
+    """Two layers in a list, whose gradients are collected in a loop."""
+    layers = [p["A"], p["B"]]
+    h = np.tanh(x @ layers[0])
+    out = h @ layers[1]
+    found = [x.T @ (2 * out @ layers[1].T), h.T @ (2 * out)]  # without the slope of tanh
+    total = [0.1 * one for one in layers]
+    for k in range(2):
+        total[k] = total[k] + found[k]
+    return np.sum(out**2) + 0.05 * sum(np.sum(one**2) for one in layers), {"A": total[0], "B": total[1]}
+
+
+def listed(p, x):
+    return ((torch.tanh(x @ p["A"]) @ p["B"]) ** 2).sum() + 0.05 * sum((one**2).sum() for one in p.values())
+
+
+def test_what_cuts_off_most_of_a_gradient_mends_nothing(case_of):
+    """Nothing but its penalty would be left of it, as of many a wrong gradient."""
+    rng = np.random.default_rng(0)
+    params = {"A": rng.normal(size=(3, 4)), "B": rng.normal(size=(4, 2))}
+    case = case_of(listed_by_hand, listed, params, rng.normal(size=(5, 3)))
+    repairs = Repairs(case, Clock(10.0), Confirmation(case))
+    made = {ast.unparse(one.slips[0].edit.made): one for one in repairs._alone if one.slips[0].edit.made is not None}
+    assert repairs._cuts_off(made["range(1, 2)"])
+    assert not repairs._cuts_off(made["found = [x.T @ (3 * out @ layers[1].T), h.T @ (2 * out)]"])
+
+
+def test_what_is_proposed_keeps_to_the_time(case_of, monkeypatch):
+    monkeypatch.setattr(proposals, "FAMILIES", (lambda survey: itertools.repeat(None),))
+    monkeypatch.setattr(proposals.Proposals, "_sorted", lambda self, faults: faults)
+    params, x, y = arrays()
+    case = case_of(lambda *given: (0.0, by_hand(*given)[1]), smoothed, params, x, y)
+    survey = Survey(case.tape, case.problem)
+    assert proposals.Proposals(case, survey, Clock(0.01), None)._of_rules
 
 
 def carried_away(p, x):

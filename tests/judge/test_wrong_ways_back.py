@@ -194,6 +194,47 @@ def test_half_a_penalty_is_not_one_that_is_missing():
     assert "the penalty on A has 0.5 times its weight" in message
 
 
+def test_a_penalty_that_is_subtracted_is_none_that_is_missing():
+    """Of a parameter that is used in parts besides."""
+
+    def ridge(params, x, y, sign=lambda w: w):
+        z = x @ params["A"][:-1] + params["A"][-1]
+        return F.mse_loss(torch.tanh(z), y) + 0.05 * sign(params["A"]).square().sum()
+
+    code, message = named(ridge, lambda *d: ridge(*d, lambda w: as_if(w, -w)), {"A": numbers(5, 3)}, X, Y)
+    assert code == "wrong-sign"
+    assert "has the wrong sign" in message
+
+
+def test_the_slope_of_a_function_within_another_in_terms_of_the_whole():
+    def capped(params, x, y, slope=None):
+        z = x @ params["A"]
+        scores = 1.5 * torch.tanh(z / 1.5) - 0.2
+        scores = scores if slope is None else as_if(scores, z * (1 - scores.detach() ** 2))
+        return F.mse_loss(torch.softmax(scores, 1) @ params["B"], y)
+
+    params = {"A": numbers(4, 4), "B": numbers(4, 3)}
+    code, message = named(capped, lambda *d: capped(*d, slope="of the whole"), params, X, Y)
+    assert code == "derivative-at-wrong-point"
+    assert "the derivative of the `tanh` in " in message
+    assert "is given the output of the whole" in message
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_what_flows_back_from_a_border_is_dropped(mode):
+    def bordered(params, x, border=lambda h: F.pad(h, (1, 1, 1, 1), mode=mode)):
+        h = torch.tanh(F.conv2d(x, params["K"], padding=1))
+        return F.conv2d(border(h), params["L"]).square().mean()
+
+    def inside_only(h):
+        return as_if(F.pad(h, (1, 1, 1, 1), mode=mode), F.pad(h, (1, 1, 1, 1)))
+
+    params = {"K": numbers(2, 2, 3, 3), "L": numbers(3, 2, 3, 3)}
+    code, message = named(bordered, lambda p, x: bordered(p, x, inside_only), params, numbers(4, 2, 5, 6))
+    assert code == "missing-path"
+    assert "is dropped: only what comes from inside it is kept" in message
+
+
 def test_one_term_of_a_factor_is_a_path_that_is_missing():
     """z * (c - h), of which the gradient of z takes c alone."""
 
