@@ -68,12 +68,12 @@ def _single_calls(tape: Tape) -> Iterator[Fault]:
             shared.setdefault(frozenset(calls), {})[name] = calls
     for users_of in shared.values():
         names, parts = list(users_of), next(iter(users_of.values()))
-        others = "the other call is" if len(parts) == 2 else f"the {len(parts) - 1} other calls is"
+        others = "the other call" if len(parts) == 2 else f"the {len(parts) - 1} other calls"
         for call, users in parts.items() if len(names) > 1 else ():
             site = tape.nodes[users[0]].site
             whose = f"{', '.join(names[:-1])} and {names[-1]}"
             message = f"the gradients of {whose} are only what comes back from where line {site.callers[0][1]} calls"
-            message += f" what uses them: what comes back from {others} not added"
+            message += f" what uses them: what comes back from {others} is not added"
             values = {tape.parameters[name]: not_from(_of_the_others(of, call)) for name, of in users_of.items()}
             yield Fault("overwritten", message, site, 1.0, values=values)
 

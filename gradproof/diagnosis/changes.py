@@ -42,11 +42,9 @@ class Slip:
     of_loss: bool = False  # whether the loss depends on it
 
     @property
-    def does(self) -> Iterator[tuple[int, Any]]:
+    def made(self) -> dict[int, Any]:
         """What it puts where: places by their identities, each with the statement that it gets, or none."""
-        yield id(self.place), self.edit.made
-        if self.edit.moved:
-            yield id(self.edit.old), None
+        return {id(self.place): self.edit.made, **({id(self.edit.old): None} if self.edit.moved else {})}
 
     @property
     def line(self) -> Place:

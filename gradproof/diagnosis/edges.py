@@ -191,8 +191,8 @@ def _told(route: _Route, nodes: tuple[Node, ...], words: str, constant: float) -
         message = f"what flows back through {place} to {source} is {number(constant)} times the right{words}"
         return "wrong-scale", message
     code = "truncated-in-time" if route.in_time else "missing-path"
-    if route.of_parameter and ("all but" in words or (nodes and len(place.nodes) - len(nodes) == 1)):
-        code = "overwritten"  # one contribution is left
+    if route.of_parameter and len(place.nodes) - len(nodes) == 1:  # one contribution is left
+        code = "overwritten"
     if route.of_losses:  # the sum so far is cut off: only what is added after it counts
         code = "last-step-only" if place.nodes[-1] is nodes[-1] or "all but the last" in words else "missing-path"
     told = "the gradient does not flow back through" if route.in_time else "nothing of the gradient flows back through"

@@ -192,8 +192,8 @@ class Repairs:
         """
         aim, case = aim or frozenset((LOSS, *self.case.gradients)), case or self.case
         limit = np.inf
-        taken = {id(one.place) for one in before}
-        for some in _in_batches(one for one in slips if id(one.place) not in taken):
+        taken = {place for one in before for place in one.made}
+        for some in _in_batches(one for one in slips if taken.isdisjoint(one.made)):
             trials = []
             with self._compiled([*before, *some]) as ask:
                 for slip in some:
@@ -295,7 +295,7 @@ class Repairs:
 
     def _by_one_of(self, pairs: Iterable[tuple[Slip, Slip]]) -> list[Explanation]:
         """By the first pair of changes in two lines that mend everything."""
-        pairs = [(one, other) for one, other in pairs if one.place is not other.place]
+        pairs = [(one, other) for one, other in pairs if one.made.keys().isdisjoint(other.made)]
         if not pairs:
             return []
         aim = frozenset((LOSS, *self.case.gradients))
@@ -394,7 +394,7 @@ class Repairs:
         at_place: dict[int, list[Any]] = {}
         choices: dict[Slip, list[tuple[int, int]]] = {}
         for slip in slips:
-            for place, made in slip.does:
+            for place, made in slip.made.items():
                 made_there = at_place.setdefault(place, [])
                 choices.setdefault(slip, []).append((place, len(made_there)))
                 made_there.append(made)
@@ -422,6 +422,10 @@ class Repairs:
                 depending = _of_edit(edit, known)
                 if wanted(depending):
                     yield Slip(edit, function, place, LOSS in (depending or ()))
+        yield from self._moves(wanted)
+
+    def _moves(self, wanted: Callable[[frozenset[str] | None], bool]) -> Iterator[Slip]:
+        """The lines that may belong beside another one, where what is wanted depends on either."""
         for function in [] if self.code is None else self.code.functions:
             for place, edit in moves(function.tree, self._vocabulary(function)):
                 either = [_all_of(self._depending.get(id(one), {}).values()) for one in (edit.old, place)]
@@ -502,7 +506,7 @@ class Repairs:
 
         It would hide any mistake there.
         """
-        taken = {id(one.place) for one in trial.slips}
+        taken = {place for one in trial.slips for place in one.made}
         looked_at = [one for one in self._probes if self._depending[id(one.place)].get(one.edit.path)]
         probes = [one for one in looked_at if id(one.place) not in taken]
         before, after = Counter[str](), Counter[str]()
