@@ -1,6 +1,7 @@
 """What a line may be changed to, and the name of the mistake that this undoes."""
 
 import ast
+import functools
 
 import numpy as np
 import pytest
@@ -137,15 +138,22 @@ def own():
 
 @pytest.fixture(scope="module")
 def possible(own):
-    """The changes of each line: by the line, what it may become and the name of that mistake."""
-    found = {}
+    """The changes of a line: what it may become, and the name of that mistake."""
+    lines = {}
     for function in (one for one in own.functions if one.tree.name.endswith("by_hand")):
         words = Vocabulary(function, () if function.tree.name == "by_hand" else {5})
         for place in places(function.tree):
-            made = found.setdefault(ast.unparse(place), {})
+            lines.setdefault(ast.unparse(place), []).append((place, words))
+
+    @functools.cache
+    def of_line(line):
+        found = {}
+        for place, words in lines[line]:
             for one in sorted(edits(place, words), key=lambda one: one.rank):
-                made.setdefault("" if one.made is None else ast.unparse(one.made), one.code)
-    return found
+                found.setdefault("" if one.made is None else ast.unparse(one.made), one.code)
+        return found
+
+    return of_line
 
 
 def with_all_shapes(p, *data):
@@ -236,7 +244,7 @@ TURNED = "x.reshape(6, 2, 2).transpose"
     ],
 )
 def test_what_a_line_may_become(possible, line, right, code):
-    assert possible[as_written(line)].get(right and as_written(right)) == code
+    assert possible(as_written(line)).get(right and as_written(right)) == code
 
 
 @pytest.mark.parametrize(
@@ -267,17 +275,17 @@ def test_an_argument_that_is_used_nowhere_may_be_what_is_missing(own):
 
 
 def test_a_position_is_not_moved_there_and_back(possible):
-    made = possible["last = h[t - 1]"]
+    made = possible("last = h[t - 1]")
     assert made["last = h[t]"] == "shifted-in-time"
     assert "last = h[t - 1 + 1]" not in made
 
 
 def test_what_numpy_writes_as_an_index_is_none(possible):
-    assert "shifted-in-time" not in possible["last = np.c_[np.ones(6), h]"].values()
+    assert "shifted-in-time" not in possible("last = np.c_[np.ones(6), h]").values()
 
 
 def test_nothing_is_divided_by_itself(possible):
-    assert not {"dh = h / h", "dh = z / z"} & possible["dh = h / z"].keys()
+    assert not {"dh = h / h", "dh = z / z"} & possible("dh = h / z").keys()
 
 
 @pytest.mark.parametrize(
@@ -309,7 +317,7 @@ def test_what_an_array_lacks_that_stands_for_another(own, lines, code):
     ],
 )
 def test_what_it_is_that_a_line_is_too_much(possible, line, code):
-    assert possible[as_written(line)].get("") == code
+    assert possible(as_written(line)).get("") == code
 
 
 def test_all_changes_are_code(own):
