@@ -15,7 +15,7 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.shadows import Shadows
 from gradproof.lanes import UNRUNNABLE
 from gradproof.oracles import Arrays
-from gradproof.own_code.edits import Edit
+from gradproof.own_code.edit import Edit
 from gradproof.own_code.running import OwnFunction
 from gradproof.own_code.statements import at
 from gradproof.own_code.switches import Place

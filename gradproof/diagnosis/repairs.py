@@ -41,7 +41,8 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
 from gradproof.oracles import Arrays
-from gradproof.own_code.edits import Edit, edits
+from gradproof.own_code.edit import Edit
+from gradproof.own_code.edits import edits
 from gradproof.own_code.order import moves
 from gradproof.own_code.relations import instead_of, is_another_step
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code

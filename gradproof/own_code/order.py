@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from gradproof.own_code.edits import Edit
+from gradproof.own_code.edit import Edit
 from gradproof.own_code.statements import is_assigned
 from gradproof.own_code.switches import SIMPLE
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Vocabulary
