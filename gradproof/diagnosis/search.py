@@ -102,7 +102,7 @@ def _by_code_alone(case: Case, clock: Clock, confirmed: Confirmation) -> tuple[l
             found = stage()
             if found or clock.over():
                 return found, ()
-        return [], tuple(repairs.suspects())
+        return [], tuple(repairs.own.suspects())
     except Exception as error:  # of code that nobody has thought of
         clock.break_off(error)
         return [], ()
@@ -207,7 +207,7 @@ class _Search:
 
     def suspects(self) -> tuple[str, ...]:
         """The lines of the candidate's code that are to be looked at where no explanation was found."""
-        return tuple(self._by_changes(self.repairs.suspects))
+        return tuple(self._by_changes(self.repairs.own.suspects))
 
     def _by_changes(self, of_code: Callable[[], list[T]]) -> list[T]:
         """Code that nobody has thought of does not stop the rest of the search."""

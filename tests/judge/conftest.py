@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gradproof import compare_gradients
-from gradproof.diagnosis import repairs
+from gradproof.diagnosis import changed_code
 from tests.judge.network import problem, reference, with_gradient
 
 
@@ -22,7 +22,7 @@ def no_part_of_a_search_breaks_off(caplog):
 @pytest.fixture
 def no_changes_of_code(monkeypatch):
     """For candidates that have a mistake's numbers, not its code: a change of it would turn their switches."""
-    monkeypatch.setattr(repairs, "own_code", lambda *_: None)
+    monkeypatch.setattr(changed_code, "own_code", lambda *_: None)
 
 
 @pytest.fixture

@@ -351,8 +351,8 @@ def test_what_cuts_off_most_of_a_gradient_mends_nothing(case_of):
     case = case_of(listed_by_hand, listed, params, rng.normal(size=(5, 3)))
     repairs = Repairs(case, Clock(10.0), Confirmation(case))
     made = {ast.unparse(one.slips[0].edit.made): one for one in repairs._alone if one.slips[0].edit.made is not None}
-    assert repairs._cuts_off(made["range(1, 2)"])
-    assert not repairs._cuts_off(made["found = [x.T @ (3 * out @ layers[1].T), h.T @ (2 * out)]"])
+    assert repairs.own.cuts_off(made["range(1, 2)"])
+    assert not repairs.own.cuts_off(made["found = [x.T @ (3 * out @ layers[1].T), h.T @ (2 * out)]"])
 
 
 def test_what_is_proposed_keeps_to_the_time(case_of, monkeypatch):
@@ -473,13 +473,13 @@ def test_a_name_that_stands_for_another_ones_value_of_the_step_after(case_of):
 
 
 def test_a_slow_candidate_is_first_tried_with_few_samples(case_of, written, monkeypatch):
-    monkeypatch.setattr("gradproof.diagnosis.repairs.SLOW", 0.0)
+    monkeypatch.setattr("gradproof.diagnosis.changed_code.SLOW", 0.0)
     params, x, y = arrays()
     case = case_of(written(*ANOTHER_ARRAY), smoothed, params, x, y)
     repairs = Repairs(case, Clock(10.0), Confirmation(case))
     asked = []
-    answer = repairs.code.answer
-    monkeypatch.setattr(repairs.code, "answer", lambda problem: asked.append(problem.samples) or answer(problem))
+    answer = repairs.own.code.answer
+    monkeypatch.setattr(repairs.own.code, "answer", lambda problem: asked.append(problem.samples) or answer(problem))
     (found,) = repairs.likely()
     assert found.faults[0].mend == ANOTHER_ARRAY[0].replace("i : i + 3", "i:i + 3")
     assert asked.count(2) > 20 * asked.count(7) > 0
