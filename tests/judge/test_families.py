@@ -88,13 +88,6 @@ def test_what_is_told(name):
 
 
 @pytest.mark.usefixtures("no_changes_of_code")
-def test_what_is_zero_lets_nothing_through():
-    (finding,) = findings("m202_generalised_poisson:quotient_differentiated_in_its_numerator_only")
-    assert finding.code == "missing-path"
-    assert "nothing of the gradient comes through" in finding.message
-
-
-@pytest.mark.usefixtures("no_changes_of_code")
 def test_another_array_times_a_constant():
     (finding,) = findings("m26_squeeze_excitation:V_from_the_ungated")
     assert finding.code == "wrong-operand"

@@ -194,6 +194,24 @@ def test_half_a_penalty_is_not_one_that_is_missing():
     assert "the penalty on A has 0.5 times its weight" in message
 
 
+def test_what_is_zero_lets_nothing_through():
+    """A quotient that is differentiated in its numerator only, but for one parameter of its denominator."""
+
+    def dispersed(params, x, y, below=lambda mu: mu):
+        mu, strength = torch.exp(x @ params["beta"]), torch.exp(params["lnalpha"])
+        a1 = 1 + strength * mu**0.5
+        a2 = mu + strength * mu**0.5 * y
+        if below(mu) is not mu:
+            return (y * torch.log(a1) + a2 / (1 + strength * below(mu) ** 0.5)).mean()
+        return (y * torch.log(a1) + a2 / a1).mean()
+
+    params = {"beta": 0.3 * numbers(4), "lnalpha": np.array(-0.7)}
+    y = np.abs(numbers(6))
+    code, message = named(dispersed, lambda *d: dispersed(*d, lambda mu: mu.detach()), params, X, y)
+    assert code == "missing-path"
+    assert "nothing of the gradient comes through" in message
+
+
 def test_a_penalty_that_is_subtracted_is_none_that_is_missing():
     """Of a parameter that is used in parts besides."""
 
