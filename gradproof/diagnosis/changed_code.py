@@ -70,7 +70,7 @@ class ChangedCode:
         at_place: dict[int, list[Any]] = {}
         choices: dict[Slip, list[tuple[int, int]]] = {}
         for slip in slips:
-            for place, made in slip.made.items():
+            for place, made in zip(slip.places, (slip.edit.made, None), strict=False):
                 made_there = at_place.setdefault(place, [])
                 choices.setdefault(slip, []).append((place, len(made_there)))
                 made_there.append(made)
@@ -179,7 +179,7 @@ class ChangedCode:
 
         It would hide any mistake there.
         """
-        taken = {place for one in trial.slips for place in one.made}
+        taken = {place for one in trial.slips for place in one.places}
         looked_at = [one for one in self._probes if self._depending[id(one.place)].get(one.edit.path)]
         probes = [one for one in looked_at if id(one.place) not in taken]
         before, after = Counter[str](), Counter[str]()

@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -42,9 +41,9 @@ class Slip:
     of_loss: bool = False  # whether the loss depends on it
 
     @property
-    def made(self) -> dict[int, Any]:
-        """What it puts where: places by their identities, each with the statement that it gets, or none."""
-        return {id(self.place): self.edit.made, **({id(self.edit.old): None} if self.edit.moved else {})}
+    def places(self) -> tuple[int, ...]:
+        """Where it changes something, by identity: its place; and the line that it moves there, which is left out."""
+        return (id(self.place), id(self.edit.old)) if self.edit.moved else (id(self.place),)
 
     @property
     def line(self) -> Place:
@@ -135,17 +134,11 @@ class Rules:
         known = [(fault, numbers) for fault, numbers in told if numbers is not None and np.all(np.isfinite(numbers))]
         if not known:
             return []
-        shadows = self.shadows
-        weights = _weights(shadows.known.size) / np.repeat(shadows.sizes[:, 0], shadows.known.shape[1])
-        keys = np.asarray([weights @ numbers.reshape(-1) for _, numbers in known])
-        order = np.argsort(keys)
+        sizes = self.shadows.sizes
+        rows = _Rows([(numbers / sizes).reshape(-1) for _, numbers in known])
         found = []
-        margin = 10 * LOOSE * len(weights)
         for trial in trials:
-            mine = shadows.numbers(trial.answer[1])
-            key = weights @ mine.reshape(-1)
-            first, last = np.searchsorted(keys[order], [key - margin, key + margin])
-            fits = [i for i in order[first:last] if np.all(np.abs(known[i][1] - mine) <= LOOSE * shadows.sizes)]
+            fits = rows.equal_to((self.shadows.numbers(trial.answer[1]) / sizes).reshape(-1))
             found += [(trial, known[i][0]) for i in sorted(fits, key=lambda i: known[i][0].rank)[:FEW]]
         return sorted(found, key=lambda pair: pair[0].slips[-1].rank + pair[1].rank)
 
@@ -167,14 +160,25 @@ def adding_up(trials: Sequence[Trial], ours: Arrays, right: Arrays) -> Iterator[
     wanted = apart(right)
     found = [(trial, apart(trial.answer[1])) for trial in trials]
     found = [(trial, d) for trial, d in found if np.all(np.isfinite(d)) and np.max(np.abs(d), initial=0.0) > LOOSE]
-    weights = _weights(wanted.size)
-    keys = np.asarray([weights @ d for _, d in found])
-    order, margin = np.argsort(keys), 10 * LOOSE * len(weights)
+    rows = _Rows([d for _, d in found])
     for i, (trial, d) in enumerate(found):
-        first, last = np.searchsorted(keys[order], weights @ (wanted - d) + np.array([-margin, margin]))
-        for k in order[first:last]:
-            if k > i and np.all(np.abs(d + found[k][1] - wanted) <= LOOSE):
-                yield trial, found[k][0]
+        yield from ((trial, found[k][0]) for k in rows.equal_to(wanted - d) if k > i)
+
+
+class _Rows:
+    """Rows of numbers about as large as 1, to be asked which of them are equal to some others."""
+
+    def __init__(self, rows: Sequence[np.ndarray]) -> None:
+        self._rows = rows
+        keys = np.asarray([_weights(len(one)) @ one for one in rows])
+        self._order = np.argsort(keys)
+        self._keys = keys[self._order]
+
+    def equal_to(self, wanted: np.ndarray) -> list[int]:
+        """The positions of those that are, by sums that are near each other first."""
+        key, margin = _weights(len(wanted)) @ wanted, 10 * LOOSE * len(wanted)
+        first, last = np.searchsorted(self._keys, [key - margin, key + margin])
+        return [int(i) for i in self._order[first:last] if np.all(np.abs(self._rows[i] - wanted) <= LOOSE)]
 
 
 def what_is_wrong(case: Case) -> frozenset[str]:

@@ -84,12 +84,11 @@ class Repairs:
 
     def several(self) -> list[Explanation]:
         """By several changes."""
-        return self._by_the_same_twice() or self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
+        return self._by_the_same_twice() or self._by_others()
 
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
-        found = self._by_the_same_twice() or self._with_a_rule(self._small, rules)
-        found = found or self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
+        found = self._by_the_same_twice() or self._with_a_rule(self._small, rules) or self._by_others()
         if found or self.clock.over():
             return found
         # What is right by a coincidence, as a sum over what was exchanged is, may depend on the first of the changes.
@@ -107,7 +106,6 @@ class Repairs:
         found = self._told(self._mends_of(trials))
         found = found or (self._with_a_rule_over_fewer(small, of_case, rules) if of_case else [])
         return found or self._on_top_of(small, case)
-
 
     def _that_mend(
         self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""
@@ -158,8 +156,8 @@ class Repairs:
         """
         aim, case = aim or frozenset((LOSS, *self.case.gradients)), case or self.case
         limit = np.inf
-        taken = {place for one in before for place in one.made}
-        for some in _in_batches(one for one in slips if taken.isdisjoint(one.made)):
+        taken = {place for one in before for place in one.places}
+        for some in _in_batches(one for one in slips if taken.isdisjoint(one.places)):
             trials = []
             with self.own.compiled([*before, *some]) as ask:
                 for slip in some:
@@ -253,6 +251,10 @@ class Repairs:
         pairs = [pair for group in alike.values() for pair in itertools.combinations(group, 2)]
         return self._by_one_of(pairs)
 
+    def _by_others(self) -> list[Explanation]:
+        """By several changes that differ."""
+        return self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
+
     def _by_two_that_add_up(self) -> list[Explanation]:
         """By changes in two lines, each of which sees nothing of what the other one changes."""
         found = adding_up(different(self._small), self.case.gradients, self.case.truth.gradients)
@@ -261,7 +263,7 @@ class Repairs:
 
     def _by_one_of(self, pairs: Iterable[tuple[Slip, Slip]]) -> list[Explanation]:
         """By the first pair of changes in two lines that mend everything."""
-        pairs = [(one, other) for one, other in pairs if one.made.keys().isdisjoint(other.made)]
+        pairs = [(one, other) for one, other in pairs if set(one.places).isdisjoint(other.places)]
         if not pairs:
             return []
         aim = frozenset((LOSS, *self.case.gradients))
@@ -333,7 +335,6 @@ class Repairs:
             code = "shifted-in-time" if is_another_step(steps) else None
         return code
 
-
     def _is_penalty(self, added: Arrays) -> bool:
         """Whether something grows with the parameters, entry by entry, and has their signs."""
         pairs = [(self.case.problem.params[name].ravel(), one.ravel()) for name, one in added.items()]
@@ -349,7 +350,6 @@ class Repairs:
         """Whether changes mend what is aimed at, and again on other inputs."""
         cases = [self.case, *([] if self.confirmed.fresh is None else [self.confirmed.fresh])]
         return all(is_right(case, ask(slips, case.problem), aim) for case in cases)
-
 
     def _is_what_is_wrong(self, depending: frozenset[str] | None) -> bool:
         return depending is None or depending == self.own.wrong
