@@ -74,6 +74,8 @@ TABLE: Mapping[str, str] = {
     "mm, stacked": "C = A @ B; dA = dC @ B.T; dB = A.reshape(-1, A.shape[-1]).T @ dC.reshape(-1, dC.shape[-1])",
     "bmm": "C = A @ B; dA = dC @ B.swapaxes(-1, -2); dB = A.swapaxes(-1, -2) @ dC",
     "mv": "y = A @ x; dA = np.outer(dy, x); dx = A.T @ dy",
+    "mul, complex": "c = a * b; da = dc * b.conj(); db = dc * a.conj()",
+    "mm, complex": "C = A @ B; dA = dC @ B.conj().T; dB = A.conj().T @ dC",
     "dot": "c = a @ b; da = dc * b; db = dc * a",
     # along axes
     "sum": "y = x.sum({axis}); dx = {dy} * np.ones_like(x)",
@@ -136,6 +138,8 @@ OPERANDS: Mapping[str, str] = {
     "gather": "x i",
     "convolution": "x w b",
 }
+# Of one array, and the same for complex numbers.
+LINEAR = tuple("neg sum mean t transpose permute view _unsafe_view unsqueeze squeeze expand flip roll select slice".split())
 LISTS = ("cat", "stack")  # whose operands are one list
 LINE = 60  # as much as a report has room for
 SPARE = "uvqrtghkl"  # names for what has none, where the table's own stands for something else on the line
@@ -263,6 +267,9 @@ def _reshapes(tape: Tape, node: Node, product: Node) -> bool:
 def _key(tape: Tape, node: Node, values: Sequence[int]) -> str:
     """The entry of the table for an operation."""
     name, overload, inputs = node.name, node.func._overloadname, len(node.inputs)
+    if node.index in tape.of_complex and (name not in LINEAR or inputs > 1):
+        all_complex = all(tape.values[value].is_complex() for value in node.inputs)
+        return f"{name}, complex" if all_complex else ""
     if name in ARITHMETIC and inputs == 1:
         return f"{name}, number"
     if name in ("add", "sub") and node.constants:
@@ -291,7 +298,7 @@ def _joined(tape: Tape, key: str, rule: str, concerned: Sequence[int], output: i
     whole, shape = tape.values[output].shape, tape.values[concerned[0]].shape
     if key == "bmm":
         whole = whole[:-2] + shape[-2:]
-    if key in ("bmm", "expand", "where", "maximum", "minimum", "pow", *ARITHMETIC):
+    if key.removesuffix(", complex") in ("bmm", "expand", "where", "maximum", "minimum", "pow", *ARITHMETIC):
         right = summed(right, tuple(shape), tuple(whole))
     uses = max(len(tape.consumers.get(value, ())) for value in concerned)
     return "\n".join([*before, f"{left} {'+=' if uses > 1 and key not in LISTS else '='} {right}"])

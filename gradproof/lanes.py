@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gradproof.local_rules import unbroadcast
+from gradproof.local_rules import in_kind, unbroadcast
 from gradproof.tape import (
     PARTS,
     Backward,
@@ -231,10 +231,11 @@ def _many(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor
     form = None if node.keywords and node.name != "clone" else _FORMS.get(node.name)
     if form is not None:
         return form(x, y, grad, node.arguments)
-    if not node.pointwise or node.rule is None:
+    if not node.pointwise or node.rule is None or not tape.holds(node):
         return None
     like = [_padded(one, y).expand(len(grad), *[-1] * y.dim()) for one in x]
     made = node.rule(like, y.expand(grad.shape), grad, node.arguments)
+    made = [in_kind(g, one) for g, one in zip(made, x, strict=True)]
     return [None if g is None else g.reshape(len(grad), *one.shape) for g, one in zip(made, x, strict=True)]
 
 
@@ -258,7 +259,7 @@ MOST_RESULTS = 600  # entries of a result, each of which takes a backward pass f
 def _by_jacobian(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor | None] | None:
     """A local rule by products with its Jacobian, which is kept; None where that is too large."""
     grad = grads[0]
-    if type(node) is not Node or len(node.outputs) != 1 or grad is None:
+    if type(node) is not Node or len(node.outputs) != 1 or grad is None or node.index in tape.of_complex:
         return None
     y = tape.values[node.outputs[0]]
     entries = sum(tape.values[value].numel() for value in node.inputs if value in tape.differentiable)
@@ -351,9 +352,9 @@ _FORMS: dict[str, Form] = {
     "t": lambda x, y, g, _: [g.mT if x[0].dim() == 2 else g],
     "permute": _permute,
     "transpose": lambda x, y, g, args: [g.transpose(*(dim % y.dim() - y.dim() for dim in args[1:3]))],
-    "mm": lambda x, y, g, _: [g @ x[1].T, x[0].T @ g],
-    "mv": lambda x, y, g, _: [g[:, :, None] * x[1], g @ x[0]],
-    "bmm": lambda x, y, g, _: [g @ x[1].mT, x[0].mT @ g],
+    "mm": lambda x, y, g, _: [g @ x[1].mH, x[0].mH @ g],
+    "mv": lambda x, y, g, _: [g[:, :, None] * x[1].conj(), g @ x[0].conj()],
+    "bmm": lambda x, y, g, _: [g @ x[1].mH, x[0].mH @ g],
     "select": _into(lambda x, args: x.select(*args[1:3])),
     "slice": _into(lambda x, args: torch.ops.aten.slice(x, *args[1:])),
     "cat": _cat,

@@ -39,7 +39,7 @@ def _sub(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequenc
 def _mul(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequence[Tensor]:
     if len(x) == 1:
         return [g * args[1]]
-    return [unbroadcast(g * x[1], x[0]), unbroadcast(g * x[0], x[1])]
+    return [unbroadcast(g * x[1].conj(), x[0]), unbroadcast(g * x[0].conj(), x[1])]
 
 
 def _div(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequence[Tensor]:
@@ -58,7 +58,7 @@ def _where(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Seque
 
 
 def _mv(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:
-    return [g[:, None] * x[1], x[0].T @ g]
+    return [g[:, None] * x[1].conj(), x[0].mH @ g]
 
 
 def _gelu(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:
@@ -169,8 +169,8 @@ RULES: dict[str, Rule] = {
     "div.Scalar": _div,
     "pow.Tensor_Scalar": _pow,
     "where.self": _where,
-    "mm.default": lambda x, y, g, _: [g @ x[1].T, x[0].T @ g],
-    "bmm.default": lambda x, y, g, _: [g @ x[1].mT, x[0].mT @ g],
+    "mm.default": lambda x, y, g, _: [g @ x[1].mH, x[0].mH @ g],
+    "bmm.default": lambda x, y, g, _: [g @ x[1].mH, x[0].mH @ g],
     "mv.default": _mv,
     "dot.default": lambda x, y, g, _: [g * x[1], g * x[0]],
     "t.default": lambda x, y, g, _: [g.T],
@@ -187,7 +187,7 @@ RULES: dict[str, Rule] = {
     "sigmoid.default": lambda x, y, g, _: [g * (y * (1 - y))],
     "tanh.default": lambda x, y, g, _: [g * (1 - y * y)],
     "relu.default": lambda x, y, g, _: [g * (x[0] > 0)],
-    "exp.default": lambda x, y, g, _: [g * y],
+    "exp.default": lambda x, y, g, _: [g * y.conj()],
     "log.default": lambda x, y, g, _: [g / x[0]],
     "log1p.default": lambda x, y, g, _: [g / (1 + x[0])],
     "sqrt.default": lambda x, y, g, _: [g / (2 * y)],
@@ -214,7 +214,17 @@ RULES: dict[str, Rule] = {
     "mean.dim": _mean,
     "logsumexp.default": _logsumexp,
 }
+# Those that hold for complex numbers too.
+OF_COMPLEX = frozenset(
+    "add sub mul neg exp mm bmm mv t transpose permute select view _unsafe_view unsqueeze squeeze expand clone sum mean"
+    .split()
+)  # fmt: skip
 _BARE = {"softplus", "gelu", "add", "sub", "rsub"}  # whose rule here holds for the usual options alone
+
+
+def in_kind(gradient: Tensor | None, of: Tensor) -> Tensor | None:
+    """What arrives at an array: its real part where the array has no other, as torch has it."""
+    return gradient.real if gradient is not None and gradient.is_complex() and not of.is_complex() else gradient
 
 
 def rule(func: Any, args: Sequence[Any], kwargs: Any) -> Rule | None:

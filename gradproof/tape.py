@@ -29,7 +29,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gradproof import oracles
 from gradproof.decompositions import OF_PROBABILITIES, decomposition
-from gradproof.local_rules import Rule, rule
+from gradproof.local_rules import OF_COMPLEX, Rule, in_kind, rule
 from gradproof.oracles import Arrays
 from gradproof.tolerances import largest, relative_tolerance
 
@@ -261,8 +261,21 @@ class Tape:
         found = set(self.parameters.values())
         for node in self.nodes:
             if found & set(node.inputs) and node.name not in _CONSTANT and not node.cut:
-                found.update(value for value in node.outputs if self.values[value].dtype.is_floating_point)
+                found.update(value for value in node.outputs if _moves(self.values[value]))
         return frozenset(found)
+
+    @cached_property
+    def of_complex(self) -> frozenset[int]:
+        """The operations that take or make complex numbers."""
+        return frozenset(
+            node.index
+            for node in self.nodes
+            if any(self.values[value].is_complex() for value in (*node.inputs, *node.outputs))
+        )
+
+    def holds(self, node: Node) -> bool:
+        """Whether an operation's written-out rule is for such numbers."""
+        return node.index not in self.of_complex or node.name in OF_COMPLEX
 
     def remembered(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """What many rules ask for in turn, made once where there is room for it."""
@@ -281,7 +294,7 @@ class Tape:
         if node.name in PARTS and type(node) is Node:
             return self._joined(node, grads)
         written = node.rule
-        if written is not None and type(node) is Node:
+        if written is not None and type(node) is Node and self.holds(node):
             if grads[0] is None:
                 return [None] * len(node.inputs)
             x = [self.values[value] for value in node.inputs]
@@ -290,6 +303,8 @@ class Tape:
                 x = [at.get(i, one) for i, one in enumerate(x)]
                 y = node.run(x)[0]
             made = written(x, y, grads[0], node.arguments)
+            if node.index in self.of_complex:
+                made = [in_kind(g, one) for g, one in zip(made, x, strict=True)]
             return [g if v in self.differentiable else None for v, g in zip(node.inputs, made, strict=True)]
         wanted = [i for i, value in enumerate(node.inputs) if value in self.differentiable]
         leaves, outputs = self._graph(node) if at is None else self._trace(node, at)
@@ -550,9 +565,24 @@ def pulled_back(pairs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]
     Through a sum of products: asked for vector-Jacobian products, torch first loads a computer algebra system (0.7 s).
     """
     with torch.enable_grad():
-        total = torch.stack([(out * grad).sum() for out, grad in pairs]).sum()
+        total = torch.stack([_product(out, grad) for out, grad in pairs]).sum()
     again = any(grad.requires_grad for _, grad in pairs)  # to be differentiated by what arrived
     return torch.autograd.grad(total, leaves, retain_graph=True, create_graph=again, allow_unused=True)
+
+
+def _product(out: Tensor, grad: Tensor) -> Tensor:
+    """The inner product of a result and what arrives at it, of complex numbers that of R^2."""
+    return (out * grad.conj()).real.sum() if out.is_complex() else (out * grad).sum()
+
+
+def flat(one: Tensor, lanes: bool = False) -> Tensor:
+    """An array as one row of real numbers, of complex ones both parts; with `lanes`, a row for each of its first axis."""
+    real = torch.view_as_real(one.resolve_conj()) if one.is_complex() else one
+    return real.reshape(len(one), -1) if lanes else real.reshape(-1)
+
+
+def _moves(value: Tensor) -> bool:
+    return value.dtype.is_floating_point or value.dtype.is_complex
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -685,13 +715,16 @@ def record(
     """Run the reference once and keep every operation.
 
     With `truth`, what comes back is known to give autograd's numbers; None where that cannot be had in any way, or not
-    as `how` says. Without it, the reference is recorded as `how` says. Raises whatever the reference raises.
+    as `how` says. Without it, the reference is recorded as `how` says, and whatever it raises is raised.
     """
     if truth is None:
         return _record(reference, params, data, how or Recording())
     found = None
     for one in RECORDINGS if how is None else (how,):
-        tape = _record(reference, params, data, one)
+        try:
+            tape = _record(reference, params, data, one)
+        except Exception:  # what autograd runs, torch may not run with new values for mutations
+            continue
         if _gives(tape, truth):
             if not tape.torn:
                 return tape

@@ -9,6 +9,7 @@ from gradproof.diagnosis import (
     blends,
     caches,
     choices,
+    conjugates,
     convolutions,
     criteria,
     deltas,
@@ -59,6 +60,7 @@ FAMILIES: tuple[Family, ...] = (
     reductions.faults,
     products.faults,
     shared_factors.faults,
+    conjugates.faults,
     operands.faults,
     deltas.faults,
     exchanges.faults,
@@ -83,6 +85,7 @@ FAMILIES: tuple[Family, ...] = (
 OF_THE_FORWARD_PASS: tuple[Family, ...] = (
     functions.faults,
     operators.faults,
+    conjugates.conjugated_forward,
     other_inputs.faults,
     samples.faults,
 )

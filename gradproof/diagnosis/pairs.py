@@ -18,7 +18,7 @@ from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.shadows import LARGEST, LOOSE, Shadows, difference
 from gradproof.lanes import UNRUNNABLE, Lanes
-from gradproof.tape import Backward, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Backward, Tape, Tensor, Totals, ValueHook, flat, joined
 
 LIKELY = 1.25  # the rank of rules in loops of which pairs with others are looked at
 ONE_LOOP_IN = 16  # of so many rules, one in a loop is looked at: each takes a backward pass
@@ -146,7 +146,7 @@ class Pairs:
         for place, (users, counts) in by_place.items():
             change = _change(lanes, self.shadows.base, place)
             if change is not None:
-                crossed[users] += counts @ change.reshape(len(firsts), -1).T
+                crossed[users] += counts @ flat(change, lanes=True).T
         alone = np.stack([rule.effect for rule in rules])  # (rules, SUMS)
         behind = alone[:, :, None] + crossed.numpy()  # (rules, SUMS, firsts)
         failed = lanes.failed
@@ -186,7 +186,7 @@ class Pairs:
         for value, weights in counts.items():
             users = [i for i, rule in enumerate(seen) if value in deltas[rule.fault]]
             if users:
-                each = torch.stack([deltas[seen[i].fault][value].reshape(-1) for i in users])
+                each = torch.stack([flat(deltas[seen[i].fault][value]) for i in users])
                 effects[users] += each @ weights.T
         behind = effects.numpy()[:, :, None]
         left = np.broadcast_to((self._wanted - own)[None, :, None], behind.shape)
@@ -224,7 +224,7 @@ class Pairs:
         each = [torch.autograd.grad(one, leaves, retain_graph=True, allow_unused=True) for one in sums]
         rows = {value: [one[i] for one in each] for i, value in enumerate(zeros)}
         return {
-            value: torch.stack([one.reshape(-1) for one in found if one is not None])
+            value: torch.stack([flat(one) for one in found if one is not None])
             for value, found in rows.items()
             if all(one is not None for one in found)
         }
@@ -282,7 +282,7 @@ class Pairs:
         sums = [torch.zeros((), dtype=torch.float64) for _ in range(SUMS)]
         for value, change in changes:
             for k, row in enumerate(self._moves_of(value)):
-                sums[k] = sums[k] + row @ change.reshape(-1)
+                sums[k] = sums[k] + row @ flat(change)
         leaves = {place: leaf for place, leaf in probe.leaves.items()}
         if not leaves or not sums[0].requires_grad:
             return {}
@@ -292,7 +292,7 @@ class Pairs:
         found = {}
         for i, (place, leaf) in enumerate(leaves.items()):
             rows = [torch.zeros_like(leaf) if one[i] is None else one[i] for one in each]
-            counts = torch.stack([row.reshape(-1) for row in rows])
+            counts = torch.stack([flat(row) for row in rows])
             if bool(counts.any()):
                 found[place] = counts.detach()
         return found

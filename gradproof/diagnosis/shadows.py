@@ -18,7 +18,7 @@ from gradproof.case import Case, Problem
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, OneInput, hooks_of
 from gradproof.lanes import UNRUNNABLE, Lanes
-from gradproof.tape import Backward, Node, NodeHook, Tape, Tensor
+from gradproof.tape import Backward, Node, NodeHook, Tape, Tensor, flat
 
 LANES = 64  # rules that are run at once
 DIRECTIONS = 2  # two numbers tell a constant factor from any other difference
@@ -160,7 +160,7 @@ class Shadows:
         found = self.known.copy()
         for value, delta in deltas.items():
             if value in self.moves:
-                found += (self.moves[value] @ delta.reshape(-1)).numpy().reshape(found.shape)
+                found += (self.moves[value] @ flat(delta)).numpy().reshape(found.shape)
         return found
 
     def deltas(self, fault: Fault) -> dict[int, Tensor] | None:
@@ -346,7 +346,7 @@ def cast(case: Case, tape: Tape) -> Shadows | None:
         for one in along
     ]
     moves = {
-        value: torch.stack([one[value].reshape(-1) if value in one else _none(tape, value) for one in pushed])
+        value: torch.stack([one[value] if value in one else _none(tape, value) for one in pushed])
         for value in set().union(*pushed)
     }
     sizes = [max(float(np.linalg.norm(a)), float(np.linalg.norm(b))) for a, b in zip(truth, ours, strict=True)]
@@ -371,14 +371,14 @@ def _keeps_shape(arrange: Callable[[np.ndarray], np.ndarray], one: np.ndarray) -
 
 
 def _none(tape: Tape, value: int) -> Tensor:
-    return torch.zeros(tape.values[value].numel(), dtype=tape.values[value].dtype)
+    return torch.zeros_like(flat(tape.values[value]))
 
 
 def _pushed(tape: Tape, name: str, direction: Tensor) -> dict[int, Tensor]:
-    """How every value moves when a parameter moves along a direction: central differences are near enough here."""
+    """How every value moves, flattened, when a parameter moves along a direction: central differences are near enough here."""
     step = STEP * max(1.0, float(tape.values[tape.parameters[name]].abs().max()))
     above, below = (_moved(tape, name, sign * step * direction) for sign in (1, -1))
-    moved = {value: above[value] - below[value] for value in above if value in tape.differentiable}
+    moved = {value: flat(above[value] - below[value]) for value in above if value in tape.differentiable}
     return {value: torch.nan_to_num(one / (2 * step), 0.0, 0.0, 0.0) for value, one in moved.items()}  # masked: -inf
 
 

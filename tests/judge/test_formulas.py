@@ -57,6 +57,9 @@ def cases():
         yield "maximum", torch.maximum, {"a": A, "b": shape}
         yield "minimum", torch.minimum, {"a": A, "b": shape}
         yield "where", lambda a, b: torch.where(a > 0, a, b), {"a": A, "b": shape}
+    for shape in (A, ROW):
+        yield "mul, complex", lambda a, b: (torch.complex(a, torch.from_numpy(B)) * torch.complex(b, b.sin())).imag, {"a": A, "b": shape}
+    yield "mm, complex", lambda a, b: (torch.complex(a, a.sin()) @ torch.complex(b, b.cos())).real, {"a": A, "b": B.T}
     yield "maximum", lambda a, b: torch.max(a, b), {"a": np.round(A), "b": np.round(B)}
     yield "add, number", lambda a: a + 0.5, {"a": A}
     yield "sub, number", lambda a: a - 0.5, {"a": A}
