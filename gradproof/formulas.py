@@ -139,7 +139,9 @@ OPERANDS: Mapping[str, str] = {
     "convolution": "x w b",
 }
 # Of one array, and the same for complex numbers.
-LINEAR = tuple("neg sum mean t transpose permute view _unsafe_view unsqueeze squeeze expand flip roll select slice".split())
+LINEAR = frozenset(
+    "neg sum mean t transpose permute view _unsafe_view unsqueeze squeeze expand flip roll select slice".split()
+)
 LISTS = ("cat", "stack")  # whose operands are one list
 LINE = 60  # as much as a report has room for
 SPARE = "uvqrtghkl"  # names for what has none, where the table's own stands for something else on the line

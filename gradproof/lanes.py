@@ -231,10 +231,11 @@ def _many(tape: Tape, node: Node, grads: Sequence[Tensor | None]) -> list[Tensor
     form = None if node.keywords and node.name != "clone" else _FORMS.get(node.name)
     if form is not None:
         return form(x, y, grad, node.arguments)
-    if not node.pointwise or node.rule is None or not tape.holds(node):
+    written = tape.written(node) if node.pointwise else None
+    if written is None:
         return None
     like = [_padded(one, y).expand(len(grad), *[-1] * y.dim()) for one in x]
-    made = node.rule(like, y.expand(grad.shape), grad, node.arguments)
+    made = written(like, y.expand(grad.shape), grad, node.arguments)
     made = [in_kind(g, one) for g, one in zip(made, x, strict=True)]
     return [None if g is None else g.reshape(len(grad), *one.shape) for g, one in zip(made, x, strict=True)]
 

@@ -260,7 +260,8 @@ class Tape:
         """The values that depend on a parameter, through floating-point operations."""
         found = set(self.parameters.values())
         for node in self.nodes:
-            if found & set(node.inputs) and node.name not in _CONSTANT and not node.cut:
+            cut = node.cut and type(node) is Node
+            if found & set(node.inputs) and node.name not in _CONSTANT and not cut:
                 found.update(value for value in node.outputs if _moves(self.values[value]))
         return frozenset(found)
 
@@ -273,9 +274,10 @@ class Tape:
             if any(self.values[value].is_complex() for value in (*node.inputs, *node.outputs))
         )
 
-    def holds(self, node: Node) -> bool:
-        """Whether an operation's written-out rule is for such numbers."""
-        return node.index not in self.of_complex or node.name in OF_COMPLEX
+    def written(self, node: Node) -> Rule | None:
+        """The written-out rule of an operation; None where there is none, or none for such numbers."""
+        holds = type(node) is Node and (node.index not in self.of_complex or node.name in OF_COMPLEX)
+        return node.rule if holds else None
 
     def remembered(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """What many rules ask for in turn, made once where there is room for it."""
@@ -293,8 +295,8 @@ class Tape:
         """
         if node.name in PARTS and type(node) is Node:
             return self._joined(node, grads)
-        written = node.rule
-        if written is not None and type(node) is Node and self.holds(node):
+        written = self.written(node)
+        if written is not None:
             if grads[0] is None:
                 return [None] * len(node.inputs)
             x = [self.values[value] for value in node.inputs]
@@ -430,6 +432,14 @@ class Replaced(Node):
 
     def run(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(self.replacement(self.original, list(tensors), self.others))
+
+
+class Unseen(Node):
+    """What was written into an array under `no_grad`: autograd goes on as if nothing had been."""
+
+    def run(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        (made,) = super().run(tensors)
+        return (made.detach() + (tensors[0] - tensors[0].detach()),)
 
 
 class Backward:
@@ -576,7 +586,7 @@ def _product(out: Tensor, grad: Tensor) -> Tensor:
 
 
 def flat(one: Tensor, lanes: bool = False) -> Tensor:
-    """An array as one row of real numbers, of complex ones both parts; with `lanes`, a row for each of its first axis."""
+    """An array as one row of real numbers, of complex ones both parts; with `lanes`, a row for each of its first."""
     real = torch.view_as_real(one.resolve_conj()) if one.is_complex() else one
     return real.reshape(len(one), -1) if lanes else real.reshape(-1)
 
@@ -608,7 +618,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         key = id(tensor)
         if key not in self.numbers:
             self.numbers[key] = len(self.values)
-            self.values.append(tensor)
+            self.values.append(tensor.detach())  # the reference may have weights of its own, which autograd follows
             self.kept.append(tensor)
         return self.numbers[key]
 
@@ -631,7 +641,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         functional = _functional(func)
         if functional is not func:
             self.torn = self.torn or bool(flat[positions[0]]._is_view())
-            self.values[inputs[0]] = flat[positions[0]].clone()  # what it was before it is overwritten
+            self.values[inputs[0]] = flat[positions[0]].detach().clone()  # what it was before it is overwritten
         result = func(*args, **kwargs)
         outputs = _tensors(result)
         if not positions or not outputs:
@@ -649,7 +659,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         part = (self.fused, self.parts) if self.fused else None
         self.parts += 1
         cut = not torch.is_grad_enabled()
-        self.nodes.append(Node(len(self.nodes), functional, rest, spec, positions, inputs, made, site, part, cut))
+        kind = Unseen if cut and functional is not func else Node
+        self.nodes.append(kind(len(self.nodes), functional, rest, spec, positions, inputs, made, site, part, cut))
         return result
 
 
@@ -675,7 +686,11 @@ def _functional(func: Any) -> Any:
     if not name.endswith("_") or name.startswith("_"):
         return func
     packet = getattr(torch.ops.aten, name[:-1], None)
-    return getattr(packet, overload, func)
+    if packet is None or hasattr(packet, overload):
+        return getattr(packet, overload, func)
+    taken = [str(one.type) for one in func._schema.arguments]  # `transpose_.default` is `transpose.int`
+    others = [getattr(packet, one) for one in packet.overloads()]
+    return next((one for one in others if [str(a.type) for a in one._schema.arguments] == taken), func)
 
 
 def _site() -> Site:
@@ -733,6 +748,9 @@ def record(
 
 
 def _gives(tape: Tape, truth: oracles.Truth) -> bool:
+    """Whether a tape has autograd's numbers; one with sparse arrays is none, since they have no rows."""
+    if any(value.layout != torch.strided for value in tape.values):
+        return False
     try:
         ours = tape.clean.arrays()
     except RuntimeError:

@@ -92,7 +92,7 @@ def search(case: Case) -> Found:
 
 
 def _by_code_alone(case: Case, clock: Clock, confirmed: Confirmation) -> tuple[list[Explanation], tuple[str, ...]]:
-    """By changes of the candidate's code, where the reference cannot be taken apart, as one with an `autograd.Function`.
+    """By changes of the candidate's code, where the reference cannot be taken apart, as an `autograd.Function` cannot.
 
     And the suspects, where there are none.
     """

@@ -375,7 +375,10 @@ def _none(tape: Tape, value: int) -> Tensor:
 
 
 def _pushed(tape: Tape, name: str, direction: Tensor) -> dict[int, Tensor]:
-    """How every value moves, flattened, when a parameter moves along a direction: central differences are near enough here."""
+    """How every value moves, flattened, when a parameter moves along a direction.
+
+    Central differences are near enough here.
+    """
     step = STEP * max(1.0, float(tape.values[tape.parameters[name]].abs().max()))
     above, below = (_moved(tape, name, sign * step * direction) for sign in (1, -1))
     moved = {value: flat(above[value] - below[value]) for value in above if value in tape.differentiable}

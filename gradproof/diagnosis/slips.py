@@ -296,9 +296,9 @@ def _with_factor(program: Program, index: int, factor: int, value: int, position
 
 
 def recorded(tape: Tape, node: Node) -> Program | None:
-    """The node's local rule as a program; None where it has no written one, or one of no operations."""
+    """The node's local rule as a program; None without a written one for real numbers, or where that does nothing."""
     written = node.rule
-    if written is None or type(node) is not Node or len(node.outputs) != 1:
+    if written is None or type(node) is not Node or len(node.outputs) != 1 or node.index in tape.of_complex:
         return None
     recorder = Recorder(sites=False)
     x = [tape.values[value].clone() for value in node.inputs]

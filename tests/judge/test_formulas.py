@@ -23,6 +23,10 @@ INDEX = torch.tensor([2, 0, 2, 2])
 EACH = torch.tensor([[0, 2], [1, 1], [2, 2], [0, 1]])
 
 
+def turned(x):
+    return torch.complex(x, x.sin())
+
+
 def cases():
     """By entry of the table: references on parameters a (and b), such that the entry is among their operations."""
     for name in (
@@ -57,9 +61,9 @@ def cases():
         yield "maximum", torch.maximum, {"a": A, "b": shape}
         yield "minimum", torch.minimum, {"a": A, "b": shape}
         yield "where", lambda a, b: torch.where(a > 0, a, b), {"a": A, "b": shape}
-    for shape in (A, ROW):
-        yield "mul, complex", lambda a, b: (torch.complex(a, torch.from_numpy(B)) * torch.complex(b, b.sin())).imag, {"a": A, "b": shape}
-    yield "mm, complex", lambda a, b: (torch.complex(a, a.sin()) @ torch.complex(b, b.cos())).real, {"a": A, "b": B.T}
+    for shape in (B, ROW):
+        yield "mul, complex", lambda a, b: (turned(a) * turned(b)).imag, {"a": A, "b": shape}
+    yield "mm, complex", lambda a, b: (turned(a) @ turned(b)).real, {"a": A, "b": B.T}
     yield "maximum", lambda a, b: torch.max(a, b), {"a": np.round(A), "b": np.round(B)}
     yield "add, number", lambda a: a + 0.5, {"a": A}
     yield "sub, number", lambda a: a - 0.5, {"a": A}

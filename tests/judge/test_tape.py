@@ -62,6 +62,11 @@ def fused():
         yield partial(F.grid_sample, **options), (array(2, 3, 4, 5), 1.3 * array(2, 6, 7, 2))
     yield lambda a, b: F.scaled_dot_product_attention(a, b, b), (DEEP, array(2, 5, 3))
     yield lambda a, b: F.scaled_dot_product_attention(a, b, b, is_causal=True), (DEEP, array(2, 4, 3))
+    yield F.gaussian_nll_loss, (A, B, np.abs(B) + 0.1)  # it clamps the variance where autograd does not see it
+    modules = nn.LSTM(3, 2, num_layers=2, batch_first=True), nn.GRU(3, 2, batch_first=True), nn.RNN(3, 2)
+    for module in (one.double() for one in modules):  # with weights of their own
+        yield lambda a, module=module: module(a)[0], (DEEP,)
+    yield lambda a: torch.stft(a.flatten(), 8, window=torch.hann_window(8), return_complex=True).abs(), (DEEP,)
     yield lambda a: torch.stack(a.split([1, 2, 1])[:1] + a.chunk(4)[1:]), (A,)
 
 
