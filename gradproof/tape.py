@@ -618,7 +618,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         key = id(tensor)
         if key not in self.numbers:
             self.numbers[key] = len(self.values)
-            self.values.append(tensor.detach())  # the reference may have weights of its own, which autograd follows
+            self.values.append(tensor.detach())  # autograd follows the weights of the reference's own modules
             self.kept.append(tensor)
         return self.numbers[key]
 
@@ -777,9 +777,9 @@ def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]
         return tuple(terms.values())
 
     flat = [*tensors.values(), *(one for one in others if _may_be_written(one))]
+    for tensor in [*tensors.values(), *(one for one in others if isinstance(one, Tensor))]:
+        recorder.number(tensor)
     with torch.enable_grad(), _unfused(), recorder:  # none of the tensors asks for a gradient
-        for tensor in [*tensors.values(), *(one for one in others if isinstance(one, Tensor))]:
-            recorder.number(tensor)
         results = (torch.func.functionalize(run) if how.functionalize else run)(*flat)
     terms = {name: recorder.number(result) for name, result in zip(names, results, strict=True)}
     parameters = {name: recorder.number(tensor) for name, tensor in tensors.items()}

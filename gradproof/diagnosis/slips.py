@@ -304,10 +304,10 @@ def recorded(tape: Tape, node: Node) -> Program | None:
     x = [tape.values[value].clone() for value in node.inputs]
     y = tape.values[node.outputs[0]].clone()
     g = torch.ones_like(y)
+    given = [recorder.number(one) for one in (*x, y, g)]
     with torch.no_grad(), recorder:
-        given = [recorder.number(one) for one in (*x, y, g)]
         made = written(x, y, g, node.arguments)
-        results = [None if one is None else recorder.number(one) for one in made]
+    results = [None if one is None else recorder.number(one) for one in made]
     names = {given[-2]: "output", given[-1]: "d_output"} | {
         number: "input" if len(x) == 1 else _NAMES[i] for i, number in enumerate(given[:-2])
     }

@@ -197,7 +197,8 @@ def _factor_parts(one: Explanation, rule: Rule, h: Hyper) -> list[tuple[str, str
     right = rule.where("lr", h)
     if one.factor < 0:
         way = "downhill, and maximize=True asks for uphill" if h["maximize"] else "uphill: it is added, not subtracted"
-        parts.append(("wrong-sign", f"every step goes the opposite way, {way}", right))
+        mended = f"g = -g\n{right}" if h["maximize"] else right
+        parts.append(("wrong-sign", f"every step goes the opposite way, {way}", mended))
     size = abs(one.factor)
     if size != 1.0:
         words = one.words or f"{size:.6g}, a constant without a known name"

@@ -214,6 +214,12 @@ def test_default_dtype_is_left_alone():
     assert torch.get_default_dtype() is torch.float32
 
 
+def test_the_sign_is_mended_where_it_has_to_be_turned():
+    climbing = torchs("SGD", lr=0.1, maximize=True)
+    (finding,) = compare_updates(candidate("SGD", lr=0.1), climbing, *problem()).findings
+    assert (finding.code, finding.mend.split("\n")[0]) == ("wrong-sign", "g = -g")
+
+
 NO_MEANS = (("state.get(\"m\" + k, 0)", "0"), ("state.get(\"v\" + k, 0)", "0"))
 LAST = "theta = theta - lr * m_hat / (np.sqrt(v_hat) + eps)"
 AVERAGE = (("(1 - dampening) * g", "(1 - momentum) * g"), ("else g\n", "else (1 - momentum) * g\n"))
