@@ -144,6 +144,17 @@ def _select(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> S
     return [found]
 
 
+def _written_into(part: Callable[[Tensor, Sequence[Any]], Tensor]) -> Rule:
+    """The rule of writing a second array into a part of a first one."""
+
+    def found(x: Sequence[Tensor], y: Tensor, g: Tensor, args: Sequence[Any]) -> Sequence[Tensor]:
+        rest = g.clone()
+        part(rest, args).zero_()
+        return [rest, part(g, args)]
+
+    return found
+
+
 def _reshaped(x: Sequence[Tensor], y: Tensor, g: Tensor, _: Sequence[Any]) -> Sequence[Tensor]:
     return [g.reshape(x[0].shape)]
 
@@ -177,6 +188,9 @@ RULES: dict[str, Rule] = {
     "transpose.int": _transpose,
     "permute.default": _permute,
     "select.int": _select,
+    "slice_scatter.default": _written_into(lambda g, args: torch.ops.aten.slice(g, *args[2:])),
+    "select_scatter.default": _written_into(lambda g, args: g.select(*args[2:4])),
+    "copy.default": lambda x, y, g, _: [torch.zeros_like(x[0]), unbroadcast(g, x[1])],
     "view.default": _reshaped,
     "_unsafe_view.default": _reshaped,
     "unsqueeze.default": _reshaped,
@@ -216,9 +230,11 @@ RULES: dict[str, Rule] = {
 }
 # Those that hold for complex numbers too.
 OF_COMPLEX = frozenset(
-    "add sub mul neg exp mm bmm mv t transpose permute select view _unsafe_view unsqueeze squeeze expand clone sum mean"
-    .split()
-)  # fmt: skip
+    (
+        "add sub mul neg exp mm bmm mv sum mean t transpose permute view _unsafe_view unsqueeze squeeze expand clone "
+        "select copy slice_scatter select_scatter"
+    ).split()
+)
 _BARE = {"softplus", "gelu", "add", "sub", "rsub"}  # whose rule here holds for the usual options alone
 
 

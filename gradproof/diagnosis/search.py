@@ -421,7 +421,9 @@ class _Search:
 
     def _elsewhere(self, above: float, limit: float) -> list[Explanation]:
         """By a single rule of some rank that lies before right parameters as well, and happens not to change them."""
-        return self._by_one_rule([one for one in self.proposals.far if above < one.rank <= limit])[1]
+        partial, complete = self._by_one_rule([one for one in self.proposals.far if above < one.rank <= limit])
+        self._partial += partial
+        return complete
 
     def _far_fetched(self) -> list[Explanation]:
         """The single rules that were left out at first: each takes a full run, and is unlikely."""

@@ -39,15 +39,15 @@ PARAMS = {"re": RNG.normal(size=5), "im": RNG.normal(size=5), "w": RNG.normal(si
 X = RNG.normal(size=(4, 5))
 
 
-def findings(*changes):
+def findings(*changes, of=seen_through_a_lens_by_hand, reference=seen_through_a_lens, given=(PARAMS, X)):
     """What is found in code whose text cannot be read: its numbers are all there is."""
-    text = inspect.getsource(seen_through_a_lens_by_hand)
+    text = inspect.getsource(of)
     for old, new in changes:
         assert text.count(old) == 1
         text = text.replace(old, new)
     space = {"np": np}
     exec(text, space)
-    return compare_gradients(space["seen_through_a_lens_by_hand"], seen_through_a_lens, PARAMS, X).findings
+    return compare_gradients(space[of.__name__], reference, *given).findings
 
 
 def test_the_tape_has_autograds_numbers():
@@ -88,3 +88,44 @@ def test_two_broken_rules():
 def test_the_conjugate_in_both_passes():
     (found,) = findings(("np.exp(1j *", "np.exp(-1j *"), ("np.conj(1j", "np.conj(-1j"))
     assert found.code == "different-function"
+
+
+def filtered(p, x):
+    """A signal, weighted, with its frequencies weighted too: half of them are kept, since it is real."""
+    half = torch.fft.rfft(x * p["a"])
+    kept = half * torch.complex(p["re"], p["im"])
+    return torch.fft.irfft(kept, n=x.shape[1]).sin().sum()
+
+
+def filtered_by_hand(p, x):
+    n = x.shape[1]
+    half = np.fft.rfft(x * p["a"])
+    weights = p["re"] + 1j * p["im"]
+    y = np.fft.irfft(half * weights, n=n)
+    dkept = np.fft.rfft(np.cos(y)) / n
+    dkept[:, 1:] *= 2
+    dweights = (half.conj() * dkept).sum(axis=0)
+    dhalf = weights.conj() * dkept
+    dhalf[:, 1:] /= 2
+    da = (x * np.fft.irfft(dhalf, n=n) * n).sum(axis=0)
+    return np.sin(y).sum(), {"a": da, "re": dweights.real, "im": dweights.imag}
+
+
+FILTER = {"a": RNG.normal(size=7), "re": RNG.normal(size=4), "im": RNG.normal(size=4)}
+SIGNALS = RNG.normal(size=(5, 7))
+
+
+@pytest.mark.parametrize(
+    ("change", "codes", "message"),
+    [
+        ([], set(), ""),
+        ([("    dkept[:, 1:] *= 2\n", "")], {"wrong-scale"}, "stand for two are counted once"),
+        ([("dkept[:, 1:] *=", "dkept *=")], {"wrong-scale"}, "all frequencies are counted twice"),
+        ([("    dhalf[:, 1:] /= 2\n", "")], {"wrong-scale"}, "stand for two are counted in full"),
+        ([("    dhalf[:, 1:] /= 2\n", ""), ("half.conj()", "half")], {"wrong-scale", "wrong-operand"}, ""),
+    ],
+)
+def test_half_a_spectrum(change, codes, message):
+    found = findings(*change, of=filtered_by_hand, reference=filtered, given=(FILTER, SIGNALS))
+    assert {one.code for one in found} == codes
+    assert all(message in one.message for one in found)
