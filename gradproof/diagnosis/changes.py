@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -125,12 +126,14 @@ class Rules:
     model: Model
     shadows: Shadows
     faults: Sequence[Fault]
+    over: Callable[[], bool]  # whether there is no more time
 
     def giving(self, trials: Sequence[Trial]) -> list[tuple[Trial, Fault]]:
         """Pairs of a trial and a rule with the same numbers, the likeliest first."""
         if not trials:
             return []
-        told = ((fault, self._numbers(fault)) for fault in self.faults)
+        faults = itertools.takewhile(lambda _: not self.over(), self.faults)
+        told = ((fault, self._numbers(fault)) for fault in faults)
         known = [(fault, numbers) for fault, numbers in told if numbers is not None and np.all(np.isfinite(numbers))]
         if not known:
             return []

@@ -44,11 +44,11 @@ FIRST, MOST = 16, 256  # rules that are looked at together: few where one of the
 PLAIN = 22.1  # the rank of an explanation by two rules up to which no other array is looked for
 FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
 MOST_FITTING = 40  # other arrays that are tried in full
-FEWER_SHARE = 0.15  # of the time, for the same over fewer steps
+FEWER_SHARE = 0.1  # of the time, for the same over fewer steps
 OTHERWISE_SHARE = 0.12  # for other programs of the same function
 FITTED_SHARE = 0.25  # for constants and functions that the loss tells
-NEAR_SHARE = 0.4  # of the time, for single rules, before anything else is looked at
-REPAIR_SHARE = 0.4  # for changes of the candidate's own code
+NEAR_SHARE = 0.3  # of the time, for single rules, before anything else is looked at
+REPAIR_SHARE = 0.25  # for changes of the candidate's own code
 SIMPLER_SHARE = 0.15  # for one change of it, where several rules are known to do
 OWN_SHARE = 0.35  # for the way back of another forward pass
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
@@ -151,9 +151,8 @@ class _Search:
 
     def found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them, or by changes of the candidate's code."""
-        near = self.proposals.near
         with self.clock.part(NEAR_SHARE if self.whole else 1.0):
-            self._partial, complete = self._by_one_rule(near)
+            self._partial, complete = self._by_one_rule(self.proposals.near)
         complete = complete or self._elsewhere(0.0, REPEATED)
         if complete and min(one.cost for one in complete) < 2:
             with_the_loss = any(one.loss_matches for one in complete)
@@ -203,7 +202,7 @@ class _Search:
     @cached_property
     def rules(self) -> Rules | None:
         """The numbers of single broken rules; None where they cannot be had."""
-        return None if self.shadows is None else Rules(self.model, self.shadows, self.proposals.near)
+        return None if self.shadows is None else Rules(self.model, self.shadows, self.proposals.near, self.clock.over)
 
     def suspects(self) -> tuple[str, ...]:
         """The lines of the candidate's code that are to be looked at where no explanation was found."""
