@@ -90,10 +90,16 @@ class Case:
     atol: float | None = None
     floors: dict[str, float] = field(default_factory=dict)  # absolute rounding that the candidate cannot avoid
     output_is_right: bool = False  # whether that is known of a candidate that computes no loss
+    of_layer: bool = False  # whether the loss is a layer's output, weighted by the output gradient
     how: Recording | None = None  # the only way in which the program is to be recorded
     candidate: Callable[..., Any] | None = None  # the code under test itself
     own_loss: Callable[..., Any] | None = None  # the candidate's loss, as NumPy computes it
     own_forward: Callable[..., Any] | None = None  # the same in torch, where that is the program and not the reference
+
+    @property
+    def value(self) -> str:
+        """What the forward pass comes to, in the caller's words."""
+        return "output" if self.of_layer else "loss"
 
     @property
     def program(self) -> Callable[..., Any] | None:

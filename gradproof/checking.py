@@ -121,8 +121,8 @@ def _compare(
     def ask(other: Problem) -> tuple[float | None, Arrays] | None:
         return _usable_answer(candidate, other)
 
-    output_is_right = output is not None and output.ok
-    case = Case(problem, reference, ask, truth, loss, gradients, rtol, atol, floors, output_is_right)
+    is_right, of_layer = output is not None and output.ok, output is not None
+    case = Case(problem, reference, ask, truth, loss, gradients, rtol, atol, floors, is_right, of_layer)
     case.candidate = candidate
     case.own_loss = getattr(candidate, "own_loss", None) or (None if loss is None else partial(_own_loss, candidate))
     wrong = bool(case.wrong) or not case.loss_is_right
@@ -471,25 +471,37 @@ def compare_layers(
         def loss(params: dict[str, Any], direction: Any, *others: Any) -> Any:
             return (reference({**dict(zip(fixed, others, strict=True)), **params}) * direction).sum()
 
+        layer.says_its_output = any(finding.code == "unexplained" for finding in findings)
         report = _compare(layer, loss, problem, rtol, atol, diagnose, output=comparison)
-    new = [one for one in report.findings if one not in findings]
-    return replace(report, findings=(*findings, *new), output=comparison, subject="layer")
+    return replace(report, findings=_of_layer(findings, report.findings), output=comparison, subject="layer")
+
+
+def _of_layer(of_output: list[Finding], others: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The output's findings, then the gradients'. What mends the output as well is all there is to say of it."""
+    told = [finding for finding in others if "output" in finding.parameters and finding.code != "unexplained"]
+    if told and any(finding.code == "unexplained" for finding in of_output):
+        of_output = [*(one for one in of_output if one.code != "unexplained"), *told]
+    return (*of_output, *(one for one in others if one not in of_output and one.parameters != ("output",)))
 
 
 class _Layer:
-    """A layer as a candidate: no loss, and the gradients that its backward pass gives for an output gradient."""
+    """A layer as a candidate: its gradients for an output gradient, and as its loss the output, weighted by that.
+
+    An output that is right needs no such number.
+    """
 
     expected = "backward must return grads, a dict of arrays by input; it returned"
 
     def __init__(self, forward: Any, backward: Any, fixed: tuple[str, ...]) -> None:
         self.forward, self.backward, self.fixed = forward, backward, fixed
+        self.says_its_output = False
 
-    def __call__(self, params: Arrays, output_grad: Array, *others: Any) -> tuple[None, Any]:
-        _, cache = self._ahead(params, others)
+    def __call__(self, params: Arrays, output_grad: Array, *others: Any) -> tuple[Any, Any]:
+        output, cache = self._ahead(params, others)
         grads = self.backward(output_grad, cache)
         if isinstance(grads, dict):
             grads = {name: value for name, value in grads.items() if name not in self.fixed}
-        return None, grads
+        return (output * output_grad).sum() if self.says_its_output else None, grads
 
     def own_loss(self, params: Any, output_grad: Any, *others: Any) -> Any:
         """What the gradients are those of: the output, weighted by the output gradient."""
@@ -524,12 +536,25 @@ def _compare_output(
     truth = Truth(0.0, {}, {"output": right}, {})
     floors = {"output": structure.rounding_of_dtype(given, right)}
     case = Case(  # no parameter has to do with it: the output gradient stands for one of its shape and dtype
-        replace(problem, params={"output": problem.data[0]}), None, lambda _: None, truth, None, output, floors=floors
+        replace(problem, params={"output": problem.data[0]}),
+        None,
+        lambda _: None,
+        truth,
+        None,
+        output,
+        floors=floors,
+        of_layer=True,
     )
     if case.wrong:
         repeats = all(finding.code != "not-repeatable" for finding in findings)
-        findings += explain(case, repeats)
+        findings += [_of_the_output(one) for one in explain(case, repeats)]
     return _without_echoes(findings), case.comparison("output", raw)
+
+
+def _of_the_output(finding: Finding) -> Finding:
+    """What was found of an array, in the words for an output and not for a gradient."""
+    mend = finding.mend.replace("doutput", "output")
+    return replace(finding, message=finding.message.replace("your gradient", "your output"), mend=mend)
 
 
 def assert_updates_match(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 Tensor = torch.Tensor
 MEAN, SUM = 1, 2  # torch's numbers for reduction="mean" and reduction="sum"
@@ -355,6 +356,56 @@ OF_PROBABILITIES: Mapping[str, Callable[..., Any]] = {
     "_log_softmax": _log_of_softmax,
     "logsumexp": _log_of_sum,
 }
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    if dropout_p or enable_gqa:
+        return NotImplemented
+    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype is torch.bool else scores + attn_mask
+    return torch.softmax(scores, -1) @ value
+
+
+def _padded_sequences(
+    data: Tensor, batch_sizes: Tensor, batch_first: bool, padding_value: float, total_length: int
+) -> tuple[Tensor, Tensor]:
+    sizes = batch_sizes.tolist()
+    rows = max(sizes)
+    steps = []
+    for step in torch.split(data, sizes):
+        rest = step.new_full((rows - len(step), *step.shape[1:]), padding_value)
+        steps.append(torch.cat([step, rest]) if len(rest) else step)
+    steps += [torch.full_like(steps[0], padding_value)] * (total_length - len(sizes))
+    lengths = (batch_sizes[:, None] > torch.arange(rows)).sum(0)
+    return torch.stack(steps, 1 if batch_first else 0), lengths
+
+
+# Functions of torch that are made of core operations otherwise than by hand: by name, with what they give as well.
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "scaled_dot_product_attention": _attention,
+    "_pad_packed_sequence": _padded_sequences,
+}
+
+
+class ByHand(TorchFunctionMode):
+    """Within it, such functions are done as a person would write them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        parts = FUNCTIONS.get(getattr(func, "__name__", ""))
+        found = NotImplemented if parts is None else parts(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {})) if found is NotImplemented else found
 
 
 def decomposition(func: Any, probabilities: bool = False) -> Callable[..., Any] | None:

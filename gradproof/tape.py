@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gradproof import oracles
-from gradproof.decompositions import OF_PROBABILITIES, decomposition
+from gradproof.decompositions import OF_PROBABILITIES, ByHand, decomposition
 from gradproof.local_rules import OF_COMPLEX, Rule, in_kind, rule
 from gradproof.oracles import Arrays
 from gradproof.tolerances import largest, relative_tolerance
@@ -60,6 +60,9 @@ class Site:
         with contextlib.suppress(ValueError, OSError):
             shown = str(Path(self.file).relative_to(Path.cwd()))
         return f"{shown}:{self.line}" + (f"  {self.source}" if self.source else "")
+
+
+NOWHERE = Site("", 0)
 
 
 @dataclass
@@ -655,7 +658,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.numbers.pop(id(one), None)
         rest = [None if i in positions else one for i, one in enumerate(flat)]
         made = [self.number(one) for one in outputs]
-        site = _site() if self.sites else Site("", 0)
+        site = _site() if self.sites else NOWHERE
         part = (self.fused, self.parts) if self.fused else None
         self.parts += 1
         cut = not torch.is_grad_enabled()
@@ -694,9 +697,11 @@ def _functional(func: Any) -> Any:
 
 
 def _site() -> Site:
-    """The line outside torch and this package that is being run."""
+    """The line outside torch and this package that is being run; no line where that is not the reference's."""
     frame = sys._getframe(2)
     while frame.f_code.co_filename.startswith(_SKIPPED_FOLDERS) and frame.f_back is not None:
+        if frame.f_code is _record.__code__:
+            return NOWHERE
         frame = frame.f_back
     callers = []
     outer = frame.f_back
@@ -779,7 +784,7 @@ def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]
     flat = [*tensors.values(), *(one for one in others if _may_be_written(one))]
     for tensor in [*tensors.values(), *(one for one in others if isinstance(one, Tensor))]:
         recorder.number(tensor)
-    with torch.enable_grad(), _unfused(), recorder:  # none of the tensors asks for a gradient
+    with torch.enable_grad(), _unfused(), ByHand(), recorder:  # none of the tensors asks for a gradient
         results = (torch.func.functionalize(run) if how.functionalize else run)(*flat)
     terms = {name: recorder.number(result) for name, result in zip(names, results, strict=True)}
     parameters = {name: recorder.number(tensor) for name, tensor in tensors.items()}

@@ -13,8 +13,8 @@ from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
 
 OWN_LINE = "The line is one of your own forward pass: the way back through it is not its derivative."
-OWN_LOSS = "Your loss is that of this other function."
-ONE_WAY = "Your loss is this function's; on the way back, your rules are those of the right one."
+OWN_LOSS = "Your {} is that of this other function."
+ONE_WAY = "Your {} is this function's; on the way back, your rules are those of the right one."
 
 
 def diagnose(case: Case, searching: bool = True) -> list[Finding]:
@@ -65,12 +65,13 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
         message = fault.message
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
             of_own_loss = best.case.own_forward is not None and not case.loss_is_right
-            own = OWN_LOSS if of_own_loss else _belonging(case, best)
-            message += f"\n{ONE_WAY if fault.forward_only else own}"
+            own = OWN_LOSS.format(case.value) if of_own_loss else _belonging(case, best)
+            message += f"\n{ONE_WAY.format(case.value) if fault.forward_only else own}"
         elif fault.site and best.case.own_forward is not None:
             message += f"\n{OWN_LINE}"
         site = str(fault.site) if fault.site else None
-        findings.append(Finding(fault.code, touched, message, site, mend=_mend(best.case, fault)))
+        of_output = ("output",) if case.of_layer and not case.loss_is_right and best.loss_matches else ()
+        findings.append(Finding(fault.code, (*of_output, *touched), message, site, mend=_mend(best.case, fault)))
         if fault.besides is not None:
             findings.append(Finding(fault.besides[0], touched, fault.besides[1]))
     groups: dict[tuple[str, str], dict[str, Transform]] = {}
@@ -97,8 +98,8 @@ def _belonging(case: Case, best: Explanation) -> str:
     if case.loss is None:
         return "Your gradient is that of another function."
     if best.loss_matches:
-        return "Your loss and your gradient belong together, but to this function."
-    return "Your loss is not this function's: the gradient alone is."
+        return f"Your {case.value} and your gradient belong together, but to this function."
+    return f"Your {case.value} is not this function's: the gradient alone is."
 
 
 def _other_readings(best: Explanation, others: tuple[Explanation, ...]) -> list[str]:

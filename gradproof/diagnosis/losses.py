@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,37 +10,94 @@ import numpy as np
 from gradproof.case import Case
 from gradproof.diagnosis import divergence, penalties
 from gradproof.diagnosis.clock import Clock
-from gradproof.diagnosis.confirmation import fresh_case
+from gradproof.diagnosis.confirmation import Confirmation, fresh_case
 from gradproof.diagnosis.constants import named
-from gradproof.report import Finding, number
+from gradproof.diagnosis.families import OF_THE_FORWARD_PASS
+from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.repairs import Repairs
+from gradproof.diagnosis.survey import Survey
+from gradproof.report import Finding
 
-PARTING_SECONDS = 1.5  # for the place where a wrong loss parts with the right one
+SECONDS = 1.5  # for what of the code makes the loss wrong: a change of it, then the place where it parts
 
 
 def finding(case: Case, searching: bool) -> Finding:
-    """The finding on a wrong loss, with the reading of its number that holds again on fresh inputs."""
-    beside = "The gradient is right" if not case.wrong else "Apart from the gradient"
-    message = f"{beside}, the loss is not: yours {number(case.loss or 0.0)}, torch's {number(case.truth.loss)}."
+    """The finding on a wrong loss, or a layer's wrong output, with the reading of it that holds again on fresh inputs.
+
+    Where the gradient is wrong as well, the search for its mistake has asked what the candidate's code makes of it.
+    """
+    whole = len(case.gradients) == len(case.truth.gradients)  # else some gradient has no numbers to be compared
+    beside = "The gradient is right" if whole and not case.wrong else "Apart from the gradient"
+    what = f"{beside}, the {case.value} is not"
+    message = f"{what}." if case.of_layer else f"{what}: {_beside(case)}."
+    found: Finding | None = None
     if searching and case.reference is not None:
-        reading = _reading(case)
-        asked = not reading and not case.wrong  # where the gradient is wrong as well, the search has asked
-        parting = divergence.parting(case, fresh_case(case), Clock(PARTING_SECONDS).over) if asked else None
-        if reading:
+        reading = None if case.of_layer else _reading(case)
+        if reading is not None:
             message += f" It is {reading[1]}."
-        elif parting is not None:
-            message += f" {parting.message[0].upper()}{parting.message[1:]}"
-    message += "\nA gradient check by differences would compare your gradient with the wrong function."
-    return Finding("wrong-loss", ("loss",), message)
+        elif not case.wrong:
+            found = _of_forward(case)
+    if found is not None:
+        message = f"{message[:-1]}: {found.message}"
+    if not case.of_layer:
+        message += "\nA gradient check by differences would compare your gradient with the wrong function."
+    found = found or Finding("unexplained", (), "")
+    code = found.code if case.of_layer or (found.code == "broadcast" and not whole) else "wrong-loss"
+    return Finding(code, (case.value,), message, found.site, found.exact and code != "unexplained", found.mend)
+
+
+def _beside(case: Case) -> str:
+    """The candidate's loss and torch's, to as many digits as it takes to tell them apart."""
+    ours, right = case.loss or 0.0, case.truth.loss
+    shown = next(
+        (pair for digits in range(4, 17) if (pair := (f"{ours:.{digits}g}", f"{right:.{digits}g}"))[0] != pair[1]),
+        (f"{ours!r}", f"{right!r}"),
+    )
+    return f"yours {shown[0]}, torch's {shown[1]}"
+
+
+def _of_forward(case: Case) -> Finding | None:
+    """What gives the wrong value beside a right gradient: a change of the code, or of the reference's forward pass."""
+    confirmed = Confirmation(case)
+    fault = _of_reference(case, confirmed.fresh, Clock(SECONDS))
+    if fault is None or fault.code != "broadcast":
+        changes = Repairs(case, Clock(SECONDS), confirmed).likely()
+        fault = changes[0].faults[0] if changes else fault
+    fault = fault or divergence.parting(case, confirmed.fresh, Clock(SECONDS).over)
+    if fault is None:
+        return None
+    return Finding(fault.code, (), fault.message, None if fault.site is None else str(fault.site), mend=fault.mend)
+
+
+def _of_reference(case: Case, fresh: Case | None, clock: Clock) -> Fault | None:
+    """The likeliest change of the reference's forward pass that has the candidate's value, on fresh inputs as well."""
+    if case.tape is None or fresh is None or fresh.tape is None:
+        return None
+    survey = Survey(case.tape, case.problem)
+    proposed = (fault for family in OF_THE_FORWARD_PASS for fault in family(survey) if fault.forward or fault.rewired)
+    faults = list(itertools.takewhile(lambda _: not clock.over(), proposed))
+    for fault in sorted(faults, key=lambda one: one.rank):
+        if clock.over():
+            break
+        if all(_has_the_value(one, fault) for one in (case, fresh)):
+            return fault
+    return None
+
+
+def _has_the_value(case: Case, fault: Fault) -> bool:
+    other = None if case.tape is None else case.tape.replay(fault.forward, fault.rewired)
+    return other is not None and case.loss is not None and case.agrees("", case.loss, other.loss())
 
 
 def of_own_function(case: Case) -> Finding:
     """The finding on a wrong loss to which the gradient belongs, but for the mistakes that were found in it."""
-    message = f"The loss is another function's: yours {number(case.loss or 0.0)}, torch's {number(case.truth.loss)}."
-    reading = _reading(case)
+    message = f"The {case.value} is another function's"
+    message += "." if case.of_layer else f": {_beside(case)}."
+    reading = None if case.of_layer else _reading(case)
     if reading is None:
         message += " Where your forward pass parts with the reference was not found."
-        return Finding("unexplained", ("loss",), message)
-    return Finding(reading[0], ("loss",), f"{message} It is {reading[1]}.")
+        return Finding("unexplained", (case.value,), message)
+    return Finding(reading[0], (case.value,), f"{message} It is {reading[1]}.")
 
 
 def _reading(case: Case) -> tuple[str, str] | None:

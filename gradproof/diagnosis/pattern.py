@@ -12,12 +12,12 @@ from gradproof.tape import Tape
 from gradproof.tolerances import largest
 
 # Whether the gradient is the derivative of the candidate's own loss, and whether that loss is right.
-_BELONGS = "Your gradient is the derivative of your own loss: the two belong together, but to another function."
+_BELONGS = "Your gradient is the derivative of your own {}: the two belong together, but to another function."
 _OWN = {
     (True, True): _BELONGS,
     (True, False): _BELONGS,
-    (False, True): "Your loss is right, and your gradient is not its derivative.",
-    (False, False): "Your gradient is not the derivative of your own loss either.",
+    (False, True): "Your {} is right, and your gradient is not its derivative.",
+    (False, False): "Your gradient is not the derivative of your own {} either.",
 }
 POINTS = "all entries differ; it points"
 
@@ -32,13 +32,13 @@ def unexplained(case: Case, found: Found | None) -> Finding:
     lines += _inference(case, None if searched is None else searched.tape)
     own = belongs_to_own_loss(case)
     if own is not None:
-        lines.append(_OWN[own, case.loss_is_right])
-    if found is not None and searched is None and case.reference is None:
+        lines.append(_OWN[own, case.loss_is_right].format(case.value))
+    if found is not None and searched is None and case.reference is None and not case.of_layer:
         lines.append("Your own forward pass could not be looked at: with a reference in torch, more can be.")
     if found is not None and found.suspects:
         where = "; ".join(found.suspects)
         lines.append(f"In your code, these lines lead to what is wrong and to nothing that is right: {where}.")
-    if found is not None:
+    if found is not None and not (case.of_layer and searched is None):
         lines.append(_tried(found, "the reference" if case.reference is not None else "your own forward pass"))
     return Finding("unexplained", case.wrong, "\n".join(lines), exact=False)
 
@@ -64,6 +64,7 @@ def _of_all(case: Case, names: list[str], said: str) -> str:
     """What is said of one gradient as it is said of several; of those that point somewhere, with their cosines."""
     if POINTS not in said:
         return said
+    said = said.partition(",")[0] if case.of_layer else said
     said = said if len(names) == 1 else said.replace("it points", "they point")
     found = sorted(_cosine(case.gradients[name], case.truth.gradients[name]) for name in names)
     least, most = number(found[0]), number(found[-1])

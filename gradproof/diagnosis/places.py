@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gradproof.decompositions import OF_PROBABILITIES
-from gradproof.tape import Node, Site, Tape
+from gradproof.tape import NOWHERE, Node, Site, Tape
 
 # Operations after which it is still the same array.
 VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape flatten clone to".split())
@@ -195,7 +195,8 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
     """
     lines: dict[Site, list[Node]] = {}
     for node in tape.nodes:
-        lines.setdefault(node.site, []).append(node)
+        if node.site != NOWHERE:
+            lines.setdefault(node.site, []).append(node)
     places: list[Place] = []
     for site, nodes in lines.items():
         by_caller: dict[tuple[tuple[str, int, int], ...], list[Node]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradproof.diagnosis.contributions import of_parameters_alone
-from gradproof.diagnosis.places import EACH, VIEWS, Place, ordinal, result_of_node
+from gradproof.diagnosis.places import EACH, VIEWS, Place, bare, ordinal, result_of_node
 from gradproof.tape import Tape, Tensor
 
 NEARBY = 3  # operations from an array to others that may stand for it
@@ -131,7 +131,8 @@ class Pool:
         """1 where a row is the own one a step later, -1 where it is that of a step before."""
         if len(own) < 2 or len(set(own)) < 2 or not self.in_time(len(own)):
             return 0
-        return 1 if values[:-1] == own[1:] else -1 if values[1:] == own[:-1] else 0
+        there, here = ([bare(self.tape, value) for value in row] for row in (values, own))
+        return 1 if there[:-1] == here[1:] else -1 if there[1:] == here[:-1] else 0
 
     def is_part(self, values: Sequence[int | None], own: Sequence[int]) -> bool:
         """Whether each value is the first term of the sum that its own value is: the rest of it is left out."""

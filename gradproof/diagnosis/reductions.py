@@ -32,6 +32,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
             if names <= LAYOUT and not names <= MASKS:
                 yield from _not_put_back(place, regions, what)
                 continue
+            if place.name in VIEWS:  # the same as of what it is a view of
+                continue
             message = f"the Jacobian of {what} is taken to be diagonal: entries of a row act on each other"
             values = {region.start: RegionHook(region, _diagonal) for region in regions}
             yield Fault("diagonal-jacobian", message, place.site, 1.1, values=values)

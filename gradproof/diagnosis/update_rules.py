@@ -8,6 +8,7 @@ step, to rounding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -51,8 +52,9 @@ def diagnose_updates(
     right = {name: comparisons[name].reference for name in params}
     if not search:
         return [update_pattern.unexplained(runs, right, wrong, "")]
-    findings: list[Finding] = []
-    for rule, h, names in _groups(reference, params, wrong):
+    still = [name for name in wrong if np.all(paths[name] == params[name])]  # no rule tells of it
+    findings = [update_pattern.unexplained(runs, right, still, "")] if still else []
+    for rule, h, names in _groups(reference, params, [name for name in wrong if name not in still]):
         findings += _of_group(runs, right, names, rule, h)
     return _merged(findings)
 
@@ -202,9 +204,20 @@ def _factor_parts(one: Explanation, rule: Rule, h: Hyper) -> list[tuple[str, str
     size = abs(one.factor)
     if size != 1.0:
         words = one.words or f"{size:.6g}, a constant without a known name"
-        rates = f"as if lr were {number(size * h['lr'])} in place of {number(h['lr'])}"
-        parts.append(("wrong-scale", f"every step is the right one times {words} ({rates})", right))
+        times = f"every step is the right one times {words}"
+        rate, expected = f"{size * h['lr']:.6g}", number(h["lr"])
+        if _is_of_the_rate(one):
+            mended = f"lr = {expected}\n{right}"
+            parts.append(("wrong-hyperparameter", f"lr = {rate}, expected {expected}: {times}", mended))
+        else:
+            message = f"{times} (as if lr were {rate} in place of {expected})"
+            parts.append(("wrong-scale", message, right))
     return parts
+
+
+def _is_of_the_rate(one: Explanation) -> bool:
+    """Whether a factor on every step is best told as another learning rate: it is no count, and lr itself is used."""
+    return " of " not in one.words and not re.search(r"\blr\b", one.words)
 
 
 def _reading(one: Explanation, h: Hyper) -> str:
@@ -230,7 +243,8 @@ def _other_readings(found: Sequence[Explanation], h: Hyper) -> list[str]:
 
 def _codes(one: Explanation) -> tuple[str, ...]:
     turned = ("wrong-sign",) if one.factor < 0 else ()
-    scaled = ("wrong-scale",) if abs(one.factor) != 1.0 else ()
+    code = "wrong-hyperparameter" if _is_of_the_rate(one) else "wrong-scale"
+    scaled = (code,) if abs(one.factor) != 1.0 else ()
     return tuple(sorted(mistake.code for mistake in one.mistakes)) + turned + scaled
 
 

@@ -75,7 +75,13 @@ def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:
                 kept.append(node)
         kept.reverse()
         of_part = any(node.name in PARTS or (node.name == "mul" and _is_mask(tape, node)) for node in kept)
-        yield _Penalty(value, end, tuple(kept), of_part)
+        if not any(tape.data.keys() & _data(tape, node) for node in kept if not _is_mask(tape, node)):
+            yield _Penalty(value, end, tuple(kept), of_part)
+
+
+def _data(tape: Tape, node: Node) -> set[str]:
+    """The data that an operation takes: what is weighted by the data is no penalty."""
+    return {name for name, value in tape.data.items() if value in node.inputs}
 
 
 def _is_mask(tape: Tape, node: Node) -> bool:

@@ -1,5 +1,8 @@
 """Layers as candidates: the output first, then the gradients under a random output gradient."""
 
+import inspect
+import linecache
+
 import numpy as np
 import pytest
 import torch
@@ -243,3 +246,89 @@ def test_tolerances_of_the_caller():
     assert not compare(backward=nearly, diagnose=False).ok
     assert compare(backward=nearly, rtol=1e-7).ok
     assert compare(backward=nearly, atol=1e-6).ok
+
+
+# A mistake in the forward pass alone: what of the report is about the output is the one mistake, not `unexplained`.
+FORWARD = {
+    "another function": ((("np.tanh", "np.sin"),), "different-function", ("output", "table", "W", "b"), "sin stands"),
+    "in both passes": (
+        (("np.tanh", "np.sin"), ("1 - output**2", "np.cos(x @ inputs['W'] + inputs['b'])")),
+        "different-function",
+        ("output", "table", "W", "b"),
+        "Your output and your gradient belong together, but to this function.",
+    ),
+    "no bias": (((' + inputs["b"])', ")"),), "different-function", ("output", "table", "W", "b"), "b is left out"),
+    "half": ((("    return output, (", "    return output / 2, ("),), "wrong-scale", ("output",), "your output is the"),
+    "a square": (
+        (("    return output, (", "    return output**2, ("),),
+        "different-function",
+        ("output",),
+        "The gradient is right, the output is not: in your code, `output ** 2` should be `output`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "code", "parameters", "said"), FORWARD.values(), ids=FORWARD)
+def test_a_mistake_in_the_forward_pass_is_one(changes, code, parameters, said):
+    text = inspect.getsource(forward) + inspect.getsource(backward)
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    space = {"np": np}
+    lines = text.splitlines(keepends=True)
+    name = f"a_layer_{code}_{len(text)}.py"
+    linecache.cache[name] = (len(text), None, lines, name)
+    exec(compile(text, name, "exec"), space)
+    (finding,) = compare(space["forward"], space["backward"]).findings
+    assert (finding.code, finding.parameters) == (code, parameters)
+    assert said in finding.message
+
+
+def test_an_output_that_nothing_explains():
+    report = compare(lambda inputs: (np.sort(forward(inputs)[0], axis=0)[:, ::-1], forward(inputs)[1]))
+    (finding,) = report.findings
+    assert (finding.code, finding.parameters) == ("unexplained", ("output",))
+    assert "gradient" not in finding.message
+    assert "loss" not in finding.message
+
+
+def test_attention_in_one_call_has_its_softmax():
+    """torch's fused attention is looked at as a person writes it."""
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=(2, 4, 3)) for name in "qkv"}
+
+    def attend(inputs):
+        scores = np.exp(inputs["q"] @ inputs["k"].swapaxes(1, 2) / np.sqrt(3))
+        weights = scores / scores.sum(axis=2, keepdims=True)
+        return weights @ inputs["v"], (inputs, weights)
+
+    def back(output_grad, cache):
+        inputs, weights = cache
+        dscores = weights * (1 - weights) * (output_grad @ inputs["v"].swapaxes(1, 2)) / np.sqrt(3)
+        return {
+            "q": dscores @ inputs["k"],
+            "k": dscores.swapaxes(1, 2) @ inputs["q"],
+            "v": weights.swapaxes(1, 2) @ output_grad,
+        }
+
+    def fused(inputs):
+        return torch.nn.functional.scaled_dot_product_attention(inputs["q"], inputs["k"], inputs["v"])
+
+    (finding,) = compare_layers(attend, back, fused, inputs).findings
+    assert finding.code == "diagonal-jacobian"
+    assert "`_softmax`" in finding.message
+
+
+def test_what_weighs_the_output_is_no_place_of_the_references():
+    """The judge's own product with the output gradient: no mistake lies there."""
+    rng = np.random.default_rng(0)
+    inputs = {"x": rng.normal(size=(4, 5)), "mask": rng.random((4, 5)) < 0.6}
+    report = compare_layers(
+        lambda inputs: (inputs["x"] * inputs["mask"] / 0.6, None),
+        lambda output_grad, _: {"x": output_grad / 0.6},
+        lambda inputs: inputs["x"] * inputs["mask"] / 0.6,
+        inputs,
+    )
+    (finding,) = report.findings
+    assert finding.code == "missing-derivative"
+    assert "test_layers.py" in finding.site

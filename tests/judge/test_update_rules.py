@@ -220,6 +220,13 @@ def test_the_sign_is_mended_where_it_has_to_be_turned():
     assert (finding.code, finding.mend.split("\n")[0]) == ("wrong-sign", "g = -g")
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_a_step_that_does_nothing_is_no_other_rule(name):
+    (finding,) = compare_updates(lambda params, grads, state: params, torchs(name, lr=0.1), *problem()).findings
+    assert finding.code == "unexplained"
+    assert "nothing moves at any step" in finding.message
+
+
 NO_MEANS = (("state.get(\"m\" + k, 0)", "0"), ("state.get(\"v\" + k, 0)", "0"))
 LAST = "theta = theta - lr * m_hat / (np.sqrt(v_hat) + eps)"
 AVERAGE = (("(1 - dampening) * g", "(1 - momentum) * g"), ("else g\n", "else (1 - momentum) * g\n"))
@@ -343,8 +350,9 @@ VALUES = [
     ("Adam", {}, {"weight_decay": 0.03}, "wrong-hyperparameter", "weight_decay = 0.03, expected 0"),
     ("AdamW", {}, {"weight_decay": 0.0}, "wrong-hyperparameter", "weight_decay = 0, expected 0.01: it is left out"),
     ("AdamW", {}, {"weight_decay": 0.02}, "wrong-hyperparameter", "it acts twice"),
-    ("Adam", {}, {"lr": 0.03}, "wrong-scale", "times 3 (as if lr were 0.03 in place of 0.01)"),
-    ("Adam", {}, {"lr": 0.0123456}, "wrong-scale", "times 1.23456, a constant without a known name"),
+    ("Adam", {}, {"lr": 0.03}, "wrong-hyperparameter", "lr = 0.03, expected 0.01: every step is the right one times 3"),
+    ("Adam", {}, {"lr": 0.0123456}, "wrong-hyperparameter", "times 1.23456, a constant without a known name"),
+    ("Adam", {}, {"lr": 0.001}, "wrong-hyperparameter", "lr = 0.001, expected 0.01"),
     ("SGD", HEAVY, {"momentum": 0.99}, "wrong-hyperparameter", "momentum = 0.99, expected 0.9"),
     ("SGD", {}, {"momentum": 0.5}, "wrong-hyperparameter", "momentum = 0.5, expected 0"),
     ("SGD", {**HEAVY, "dampening": 0.2}, {"dampening": 0}, "wrong-hyperparameter", "dampening = 0, expected 0.2"),
@@ -377,7 +385,7 @@ DOUBLE = [
     ("Adam", {}, [("/ (1 - beta1**t)", ""), ("* g**2", "* np.abs(g)")], {},
      {"missing-bias-correction", "gradient-not-squared"}),
     ("Adam", {}, [("np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")], {"lr": 0.02},
-        {"epsilon-misplaced", "wrong-scale"}),
+        {"epsilon-misplaced", "wrong-hyperparameter"}),
     ("Adam", {}, [('get("t", 0)', 'get("t", 1)')], {"beta2": 0.97}, {"step-off-by-one", "wrong-hyperparameter"}),
     ("Adam", {}, [("theta - lr", "theta + lr"), ("np.sqrt(v_hat)", "v_hat")], {}, {"wrong-sign", "different-function"}),
     ("AdamW", {}, [(DECOUPLED, COUPLED)], {"eps": 1e-5}, {"decay-misplaced", "wrong-hyperparameter"}),
@@ -385,7 +393,7 @@ DOUBLE = [
         {"different-function", "epsilon-misplaced"}),
     ("RMSprop", CENTERED, [("v - m**2", "v + m**2"), ('state.get("buf" + k, 0)', "0")], {},
      {"wrong-sign", "state-not-kept"}),
-    ("SGD", {**HEAVY, **DECAYING}, [("theta - lr", "theta + lr")], {"lr": 0.1}, {"wrong-sign", "wrong-scale"}),
+    ("SGD", {**HEAVY, **DECAYING}, [("theta - lr", "theta + lr")], {"lr": 0.1}, {"wrong-sign", "wrong-hyperparameter"}),
     ("SGD", HEAVY, [*AVERAGE, ("theta - lr", "theta + lr")], {}, {"wrong-hyperparameter", "wrong-sign"}),
     ("Adamax", {}, [("np.abs(g) + eps", "np.abs(g)"), ("/ u", "/ (u + eps)"), ("theta - lr", "theta + lr")], {},
      {"epsilon-misplaced", "wrong-sign"}),
