@@ -17,7 +17,7 @@ from gradproof import subjects
 from gradproof.codes import CODES
 
 _PLAYED = pytest.StashKey[dict[str, Path]]()
-_TOLD = pytest.StashKey[dict[frozenset[tuple[str, str]], pytest.Item]]()
+_TOLD = pytest.StashKey[dict[tuple[frozenset[str], frozenset[tuple[str, str]]], pytest.Item]]()
 COLUMNS = 80
 _FIXTURES = ("self", "impl", "reference", "report")  # their values would fill the screen above the message
 
@@ -255,22 +255,25 @@ def _known_already(item: pytest.Item, name: str) -> bool:
 
 def _tell(error: Any, item: pytest.Item) -> None:
     told = item.config.stash.setdefault(_TOLD, {})
-    first = told.setdefault(error.report.mistakes(error.name), item)
+    of_what = frozenset(error.report.comparisons)  # the same words may be said of other code
+    first = told.setdefault((of_what, error.report.mistakes(error.name)), item)
     told_by = None if first is item else first.name if first.path == item.path else first.nodeid
     error.retell(item.config.option.hints, told_by)
     error.__notes__.append(_indented("again: ", _again(item)))
 
 
 def _again(item: pytest.Item) -> str:
-    """The command that runs this one test. With another file in its subject's place, the name alone finds it."""
+    """The command that runs this one test. With another file in its subject's place, the name finds it."""
     options = [f"--impl {one}" for one in item.config.option.impl]
     options += [f"--mistake {one}" for one in item.config.option.mistake]
     hints = [f"--hints={item.config.option.hints}"] if item.config.option.hints < 3 else []
     path = os.path.relpath(item.path, item.config.invocation_params.dir)
-    if re.fullmatch(r"[\w\[\].-]+", item.name):
+    if options and re.fullmatch(r"[\w\[\].-]+", item.name):
         name = f'"{item.name}"' if "[" in item.name else item.name
-        return " ".join(["pytest", *(options or [path]), *hints, f"-k {name}"])
-    return " ".join(["pytest", *options, *hints, f'"{path}::{item.nodeid.partition("::")[2]}"'])
+        return " ".join(["pytest", *options, *hints, f"-k {name}"])
+    place = f"{path}::{item.nodeid.partition('::')[2]}"
+    place = place if re.fullmatch(r"[\w./:-]+", place) else f'"{place}"'
+    return " ".join(["pytest", *options, *hints, place])
 
 
 def _indented(label: str, command: str) -> str:

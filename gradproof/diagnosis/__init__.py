@@ -67,7 +67,7 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
             of_own_loss = best.case.own_forward is not None and not case.loss_is_right
             own = OWN_LOSS.format(case.value) if of_own_loss else _belonging(case, best)
             message += f"\n{ONE_WAY.format(case.value) if fault.forward_only else own}"
-        elif fault.site and best.case.own_forward is not None:
+        elif fault.site and best.case.own_forward is not None and (fault.nodes or fault.values):
             message += f"\n{OWN_LINE}"
         site = str(fault.site) if fault.site else None
         of_output = ("output",) if case.of_layer and not case.loss_is_right and best.loss_matches else ()

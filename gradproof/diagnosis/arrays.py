@@ -121,6 +121,7 @@ ALONE: dict[str, Callable[[Tensor], Tensor]] = {
     "log({})": torch.log,
     "({} > 0)": lambda x: (x > 0).to(x.dtype),
 }
+SLOPES = (ALONE["1 - {} ** 2"], ALONE["{0} * (1 - {0})"])  # of tanh and the sigmoid, in terms of what they give
 TOGETHER: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "{} * {}": lambda x, y: x * y,
     "{} / {}": lambda x, y: x / y,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from gradproof.case import Problem
-from gradproof.diagnosis.arrays import ALONE, Arrays, Listed, Made, Sources, Table, of_one, of_two
+from gradproof.diagnosis.arrays import ALONE, SLOPES, Arrays, Listed, Made, Sources, Table, of_one, of_two
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
@@ -312,7 +312,8 @@ class _Trial:
         elif "/" in made.words:
             code, message, rank = "wrong-operand", f"{where} is {made.words} times the right", rank + 0.1
         else:
-            code, message, rank = "extra-derivative", f"{where} has a factor too many: {made.words}", rank + 0.1
+            code, message = "extra-derivative", f"{where} has a factor too many: {made.words}"
+            rank += -0.15 if made.function in SLOPES else 0.1
         if isinstance(self.spot, Operand):
             code, rank = "wrong-operand", rank + 0.1
         yield from self._fault(code, message, rank, made, constant, range(0))

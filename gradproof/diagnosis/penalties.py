@@ -46,7 +46,8 @@ def _own_coefficient(case: Case, name: str) -> float | None:
 
     0 where that is no multiple of it; None where nothing is made of it alone.
     """
-    tape = case.tape
+    searched = case.searchable
+    tape = None if searched is None else searched.tape
     if tape is None:
         return None
     value = tape.parameters[name]
