@@ -421,6 +421,10 @@ class Tape:
             one.index for one in self.nodes if one.name in fused or (one.part is not None and one.part[0] in fused)
         )
 
+    def forget(self) -> None:
+        """Let go of the clean pass, which holds the tape in turn, so that both are gone with their last user."""
+        self.__dict__.pop("clean", None)
+
     def loss(self) -> float:
         return sum(float(self.values[value].reshape(())) for value in self.terms.values())
 
@@ -465,7 +469,6 @@ class Backward:
         self.local: dict[int, Gradients] = dict(clean.local) if clean is not None else {}
         self._done = len(tape.nodes)  # all operations from this one on have been gone back through
         self._joining = -1  # the value at which what arrives is being joined: in all, it is not known yet
-        self.seen = _Seen(self)
         for node in reversed(tape.nodes):
             hook = node_hooks.get(node.index)
             if clean is not None and hook is None and self.changed.isdisjoint(node.outputs):
@@ -486,6 +489,11 @@ class Backward:
         for name, value in tape.parameters.items():
             total = joined_at[value]
             self.gradients[name] = total if total is not None else torch.zeros_like(tape.values[value])
+
+    @property
+    def seen(self) -> Totals:
+        """What hooks are given: made anew each time; kept, it would keep all of this until garbage is collected."""
+        return _Seen(self)
 
     def _send(self, node: Node, in_grads: Gradients) -> None:
         self.local[node.index] = in_grads

@@ -10,7 +10,6 @@ import numpy as np
 from gradproof.case import Case
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.transforms import OTHER, Transform, averaged, find_transform
-from gradproof.oracles import Arrays
 from gradproof.tape import Tape
 
 
@@ -26,8 +25,9 @@ class Explanation:
     transforms: dict[str, Transform]
     matched: frozenset[str]
     unmatched: frozenset[str]
-    predicted: Arrays
     loss_matches: bool
+    changed: frozenset[str] = frozenset()  # the parameters whose gradient is another than the reference's
+    signature: tuple[float, ...] = ()  # what tells these gradients from others, which are not kept
 
     @property
     def complete(self) -> bool:
@@ -90,7 +90,11 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
         fits = np.allclose(factors, factors[0], rtol=1e-9) and case.agrees("", case.loss, expected * factors[0])
     fits = fits or (not changes_loss and _weighted_loss(case, faults))
     fits = fits or (model is not None and any(_other_loss(case, model.tape, fault) for fault in faults))
-    return Explanation(case, tuple(faults), transforms, frozenset(matched), frozenset(unmatched), gradients, fits)
+    clean = {} if model is None else model.tape.clean.arrays()
+    changed = frozenset(name for name, one in clean.items() if not np.array_equal(gradients[name], one))
+    signature = tuple(round(float(np.sum(gradients[name] * 1.2345)), 10) for name in sorted(gradients))
+    kept = frozenset(matched), frozenset(unmatched), fits, changed, signature
+    return Explanation(case, tuple(faults), transforms, *kept)
 
 
 def _other_loss(case: Case, tape: Tape, fault: Fault) -> bool:

@@ -203,7 +203,10 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
         replayed = tape.replay(forward, rewired, kept) if forward or rewired else tape
         if replayed is None:
             return None
-        return replayed.backward(nodes, values).arrays(), replayed.loss()
+        made = replayed.backward(nodes, values).arrays(), replayed.loss()
+        if replayed is not tape:
+            replayed.forget()
+        return made
     except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError):
         return None
 

@@ -301,7 +301,7 @@ class Repairs:
         for slips in reversed(told.values()):
             faults = (*(_with_note(self._fault(one), note) for one in slips), *rules)
             right = frozenset(self.case.gradients)
-            made.append(Explanation(self.case, faults, {}, right, frozenset(), self.case.gradients, True))
+            made.append(Explanation(self.case, faults, {}, right, frozenset(), True))
         self.confirmed.known.update({id(one): (one, True) for one in made})
         return made
 

@@ -28,7 +28,6 @@ from gradproof.diagnosis.proposals import Proposals
 from gradproof.diagnosis.repairs import BELONGING, Repairs
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
-from gradproof.oracles import Arrays
 
 T = TypeVar("T")
 
@@ -513,7 +512,7 @@ class _Search:
 
     def _outwards(self, limit: float) -> list[Explanation]:
         """Explain what is nearest to the loss, keep what explains it, and go on from there with rules up to a rank."""
-        changes = {one.faults[0]: self._changed(one) for one in self._partial if len(one.faults) == 1}
+        changes = {one.faults[0]: one.changed for one in self._partial if len(one.faults) == 1}
         complete: list[Explanation] = []
         frontier, states = [self.nothing], self._partial
         for _ in range(DEEPEST - 1):
@@ -577,11 +576,10 @@ class _Search:
         """One kind of mistake made at each wrong parameter: all weights of an LSTM assigned where they add up."""
         by_code: dict[str, dict[str, Explanation]] = {}
         for one in self._partial:
-            changed = self._changed(one)
             likely = len(one.faults) == 1 and one.faults[0].rank <= PLAUSIBLE and one.faults[0].code not in MANY
-            if likely and len(changed) == 1 and changed <= one.matched:
+            if likely and len(one.changed) == 1 and one.changed <= one.matched:
                 best = by_code.setdefault(one.faults[0].code, {})
-                best.setdefault(min(changed), one)
+                best.setdefault(min(one.changed), one)
         complete = []
         for best in by_code.values():
             if best.keys() == set(self.case.wrong):
@@ -590,14 +588,6 @@ class _Search:
                     complete.append(together)
         return complete
 
-    def _changed(self, one: Explanation) -> set[str]:
-        """The parameters whose gradient a fault changes."""
-        return {name for name, value in one.predicted.items() if not np.array_equal(value, self._clean[name])}
-
-    @cached_property
-    def _clean(self) -> Arrays:
-        """The tape's own gradients: autograd's up to rounding."""
-        return self.model.tape.clean.arrays()
 
     def _in_pairs(self, most: int) -> list[Explanation]:
         """Two rules at once, wherever they are: alone, and on top of a rule that explains some parameter by itself."""
@@ -710,9 +700,8 @@ def _progress(states: list[Explanation], before: list[Explanation]) -> list[Expl
         base = known.get(state.faults[:-1])
         if base is None or state.complete or not state.matched > base.matched:
             continue
-        signature = tuple(round(float(np.sum(state.predicted[name] * 1.2345)), 10) for name in sorted(state.predicted))
-        if signature not in seen:
-            seen.add(signature)
+        if state.signature not in seen:
+            seen.add(state.signature)
             better.append(state)
     better.sort(key=lambda state: (-len(state.matched), state.rank))
     return better[:BEAM]

@@ -301,8 +301,8 @@ def recorded(tape: Tape, node: Node) -> Program | None:
     if written is None or type(node) is not Node or len(node.outputs) != 1 or node.index in tape.of_complex:
         return None
     recorder = Recorder(sites=False)
-    x = [tape.values[value].clone() for value in node.inputs]
-    y = tape.values[node.outputs[0]].clone()
+    x = [tape.values[value].detach() for value in node.inputs]  # the same numbers, as tensors of their own
+    y = tape.values[node.outputs[0]].detach()
     g = torch.ones_like(y)
     given = [recorder.number(one) for one in (*x, y, g)]
     with torch.no_grad(), recorder:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from functools import partial
 
 import numpy as np
@@ -239,3 +241,18 @@ def test_lanes_are_runs_of_their_own(model, underneath):
             np.testing.assert_allclose(in_lane.numpy(), alone[0][name], rtol=1e-9, atol=1e-12)
             told += 1
     assert told > 60
+
+
+def test_passes_are_gone_with_their_last_user():
+    """A search makes thousands: they may not wait until garbage is collected."""
+    tape = record(gated, {"a": A, "b": B}, ())
+    other = tape.replay({tape.nodes[0].index: lambda node, inputs, values: [inputs[0].cos()]})
+    backward = other.backward()
+    other.forget()
+    alive = weakref.ref(other), weakref.ref(backward)
+    gc.disable()
+    try:
+        del other, backward
+        assert [one() for one in alive] == [None, None]
+    finally:
+        gc.enable()
