@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -41,6 +41,11 @@ class Outcome:
     value: Any = None
     raised: str | None = None
     modified: tuple[str, ...] = ()
+    given: dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = field(default_factory=dict)  # and as it was
+
+    def modified_since(self) -> tuple[str, ...]:
+        """Which of its inputs are changed by now: what a call keeps without a copy, a later call may write into."""
+        return tuple(name for name, (array, copy) in self.given.items() if not _same(array, copy))
 
 
 @contextlib.contextmanager
@@ -104,7 +109,7 @@ def call(function: Callable[..., Any], labels: Sequence[str], *arguments: Any, q
         for name, (array, copy) in before.items()
         if after.pop(name, None) is not array or not _same(array, copy)
     ]
-    outcome.modified = (*changed, *after)
+    outcome.modified, outcome.given = (*changed, *after), before
     return outcome
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from gradproof.codes import STRUCTURE
 
-WIDTH = 72  # 80 columns, less the "E       " that pytest puts before each line of a failing test function
+COLUMNS = 80
+WIDTH = 72  # of them, less the "E       " that pytest puts before each line of a failing test function
 HEADLINE = 54  # less "GradientMismatch: " as well
 EVERYTHING = 3  # hints: 1 the name of each mistake, 2 its message and its place as well, 3 the mended formula too
 SHOWN = 4  # quantities, or messages under one code, that are shown one by one
@@ -141,7 +142,10 @@ class Report:
     def _passed(self) -> str:
         error = max((one.relative_error for one in self._quantities().values()), default=0.0)
         judge = self.judged_by if self.judged_by == "torch" else f"the {self.judged_by}"
-        return f"right: {_listed(list(self._quantities()))} agree with {judge} (relative error {error:.1g})"
+        names = list(self._quantities())
+        said = f"agree with {judge} (relative error {error:.1g})"
+        shown = [f"right: {_listed(names, most)} {said}" for most in range(6, 0, -1)]
+        return next((line for line in shown if len(line) <= COLUMNS), shown[-1])
 
     def _blamed(self, findings: list[Finding]) -> list[str]:
         named = {parameter for finding in findings for parameter in finding.parameters}
@@ -322,6 +326,14 @@ def entry(name: str, index: tuple[int, ...]) -> str:
     return f"{name}[{', '.join(map(str, index))}]" if index else name
 
 
+def along(axis: int, axes: int, indices: Sequence[int], most: int = 6) -> str:
+    """Which parts of an array with so many axes: `entry 4`, `row 2`, `columns 0, 1`, `slices 3, 4 of axis 2`."""
+    shown = ", ".join(map(str, indices[:most])) + (" ..." if len(indices) > most else "")
+    what = ("entry",) if axes == 1 else ("row", "column") if axes == 2 else ("slice",) * axes
+    name = what[axis] if len(indices) == 1 else "entries" if what[axis] == "entry" else f"{what[axis]}s"
+    return f"{name} {shown}" + (f" of axis {axis}" if axes > 2 else "")
+
+
 def _what_raised(finding: Finding) -> str:
     found = re.search(r"\braised (\w+)", finding.message)
     return f"your code raised {found[1]}" if found else "your code did not finish"
@@ -348,7 +360,8 @@ def _listed(names: list[str], most: int = 6) -> str:
     """`W1, b1 and 3 more`."""
     if len(names) <= most + 1 and most > 2:
         return ", ".join(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    whole, part = ", ".join(names), f"{', '.join(names[:most])} and {len(names) - most} more"
+    return part if len(names) > most and len(part) < len(whole) else whole
 
 
 def _count(findings: list[Finding]) -> str:

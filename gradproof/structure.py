@@ -227,6 +227,15 @@ def check_inputs(modified: tuple[str, ...]) -> list[Finding]:
     return [Finding("input-modified", modified, message, mend=mend)]
 
 
+def check_kept(modified: tuple[str, ...]) -> list[Finding]:
+    """A finding where a step kept an input without a copy, and a later step wrote into it."""
+    if not modified:
+        return []
+    message = f"{', '.join(modified)} of the first step changed at a later one: it was kept without a copy, and is"
+    message += " written into; with an array that the caller uses again, the next steps go wrong"
+    return [Finding("input-modified", modified, message, mend="keep a copy: state[...] = grads[...].copy()")]
+
+
 def check_repeatable(first: Arrays, second: Arrays | str) -> list[Finding]:
     """A finding where a second call with equal inputs came to something else, or (as a text) to nothing."""
     if isinstance(second, str):

@@ -71,17 +71,20 @@ def run_candidate(
     steps: Trajectory = []
     current = params
     modified: tuple[str, ...] = ()
+    first = candidates.Outcome()
     for count, grads in enumerate(gradients, start=1):
         outcome = candidates.call(
             lambda p, g: step(p, g, state), ["", "grads"], current, grads, quiet=quiet or count > 1
         )
         modified = modified or outcome.modified
+        first = outcome if count == 1 else first
         after, findings = _result(outcome, right[count - 1], count)
         if findings:
             return Run(steps, (*findings, *structure.check_inputs(modified)))
         steps.append(after)
         current = after
-    return Run(steps, tuple(structure.check_inputs(modified)))
+    kept = () if modified else first.modified_since()
+    return Run(steps, tuple(structure.check_inputs(modified) or structure.check_kept(kept)))
 
 
 def _result(outcome: candidates.Outcome, right: Arrays, count: int) -> tuple[Arrays, list[Finding]]:

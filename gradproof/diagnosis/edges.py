@@ -53,7 +53,7 @@ def _nothing_arrives(place: Place) -> Fault:
 
 def _of_term(name: str, value: int) -> Iterator[Fault]:
     def scaled(constant: float) -> Fault:
-        words = f"your gradient has {number(constant)} times {name!r}, where it has 1 times {name!r}"
+        words = f"your gradient has {number(constant)} times {name!r}, and once is right"
         if constant == 0.0:
             words = f"your gradient has nothing of the loss's term {name!r} (weight 0, expected 1)"
         return Fault(

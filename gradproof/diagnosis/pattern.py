@@ -7,7 +7,7 @@ import numpy as np
 from gradproof.case import Case
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.search import Found
-from gradproof.report import Finding, number
+from gradproof.report import Finding, along, number
 from gradproof.tape import Tape
 from gradproof.tolerances import largest
 
@@ -83,10 +83,9 @@ def _entries(case: Case, name: str) -> str:
         others = tuple(i for i in range(right.ndim) if i != axis)
         whole = np.flatnonzero(differs.all(axis=others) if others else differs)
         if len(whole) and differs.sum() == len(whole) * differs.size // differs.shape[axis]:
-            what = {0: "row", 1: "column"}.get(axis, f"slice along axis {axis}") if right.ndim > 1 else "entry"
-            shown = ", ".join(map(str, whole[:6])) + (" ..." if len(whole) > 6 else "")
             verb = "differs" if len(whole) == 1 else "differ"
-            return f"only {what} {shown} of {differs.shape[axis]} {verb}; the rest is right"
+            where = along(axis, right.ndim, whole.tolist())
+            return f"only {where} (of {differs.shape[axis]}) {verb}; the rest is right"
     return f"{int(differs.sum())} of {differs.size} entries differ"
 
 

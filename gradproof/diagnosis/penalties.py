@@ -7,7 +7,7 @@ import numpy as np
 from gradproof.case import Case
 from gradproof.diagnosis.weight_decay import penalties_of
 from gradproof.oracles import Array, Arrays
-from gradproof.report import Finding, number
+from gradproof.report import Finding, along, number
 
 
 def findings(case: Case) -> list[Finding]:
@@ -136,6 +136,5 @@ def part_in_words(chosen: Array) -> str:
         others = tuple(i for i in range(chosen.ndim) if i != axis)
         whole = np.flatnonzero(chosen.all(axis=others) if others else chosen)
         if len(whole) and chosen.sum() == len(whole) * (chosen.size // chosen.shape[axis]):
-            what = {0: "row", 1: "column"}.get(axis, f"slices along axis {axis}:") if chosen.ndim > 1 else "entry"
-            return f"{what} {', '.join(map(str, whole[:6]))}"
+            return along(axis, chosen.ndim, whole.tolist())
     return f"{int(chosen.sum())} of {chosen.size} entries"

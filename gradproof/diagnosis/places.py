@@ -204,7 +204,10 @@ def find_places(tape: Tape, everywhere: bool = False) -> list[Place]:
             by_caller.setdefault(node.site.callers, []).append(node)
         for callers, group in by_caller.items():
             line = callers[0][1] if callers and len(by_caller) > 1 else 0
-            places += _of_line(tape, site, group, everywhere, line)
+            own = [*_of_line(tape, site, group, everywhere, line)]
+            known = {tuple(node.index for node in place.nodes) for place in own}
+            more = _of_same_bodies(tape, site, group, everywhere, line)
+            places += own + [one for one in more if tuple(node.index for node in one.nodes) not in known]
         if len(by_caller) > 1:
             places += _of_line(tape, site, nodes, everywhere, 0)
     places += [*_twins(places), *_of_one_parameter(tape, places), *_same_factors(places), *_copies(tape, places)]
@@ -297,6 +300,36 @@ def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller
                 alike = tuple(node for node in chosen if len(node.inputs) == arity)
                 yield Place(site, name, seen[name], kinds[name], alike, caller)
             seen[name] += 1
+
+
+def _of_same_bodies(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller: int) -> Iterator[Place]:
+    """The places of loops of one line that do the same in their steps: both directions, all layers of one module."""
+    names = [node.name for node in nodes]
+    by_body: dict[tuple[str, ...], list[int]] = {}
+    for first, period in _bodies(names, 0):
+        by_body.setdefault(tuple(names[first : first + period]), []).append(first)
+    for body, starts in by_body.items():
+        if len(body) < BODY or len(starts) < 2:
+            continue
+        kinds, seen = Counter(body), Counter[str]()
+        for offset, name in enumerate(body):
+            passages = [nodes[start + offset] for start in starts]
+            chosen = tuple(node for node in passages if everywhere or _passes_gradients(tape, node))
+            if len({len(node.inputs) for node in chosen}) == 1:
+                yield Place(site, name, seen[name], kinds[name], chosen, caller)
+            seen[name] += 1
+
+
+def _bodies(names: Sequence[str], start: int) -> Iterator[tuple[int, int]]:
+    """Each step of the innermost loops of a sequence: (first, length)."""
+    for first, period, count in _blocks(names):
+        if count == 1:
+            continue
+        body = names[first : first + period]
+        inner = list(_bodies(body, 0))
+        for k in range(count):
+            at = start + first + k * period
+            yield from ((at + one, length) for one, length in inner) if inner else [(at, period)]
 
 
 def _passes_gradients(tape: Tape, node: Node) -> bool:

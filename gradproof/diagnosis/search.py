@@ -47,7 +47,8 @@ FEWER_SHARE = 0.1  # of the time, for the same over fewer steps
 OTHERWISE_SHARE = 0.12  # for other programs of the same function
 FITTED_SHARE = 0.25  # for constants and functions that the loss tells
 NEAR_SHARE = 0.3  # of the time, for single rules, before anything else is looked at
-REPAIR_SHARE = 0.25  # for changes of the candidate's own code
+REPAIR_SHARE = 0.4  # for changes of the candidate's own code
+FEWER_REPAIR_SHARE = 0.2  # the same over fewer steps
 SIMPLER_SHARE = 0.15  # for one change of it, where several rules are known to do
 OWN_SHARE = 0.35  # for the way back of another forward pass
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
@@ -169,7 +170,8 @@ class _Search:
         if rules is None:
             return []
         inner = self._shorter[-1]  # with a single step, what acts on the state before is hidden: it is often zero
-        return self._by_changes(lambda: self.repairs.over_fewer_steps(inner.case, inner.rules, rules))
+        with self.clock.part(FEWER_REPAIR_SHARE):
+            return self._by_changes(lambda: self.repairs.over_fewer_steps(inner.case, inner.rules, rules))
 
     def _repaired_otherwise(self) -> list[Explanation]:
         """By one that is more far-fetched."""

@@ -11,6 +11,7 @@ import numpy as np
 from gradproof.case import Case
 from gradproof.diagnosis.constants import named
 from gradproof.oracles import Array
+from gradproof.report import along
 from gradproof.tape import Tape
 from gradproof.tolerances import largest
 
@@ -159,7 +160,6 @@ def _zeroed(ours: Array, right: Array) -> Iterator[tuple[str, Array]]:
         rest = tuple(i for i in range(right.ndim) if i != axis)
         empty = np.flatnonzero(np.all(ours == 0, axis=rest) & np.any(right != 0, axis=rest))
         if 0 < len(empty) < right.shape[axis]:
-            what = ("row" if axis == 0 else "column") if right.ndim == 2 else f"index along axis {axis}:"
             kept = right.copy()
             kept[(slice(None),) * axis + (empty,)] = 0
-            yield f"{ZERO}{what} {', '.join(map(str, empty[:8]))}", kept
+            yield f"{ZERO}{along(axis, right.ndim, empty.tolist())}", kept

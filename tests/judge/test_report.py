@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gradproof import compare_gradients
-from gradproof.report import HEADLINE, WIDTH, Comparison, Finding, GradientMismatch, Report
+from gradproof.report import HEADLINE, WIDTH, Comparison, Finding, GradientMismatch, Report, along
 from tests.judge.network import candidate, problem, reference, returning, with_gradient
 
 W = np.arange(1.0, 7.0).reshape(2, 3)
@@ -679,3 +679,30 @@ def test_without_pytest_all_of_it_is_shown_too():
     lines = result.stderr.rstrip().split("\n")
     assert "GradientMismatch: W2: not torch's gradient (wrong-sign)" in lines
     assert lines[-1] == "  read more: pytest --explain wrong-sign"
+
+
+@pytest.mark.parametrize(
+    ("axis", "axes", "indices", "said"),
+    [
+        (0, 1, [4], "entry 4"),
+        (0, 1, [0, 2], "entries 0, 2"),
+        (0, 2, [3], "row 3"),
+        (1, 2, list(range(9)), "columns 0, 1, 2, 3, 4, 5 ..."),
+        (2, 4, [1], "slice 1 of axis 2"),
+    ],
+)
+def test_parts_of_an_array(axis, axes, indices, said):
+    assert along(axis, axes, indices) == said
+
+
+def test_a_passing_report_is_one_line_of_eighty_columns():
+    numbers = {f"a_long_name_{i}": np.arange(3.0) for i in range(9)}
+    report = compare_gradients(
+        lambda p: (sum(np.sum(v**2) for v in p.values()), {k: 2 * v for k, v in p.items()}),
+        lambda p: sum((v**2).sum() for v in p.values()),
+        numbers,
+        batch_axis=None,
+    )
+    first = str(report).splitlines()[0]
+    assert first.startswith("right: loss, a_long_name_0")
+    assert len(first) <= 80

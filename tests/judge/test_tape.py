@@ -121,6 +121,13 @@ def test_steps_of_a_fused_module_are_one_place():
     assert passages == {"tanh": 5, "sigmoid": 5}
 
 
+def test_steps_of_both_directions_and_all_layers_are_one_place_too():
+    lstm = nn.LSTM(2, 3, num_layers=2, batch_first=True, bidirectional=True).double()
+    tape = record(lambda params: lstm(params["x"])[0].square().sum(), {"x": array(4, 5, 2)}, ())
+    passages = {len(place.nodes) for place in find_places(tape) if place.name == "sigmoid" and not place.everywhere}
+    assert 2 * 2 * 5 in passages
+
+
 def test_a_repeated_pair_of_operations_is_no_loop():
     def reference(params):
         x = params["x"]

@@ -252,3 +252,22 @@ def test_assert_form():
     assert_updates_match(step, momentum, *problem())
     with pytest.raises(AssertionError, match="W: not torch's update"):
         assert_updates_match(returning(lambda new: {**new, "W": new["W"] + 1}), momentum, *problem(), diagnose=False)
+
+
+def test_a_gradient_that_is_kept_without_a_copy():
+    """Nothing shows in the call itself: the array is written into at the next one."""
+
+    def keeping(params, grads, state):
+        after = {}
+        for name in params:
+            if name in state:
+                state[name] *= 0.9
+                state[name] += grads[name]
+            else:
+                state[name] = grads[name]
+            after[name] = params[name] - 0.1 * state[name]
+        return after
+
+    report = compare(keeping)
+    assert only_finding(report).code == "input-modified"
+    assert "kept without a copy" in only_finding(report).message
