@@ -257,17 +257,20 @@ def _embedding_bag(
     """The rows of each bag of indices, added up or averaged: (bags, width). `offsets` say where the bags begin."""
     begins = offsets[:-1] if with_end else offsets
     sizes = torch.diff(begins, append=torch.tensor([len(indices)]))
-    if scaled or padding >= 0 or mode not in (BAG_SUM, BAG_MEAN) or not bool((sizes > 0).all()):
+    bags = torch.repeat_interleave(sizes)
+    counts = torch.zeros_like(sizes).index_add(0, bags, (indices != padding).to(sizes.dtype))
+    if scaled or mode not in (BAG_SUM, BAG_MEAN) or not bool((counts > 0).all()):
         return NotImplemented
     alike = bool((sizes == sizes[0]).all())
     shape = (len(sizes), -1) if alike else (-1,)
     rows = torch.ops.aten.embedding(weight, indices.reshape(shape))
     rows = rows if weights is None else rows * weights.reshape(*shape, 1)
-    if alike:
-        found = rows.sum(1) if mode == BAG_SUM else rows.mean(1)
-    else:
-        sums = rows.new_zeros(len(sizes), rows.shape[1]).index_add(0, torch.repeat_interleave(sizes), rows)
-        found = sums if mode == BAG_SUM else sums / sizes.unsqueeze(1)
+    if bool((indices == padding).any()):
+        rows = rows * (indices != padding).reshape(*shape, 1)
+    elif alike and mode == BAG_MEAN:
+        return rows.mean(1), torch.empty(0), sizes, torch.empty(0)
+    sums = rows.sum(1) if alike else rows.new_zeros(len(sizes), rows.shape[1]).index_add(0, bags, rows)
+    found = sums if mode == BAG_SUM else sums / counts.unsqueeze(1)
     return found, torch.empty(0), sizes, torch.empty(0)
 
 

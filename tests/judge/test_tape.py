@@ -59,6 +59,9 @@ def fused():
     yield lambda a, b: F.embedding_bag(words, a, mode="sum", per_sample_weights=b), (array(3, 2), array(2, 3))
     yield lambda a: F.embedding_bag(words.flatten(), a, begins, mode="mean"), (array(3, 2),)
     yield lambda a, b: F.embedding_bag(words[0], a, begins, mode="sum", per_sample_weights=b), (array(3, 2), array(3))
+    padded, flat = torch.tensor([[2, 0, 1], [0, 1, 0]]), torch.tensor([2, 0, 1, 1, 0])
+    yield lambda a: F.embedding_bag(padded, a, mode="mean", padding_idx=0), (array(3, 2),)
+    yield lambda a: F.embedding_bag(flat, a, torch.tensor([0, 3]), mode="mean", padding_idx=0), (array(3, 2),)
     for corners, padding in itertools.product((True, False), ("zeros", "border")):
         options = {"padding_mode": padding, "align_corners": corners}
         yield partial(F.grid_sample, **options), (array(2, 3, 4, 5), 1.3 * array(2, 6, 7, 2))
