@@ -51,18 +51,18 @@ def _made_of_parameters(tape: Tape, value: int) -> set[int] | None:
 def penalised(tape: Tape, value: int) -> str | None:
     """The parameter on which a value is a penalty: made of it alone, of its squares, absolute values or norm.
 
-    Entries that are not summed up yet are one where nothing more is done with them on the way to the loss.
+    And a term of the loss: a length that something is divided by is none.
     """
     names = tape.made_of.get(value, frozenset())
     made = _made_of_parameters(tape, value) if len(names) == 1 else None
-    if tape.values[value].numel() != 1 and not (made and _only_adds_up(tape, value)):
+    if not made or not only_adds_up(tape, value):
         return None
-    even = any(tape.nodes[one].name in EVEN or _is_square(tape.nodes[one]) for one in made or ())
+    even = any(tape.nodes[one].name in EVEN or _is_square(tape.nodes[one]) for one in made)
     return next(iter(names)) if even else None
 
 
-def _only_adds_up(tape: Tape, value: int) -> bool:
-    """Whether entries are only taken, weighted and summed up on the way to the loss."""
+def only_adds_up(tape: Tape, value: int) -> bool:
+    """Whether a number, or entries, are only taken, weighted and summed up on the way to the loss."""
     left, seen = [value], set[int]()
     while left and len(seen) <= MOST_OPERATIONS:
         for index in set(tape.consumers.get(left.pop(), ())) - seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradproof.case import Case
+from gradproof.diagnosis.confirmation import fresh_case
 from gradproof.diagnosis.weight_decay import penalties_of
 from gradproof.oracles import Array, Arrays
 from gradproof.report import Finding, along, number
@@ -25,6 +26,8 @@ def findings(case: Case) -> list[Finding]:
         own = _acting(case, name, known)
         if own is not None and (found > 0 or (own and not np.isclose(-found, own, rtol=1e-7))):
             return []  # it has one already, which another weight or form of it may tell better
+    if not _holds_again(case, dict(zip(parts, coefficients, strict=True))):
+        return []
     where = ", ".join(f"{name}{'' if words == '' else ' (' + words + ')'}" for name, words in parts.items())
     strength = number(abs(coefficients[0]))
     if coefficients[0] > 0:
@@ -32,6 +35,15 @@ def findings(case: Case) -> list[Finding]:
     else:
         message = f"the penalty is missing on {where}: {strength} times the parameter should be added there"
     return [Finding("wrong-part-penalised", tuple(parts), message)]
+
+
+def _holds_again(case: Case, coefficients: dict[str, float]) -> bool:
+    """Whether the gradients differ by the same multiples of the parameters on fresh inputs: a length has others."""
+    fresh = fresh_case(case)
+    if fresh is None:
+        return True
+    again = {name: _part(fresh, name, coefficient(fresh)) for name in coefficients}
+    return all(part is not None and np.isclose(part[1], coefficients[name], rtol=1e-6) for name, part in again.items())
 
 
 def _acting(case: Case, name: str, known: float | None) -> float | None:

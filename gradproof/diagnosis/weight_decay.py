@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gradproof.diagnosis.contributions import only_adds_up
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import VIEWS
 from gradproof.diagnosis.survey import Survey
@@ -65,6 +66,7 @@ def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:
             if tape.values[node.outputs[0]].numel() == 1 and node.outputs[0] in tape.clean.totals:
                 ends.append(node.outputs[0])
     sums = [node.outputs[0] for node in nodes if any(tape.values[one].numel() > 1 for one in node.inputs)]
+    ends = [one for one in ends if only_adds_up(tape, one)]
     chosen = [one for one in ends if one in sums]
     for end in [*chosen, *(ends[-1:] if len(chosen) > 1 else ())]:
         needed = {end}

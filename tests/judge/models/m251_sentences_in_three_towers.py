@@ -119,7 +119,7 @@ WRONG = [
     ),
     wrong(
         "distances_squared_in_the_gradient",
-        "different-function",
+        "different-function|missing-derivative",
         "da = active * (to_p / dist_p - to_q / dist_q)",
         "da = 2 * active * (to_p - to_q)",
         "dp = -active * to_p / dist_p",
@@ -141,7 +141,7 @@ WRONG = [
     ),
     wrong(
         "averaged_over_active_triplets_only",
-        "wrong-scale",
+        "wrong-scale|wrong-term-weight",
         "active = (gap > 0) / n",
         "active = (gap > 0) / (gap > 0).sum()",
     ),

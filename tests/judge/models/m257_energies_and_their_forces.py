@@ -162,19 +162,19 @@ WRONG = [
     ),
     wrong(
         "fading_out_not_differentiated",
-        "missing-path|missing-derivative",
+        "missing-path|missing-derivative|different-function",
         "np.outer(dbump * fade + bump * dfade, apart / r)",
         "np.outer(dbump * fade, apart / r)",
     ),
     wrong(
         "neighbours_not_pushed_back",
-        "missing-path",
+        "missing-path|different-function",
         "            J[i, :, j] -= step\n",
         "",
     ),
     wrong(
         "error_per_atom_not_divided_again",
-        "wrong-scale",
+        "wrong-scale|wrong-term-weight",
         "dE = 2 * energy_error / (atoms * clusters)",
         "dE = 2 * energy_error / clusters",
     ),
