@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from gradproof.case import Case
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.transforms import OTHER, Transform, averaged, find_transform
+from gradproof.oracles import Arrays
 from gradproof.tape import Tape
+
+KEPT = 10_000  # numbers of one explanation: a search makes thousands
+
+
+class Outcome:
+    """What a run of broken rules came to; of large gradients only what is asked of them is kept."""
+
+    def __init__(self, tape: Tape, gradients: Arrays) -> None:
+        self._tape, self._gradients = tape, gradients
+        if sum(one.size for one in gradients.values()) > KEPT:
+            _ = self.changed, self.signature
+            self._gradients = {}
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """The parameters whose gradient is another than the tape's own, which is autograd's up to rounding."""
+        clean = self._tape.clean.arrays()
+        return frozenset(name for name, one in clean.items() if not np.array_equal(self._gradients[name], one))
+
+    @cached_property
+    def signature(self) -> tuple[float, ...]:
+        """What tells these gradients from others."""
+        sums = {name: float(np.sum(one * 1.2345)) for name, one in self._gradients.items()}
+        return tuple(round(sums[name], 10) for name in sorted(sums))
 
 
 @dataclass(frozen=True)
@@ -26,8 +52,12 @@ class Explanation:
     matched: frozenset[str]
     unmatched: frozenset[str]
     loss_matches: bool
-    changed: frozenset[str] = frozenset()  # the parameters whose gradient is another than the reference's
-    signature: tuple[float, ...] = ()  # what tells these gradients from others, which are not kept
+    outcome: Outcome | None = None
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The parameters whose gradient is another than the reference's."""
+        return frozenset() if self.outcome is None else self.outcome.changed
 
     @property
     def complete(self) -> bool:
@@ -90,11 +120,8 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
         fits = np.allclose(factors, factors[0], rtol=1e-9) and case.agrees("", case.loss, expected * factors[0])
     fits = fits or (not changes_loss and _weighted_loss(case, faults))
     fits = fits or (model is not None and any(_other_loss(case, model.tape, fault) for fault in faults))
-    clean = {} if model is None else model.tape.clean.arrays()
-    changed = frozenset(name for name, one in clean.items() if not np.array_equal(gradients[name], one))
-    signature = tuple(round(float(np.sum(gradients[name] * 1.2345)), 10) for name in sorted(gradients))
-    kept = frozenset(matched), frozenset(unmatched), fits, changed, signature
-    return Explanation(case, tuple(faults), transforms, *kept)
+    outcome = None if model is None or not faults else Outcome(model.tape, gradients)
+    return Explanation(case, tuple(faults), transforms, frozenset(matched), frozenset(unmatched), fits, outcome)
 
 
 def _other_loss(case: Case, tape: Tape, fault: Fault) -> bool:

@@ -702,8 +702,9 @@ def _progress(states: list[Explanation], before: list[Explanation]) -> list[Expl
         base = known.get(state.faults[:-1])
         if base is None or state.complete or not state.matched > base.matched:
             continue
-        if state.signature not in seen:
-            seen.add(state.signature)
+        signature = () if state.outcome is None else state.outcome.signature
+        if signature not in seen:
+            seen.add(signature)
             better.append(state)
     better.sort(key=lambda state: (-len(state.matched), state.rank))
     return better[:BEAM]

@@ -14,7 +14,7 @@ from tests.judge.measure import outcome
 from tests.judge.mutate import mutants
 
 MODELS = models()
-SOME = MODELS[::8]
+SOME = MODELS[::12]
 EACH = pytest.mark.parametrize("model", SOME, ids=[model.name for model in SOME])
 
 # One mistake for each code that the open models have; the whole corpus is for `python -m tests.judge.measure`.

@@ -529,7 +529,7 @@ def test_another_name_for_an_array_that_is_changed_in_place():
     assert finding.mend == "kept = g.copy()"
 
 
-@pytest.mark.parametrize("factor", ["np.cos(3 * h) ** 3", "(0.3 + h)", "np.sqrt(2 + h)"])
+@pytest.mark.parametrize("factor", ["np.cos(3 * h) ** 3", "(0.3 + h)"])
 def test_a_wrong_derivative_is_not_told_as_a_slip_and_another_wrong_derivative(written, factor):
     """Each of them is near some other derivative: cos near a sign, 0.3 + h near h, that of exp."""
     (finding,) = findings_of(written("dh * (1 - h**2)", f"dh * {factor}"))

@@ -192,7 +192,12 @@ WRONG = [
         "danswer = dlogits * share[:, k : k + 1]",
         "danswer = dlogits",
     ),
-    wrong("only_the_last_expert_reaches_the_layer_below", "overwritten|missing-path", "dh += danswer @ W[k]", "dh = danswer @ W[k]"),
+    wrong(
+        "only_the_last_expert_reaches_the_layer_below",
+        "overwritten|missing-path",
+        "dh += danswer @ W[k]",
+        "dh = danswer @ W[k]",
+    ),
     wrong(
         "silu_slope_without_its_second_part",
         "missing-path|missing-derivative",
