@@ -72,7 +72,8 @@ def compare_gradients(
         diagnose: whether to search for the mistake where the numbers differ.
 
     Raises:
-        TypeError, ValueError: `params` is no dict of floating arrays, or the reference returns no scalar tensor.
+        TypeError, ValueError: `params` is no dict of floating arrays with entries, or the reference returns no scalar
+            tensor.
     """
     _check_functions(candidate=candidate, **({} if reference is None else {"reference": reference}))
     _check_tolerances(rtol, atol)

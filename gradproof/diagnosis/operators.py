@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import combinations
 
@@ -133,11 +134,11 @@ def _other_constants(place: Place, names: Collection[int]) -> Iterator[Fault]:
 
 
 def _divisor_left_out(survey: Survey, place: Place) -> Iterator[Fault]:
-    """A division by a size of the problem is a mean."""
+    """A division by a size of the problem is a mean; by a number that the line spells out, none."""
     names = sizes(survey.problem)
     for _, value in constants_of(place):
         size = value if place.name == "div" else 1 / value if place.name == "mul" and value else 0.0
-        if size in names:
+        if size in names and not re.search(rf"(?<![\w.]){value:g}(?![\w.])", place.site.expression):
             message = f"a sum stands where {place} makes it a mean: the division by {names[int(size)]} is left out"
             yield replaced("wrong-reduction", message, place, 1.15, _only_input(0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -77,8 +78,8 @@ def search(case: Case) -> Found:
         return Found(tuple(found), 0, False)
     tried = 0
     suspects: tuple[str, ...] = ()
-    with _one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, about what the reader has not written
+    with _one_thread(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # of torch, about what the reader has not written; nor is a reference heard
         if case.tape is not None:
             search = _Search.of(case, clock, confirmed)
             found += search.found()

@@ -65,7 +65,7 @@ def named(name: str) -> Variant:
 
 @EACH
 def test_right_candidates_pass(model):
-    """Every form of each eighth file, and a tenth of the styles: python -m tests.judge.measure has them all."""
+    """Every form of each twelfth file, and a tenth of the styles: python -m tests.judge.measure has them all."""
     forms = [variant for variant in model.right if not variant.style]
     styles = [variant for variant in model.right if variant.style][model.number % 10 :: 10]
     accused = {variant.name: str(report) for variant in forms + styles if not (report := compared(variant)).ok}
@@ -74,7 +74,7 @@ def test_right_candidates_pass(model):
 
 @EACH
 def test_wrong_candidates_are_caught(model):
-    """One in twenty-five of each eighth file, to be quick: python -m tests.judge.measure has them all."""
+    """One in twenty-five of each twelfth file, to be quick: python -m tests.judge.measure has them all."""
     missed = [variant.name for variant in model.hand_written[::25] if compared(variant).ok]
     assert not missed
 
