@@ -766,7 +766,7 @@ def _gives(tape: Tape, truth: oracles.Truth) -> bool:
         return False
     try:
         ours = tape.clean.arrays()
-    except RuntimeError:
+    except Exception:  # some operation that torch cannot differentiate by itself
         return False
     top = max(largest(value) for value in truth.gradients.values())
     return all(

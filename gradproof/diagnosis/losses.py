@@ -18,7 +18,8 @@ from gradproof.diagnosis.repairs import Repairs
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import Finding
 
-SECONDS = 1.5  # for what of the code makes the loss wrong: a change of it, then the place where it parts
+SECONDS = 4.5  # for what makes a wrong loss beside a right gradient, a third of it each for
+SHARE = 1 / 3  # changes of the reference, changes of the code, and the place where the two part
 
 
 def finding(case: Case, searching: bool) -> Finding:
@@ -58,12 +59,15 @@ def _beside(case: Case) -> str:
 
 def _of_forward(case: Case) -> Finding | None:
     """What gives the wrong value beside a right gradient: a change of the code, or of the reference's forward pass."""
-    confirmed = Confirmation(case)
-    fault = _of_reference(case, confirmed.fresh, Clock(SECONDS))
+    confirmed, clock = Confirmation(case), Clock(SECONDS)
+    with clock.part(SHARE):
+        fault = _of_reference(case, confirmed.fresh, clock)
     if fault is None or fault.code != "broadcast":
-        changes = Repairs(case, Clock(SECONDS), confirmed).likely()
+        with clock.part(SHARE):
+            changes = Repairs(case, clock, confirmed).likely()
         fault = changes[0].faults[0] if changes else fault
-    fault = fault or divergence.parting(case, confirmed.fresh, Clock(SECONDS).over)
+    with clock.part(SHARE):
+        fault = fault or divergence.parting(case, confirmed.fresh, clock.over)
     if fault is None:
         return None
     return Finding(fault.code, (), fault.message, None if fault.site is None else str(fault.site), mend=fault.mend)

@@ -44,12 +44,11 @@ FIRST, MOST = 16, 256  # rules that are looked at together: few where one of the
 PLAIN = 22.1  # the rank of an explanation by two rules up to which no other array is looked for
 FAR_FETCHED = 11.78  # the rank of one by another array from which on it is no better than two rules
 MOST_FITTING = 40  # other arrays that are tried in full
-FEWER_SHARE = 0.1  # of the time, for the same over fewer steps
+FEWER_SHARE = 0.15  # of the time, for the same over fewer steps
 OTHERWISE_SHARE = 0.12  # for other programs of the same function
 FITTED_SHARE = 0.25  # for constants and functions that the loss tells
-NEAR_SHARE = 0.3  # of the time, for single rules, before anything else is looked at
+NEAR_SHARE = 0.4  # of the time, for single rules, before anything else is looked at
 REPAIR_SHARE = 0.4  # for changes of the candidate's own code
-FEWER_REPAIR_SHARE = 0.2  # the same over fewer steps
 SIMPLER_SHARE = 0.15  # for one change of it, where several rules are known to do
 OWN_SHARE = 0.35  # for the way back of another forward pass
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
@@ -171,8 +170,7 @@ class _Search:
         if rules is None:
             return []
         inner = self._shorter[-1]  # with a single step, what acts on the state before is hidden: it is often zero
-        with self.clock.part(FEWER_REPAIR_SHARE):
-            return self._by_changes(lambda: self.repairs.over_fewer_steps(inner.case, inner.rules, rules))
+        return self._by_changes(lambda: self.repairs.over_fewer_steps(inner.case, inner.rules, rules))
 
     def _repaired_otherwise(self) -> list[Explanation]:
         """By one that is more far-fetched."""
@@ -590,7 +588,6 @@ class _Search:
                 if together is not None and together.complete and self.confirmed.holds(together):
                     complete.append(together)
         return complete
-
 
     def _in_pairs(self, most: int) -> list[Explanation]:
         """Two rules at once, wherever they are: alone, and on top of a rule that explains some parameter by itself."""

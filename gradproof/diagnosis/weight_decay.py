@@ -77,7 +77,7 @@ def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:
                 kept.append(node)
         kept.reverse()
         of_part = any(node.name in PARTS or (node.name == "mul" and _is_mask(tape, node)) for node in kept)
-        if not any(tape.data.keys() & _data(tape, node) for node in kept if not _is_mask(tape, node)):
+        if not any(_data(tape, node) for node in kept if not _is_mask(tape, node)):
             yield _Penalty(value, end, tuple(kept), of_part)
 
 
