@@ -66,7 +66,7 @@ def test_the_tape_has_autograds_numbers():
         (("np.fft.ifft(dwave) * x.shape[1]", "np.fft.fft(dwave)"), "different-function", "is done once more"),
         (("np.fft.ifft(dwave) * x.shape[1]", "np.fft.ifft(dwave)"), "wrong-scale", "1/5"),
         (("/ np.abs(seen) / len(x)\n", "/ len(x)\n"), "missing-derivative", "sqrt"),
-        (("seen / np.abs(seen)", "seen.real / np.abs(seen)"), "missing-path", "seen.imag"),
+        (("seen / np.abs(seen)", "seen.real / np.abs(seen)"), "missing-path", "nothing of the gradient flows back"),
         (("dfield.imag", "-dfield.imag"), "wrong-sign", "minus"),
     ],
 )  # fmt: skip
