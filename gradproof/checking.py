@@ -470,7 +470,7 @@ def compare_layers(
             return replace(report, subject="layer")
 
         def loss(params: dict[str, Any], direction: Any, *others: Any) -> Any:
-            return (reference({**dict(zip(fixed, others, strict=True)), **params}) * direction).sum()
+            return _weighted(reference({**dict(zip(fixed, others, strict=True)), **params}), direction)
 
         layer.says_its_output = any(finding.code == "unexplained" for finding in findings)
         report = _compare(layer, loss, problem, rtol, atol, diagnose, output=comparison)
@@ -483,6 +483,11 @@ def _of_layer(of_output: list[Finding], others: tuple[Finding, ...]) -> tuple[Fi
     if told and any(finding.code == "unexplained" for finding in of_output):
         of_output = [*(one for one in of_output if one.code != "unexplained"), *told]
     return (*of_output, *(one for one in others if one not in of_output and one.parameters != ("output",)))
+
+
+def _weighted(output: Any, output_grad: Any) -> Any:
+    """The number whose derivative by an output is the output gradient: what stands for a layer's loss on both sides."""
+    return (output * output_grad).sum()
 
 
 class _Layer:
@@ -502,12 +507,12 @@ class _Layer:
         grads = self.backward(output_grad, cache)
         if isinstance(grads, dict):
             grads = {name: value for name, value in grads.items() if name not in self.fixed}
-        return (output * output_grad).sum() if self.says_its_output else None, grads
+        return _weighted(output, output_grad) if self.says_its_output else None, grads
 
     def own_loss(self, params: Any, output_grad: Any, *others: Any) -> Any:
         """What the gradients are those of: the output, weighted by the output gradient."""
         output, _ = self._ahead(params, others)
-        return (output * output_grad).sum()
+        return _weighted(output, output_grad)
 
     def _ahead(self, params: Any, others: tuple[Any, ...]) -> Any:
         return self.forward({**dict(zip(self.fixed, others, strict=True)), **params})

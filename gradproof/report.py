@@ -334,6 +334,16 @@ def along(axis: int, axes: int, indices: Sequence[int], most: int = 6) -> str:
     return f"{name} {shown}" + (f" of axis {axis}" if axes > 2 else "")
 
 
+def whole_along(chosen: npt.NDArray[np.bool_]) -> tuple[int, list[int]] | None:
+    """The axis along which a mask chooses whole rows, columns or slices alone, and which ones; None for others."""
+    for axis in range(chosen.ndim):
+        others = tuple(i for i in range(chosen.ndim) if i != axis)
+        whole = np.flatnonzero(chosen.all(axis=others) if others else chosen)
+        if len(whole) and chosen.sum() == len(whole) * (chosen.size // chosen.shape[axis]):
+            return axis, whole.tolist()
+    return None
+
+
 def _what_raised(finding: Finding) -> str:
     found = re.search(r"\braised (\w+)", finding.message)
     return f"your code raised {found[1]}" if found else "your code did not finish"

@@ -33,11 +33,12 @@ def finding(case: Case, searching: bool) -> Finding:
     message = f"{what}." if case.of_layer else f"{what}: {_beside(case)}."
     found: Finding | None = None
     if searching and case.reference is not None:
-        reading = None if case.of_layer else _reading(case)
+        confirmed = Confirmation(case)
+        reading = None if case.of_layer else _reading(case, confirmed.fresh)
         if reading is not None:
             message += f" It is {reading[1]}."
         elif not case.wrong:
-            found = _of_forward(case)
+            found = _of_forward(case, confirmed)
     if found is not None:
         message = f"{message[:-1]}: {found.message}"
     if not case.of_layer:
@@ -57,9 +58,9 @@ def _beside(case: Case) -> str:
     return f"yours {shown[0]}, torch's {shown[1]}"
 
 
-def _of_forward(case: Case) -> Finding | None:
+def _of_forward(case: Case, confirmed: Confirmation) -> Finding | None:
     """What gives the wrong value beside a right gradient: a change of the code, or of the reference's forward pass."""
-    confirmed, clock = Confirmation(case), Clock(SECONDS)
+    clock = Clock(SECONDS)
     with clock.part(SHARE):
         fault = _of_reference(case, confirmed.fresh, clock)
     if fault is None or fault.code != "broadcast":
@@ -97,16 +98,15 @@ def of_own_function(case: Case) -> Finding:
     """The finding on a wrong loss to which the gradient belongs, but for the mistakes that were found in it."""
     message = f"The {case.value} is another function's"
     message += "." if case.of_layer else f": {_beside(case)}."
-    reading = None if case.of_layer else _reading(case)
+    reading = None if case.of_layer else _reading(case, fresh_case(case))
     if reading is None:
         message += " Where your forward pass parts with the reference was not found."
         return Finding("unexplained", (case.value,), message)
     return Finding(reading[0], (case.value,), f"{message} It is {reading[1]}.")
 
 
-def _reading(case: Case) -> tuple[str, str] | None:
+def _reading(case: Case, fresh: Case | None) -> tuple[str, str] | None:
     """What the loss is, as a finding code and in words."""
-    fresh = fresh_case(case)
     if fresh is None or fresh.loss is None:
         return None
     again = {words: value for _, words, value in _readings(fresh)}

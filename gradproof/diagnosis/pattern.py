@@ -7,7 +7,7 @@ import numpy as np
 from gradproof.case import Case
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.search import Found
-from gradproof.report import Finding, along, number
+from gradproof.report import Finding, along, number, whole_along
 from gradproof.tape import Tape
 from gradproof.tolerances import largest
 
@@ -79,13 +79,11 @@ def _entries(case: Case, name: str) -> str:
         return "all entries are zero"
     if differs.all() or right.ndim == 0:
         return f"{POINTS} {_direction(_cosine(ours, right))}"
-    for axis in range(right.ndim):
-        others = tuple(i for i in range(right.ndim) if i != axis)
-        whole = np.flatnonzero(differs.all(axis=others) if others else differs)
-        if len(whole) and differs.sum() == len(whole) * differs.size // differs.shape[axis]:
-            verb = "differs" if len(whole) == 1 else "differ"
-            where = along(axis, right.ndim, whole.tolist())
-            return f"only {where} (of {differs.shape[axis]}) {verb}; the rest is right"
+    whole = whole_along(differs)
+    if whole is not None:
+        axis, indices = whole
+        verb = "differs" if len(indices) == 1 else "differ"
+        return f"only {along(axis, right.ndim, indices)} (of {differs.shape[axis]}) {verb}; the rest is right"
     return f"{int(differs.sum())} of {differs.size} entries differ"
 
 

@@ -8,7 +8,7 @@ from gradproof.case import Case
 from gradproof.diagnosis.confirmation import fresh_case
 from gradproof.diagnosis.weight_decay import penalties_of
 from gradproof.oracles import Array, Arrays
-from gradproof.report import Finding, along, number
+from gradproof.report import Finding, along, number, whole_along
 
 
 def findings(case: Case) -> list[Finding]:
@@ -144,9 +144,7 @@ def part_in_words(chosen: Array) -> str:
     """Which part of an array a mask chooses: nothing to say for all of it, a row, a column, or so many entries."""
     if chosen.all():
         return ""
-    for axis in range(chosen.ndim):
-        others = tuple(i for i in range(chosen.ndim) if i != axis)
-        whole = np.flatnonzero(chosen.all(axis=others) if others else chosen)
-        if len(whole) and chosen.sum() == len(whole) * (chosen.size // chosen.shape[axis]):
-            return along(axis, chosen.ndim, whole.tolist())
+    whole = whole_along(chosen)
+    if whole is not None:
+        return along(whole[0], chosen.ndim, whole[1])
     return f"{int(chosen.sum())} of {chosen.size} entries"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gradproof.decompositions import OF_PROBABILITIES
 from gradproof.tape import NOWHERE, Node, Site, Tape
@@ -289,7 +290,7 @@ def _same_values(tape: Tape) -> dict[int, int]:
 
 def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller: int) -> Iterator[Place]:
     """The places of the operations of one line: those of a block that it repeats are told by their place in it."""
-    for first, period, count in _blocks([node.name for node in nodes]):
+    for first, period, count in _blocks(tuple(node.name for node in nodes)):
         kinds = Counter(node.name for node in nodes[first : first + period])
         seen: Counter[str] = Counter()
         for offset in range(first, first + period):
@@ -304,10 +305,10 @@ def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller
 
 def _of_same_bodies(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller: int) -> Iterator[Place]:
     """The places of loops of one line that do the same in their steps: both directions, all layers of one module."""
-    names = [node.name for node in nodes]
+    names = tuple(node.name for node in nodes)
     by_body: dict[tuple[str, ...], list[int]] = {}
     for first, period in _bodies(names, 0):
-        by_body.setdefault(tuple(names[first : first + period]), []).append(first)
+        by_body.setdefault(names[first : first + period], []).append(first)
     for body, starts in by_body.items():
         if len(body) < BODY or len(starts) < 2:
             continue
@@ -320,7 +321,7 @@ def _of_same_bodies(tape: Tape, site: Site, nodes: list[Node], everywhere: bool,
             seen[name] += 1
 
 
-def _bodies(names: Sequence[str], start: int) -> Iterator[tuple[int, int]]:
+def _bodies(names: tuple[str, ...], start: int) -> Iterator[tuple[int, int]]:
     """Each step of the innermost loops of a sequence: (first, length)."""
     for first, period, count in _blocks(names):
         if count == 1:
@@ -336,7 +337,7 @@ def _passes_gradients(tape: Tape, node: Node) -> bool:
     return bool(tape.differentiable & set(node.inputs)) and any(v in tape.differentiable for v in node.outputs)
 
 
-def _blocks(names: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+def _blocks(names: tuple[str, ...]) -> Iterator[tuple[int, int, int]]:
     """A sequence as blocks, each (first, length, repetitions): what is repeated most, and what stands around it."""
     found = _longest_repetition(names)
     if found is None:
@@ -350,7 +351,8 @@ def _blocks(names: Sequence[str]) -> Iterator[tuple[int, int, int]]:
     yield from ((end + start, length, times) for start, length, times in _blocks(names[end:]))
 
 
-def _longest_repetition(names: Sequence[str]) -> tuple[int, int, int] | None:
+@lru_cache(maxsize=1024)  # each line is looked at in several ways, and again for other numbers
+def _longest_repetition(names: tuple[str, ...]) -> tuple[int, int, int] | None:
     """The block (first, length, repetitions) that covers most; the shortest, of those that cover as much."""
     best: tuple[int, int, int] | None = None
     covered = 0
