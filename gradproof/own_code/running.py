@@ -155,12 +155,12 @@ def own_code(candidate: Callable[..., Any], problem: Problem) -> OwnCode | None:
     code.seconds = time.perf_counter() - started
     if first is None or code.seconds > SLOWEST:
         return None
-    before = sys.getprofile()
-    sys.setprofile(watch)
+    before = sys.gettrace()  # a profiler is left alone: cProfile's cannot be put back from here
+    sys.settrace(watch)
     try:
         code.answer(problem)
     finally:
-        sys.setprofile(before)
+        sys.settrace(before)
     try:
         inner = {one for each in watch.found for one in each.co_consts if isinstance(one, types.CodeType)}
         code.functions = [_taken_apart(one, names) for one, names in watch.found.items() if one not in inner]
@@ -176,18 +176,22 @@ class _Watch:
         self.found: dict[types.CodeType, dict[str, Any]] = {}
         self._counts: dict[types.CodeType, int] = {}
 
-    def __call__(self, frame: types.FrameType, event: str, arg: Any) -> None:
+    def __call__(self, frame: types.FrameType, event: str, arg: Any) -> Callable[..., Any] | None:
         code = frame.f_code
-        if event != "return" or not candidates.is_theirs(code.co_filename) or code.co_name.startswith("<"):
-            return
-        own = frame.f_locals
-        if code not in self.found or len(own) > self._counts[code]:
+        if not candidates.is_theirs(code.co_filename) or code.co_name.startswith("<"):
+            return None
+        frame.f_trace_lines = False
+        return self._at_return
+
+    def _at_return(self, frame: types.FrameType, event: str, arg: Any) -> Callable[..., Any]:
+        code, own = frame.f_code, frame.f_locals
+        if event == "return" and (code not in self.found or len(own) > self._counts[code]):
             self.found[code], self._counts[code] = {**frame.f_globals, **own}, len(own)
+        return self._at_return
 
 
 def _taken_apart(code: types.CodeType, names: dict[str, Any]) -> OwnFunction:
-    known = [names.get(code.co_name), *gc.get_referrers(code)]
-    function = next((one for one in known if _is_function_of(one, code)), None)
+    function = next((one for one in _likely_functions(code, names) if _is_function_of(one, code)), None)
     tree = _tree(code)
     if function is None or tree is None:
         raise NotOurs(code.co_name)
@@ -197,6 +201,13 @@ def _taken_apart(code: types.CodeType, names: dict[str, Any]) -> OwnFunction:
         warnings.simplefilter("ignore")
         _look_at(one, names)
     return one
+
+
+def _likely_functions(code: types.CodeType, names: dict[str, Any]) -> Iterator[Any]:
+    """What a code may be of: the function or method of that name, and what the slow search for its users finds."""
+    yield names.get(code.co_name)
+    yield getattr(type(names.get("self")), code.co_name, None)
+    yield from gc.get_referrers(code)
 
 
 def _is_function_of(one: Any, code: types.CodeType) -> bool:

@@ -1,6 +1,7 @@
 """Small changes of the candidate's own code that make its numbers right."""
 
 import ast
+import cProfile
 import importlib
 import inspect
 import itertools
@@ -100,6 +101,12 @@ def test_a_slip_is_told_at_the_line_of_the_candidate_with_what_belongs_there(wri
     assert finding.parameters == ("u",)
     assert "written.py" in (finding.site or "")
     assert finding.mend == "dk[i] = np.sum(h[:, i:i + 3] * ds)"
+    assert "in your code, `s` should be `ds`" in finding.message
+
+
+def test_a_slip_is_told_under_a_profiler_too(written):
+    with cProfile.Profile():
+        (finding,) = findings_of(written(*ANOTHER_ARRAY))
     assert "in your code, `s` should be `ds`" in finding.message
 
 
