@@ -15,6 +15,8 @@ import torch
 Tensor = torch.Tensor
 # Inputs, output, what arrived at the output, and the arguments with None where a tensor stands.
 Rule = Callable[[Sequence[Tensor], Tensor, Tensor, Sequence[Any]], Sequence["Tensor | None"]]
+# Operations whose results do not move with what they are given.
+CONSTANT = frozenset("detach zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty".split())
 
 
 def unbroadcast(grad: Tensor, like: Tensor) -> Tensor:

@@ -28,8 +28,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gradproof import oracles
+from gradproof.buffers import read_through
 from gradproof.decompositions import OF_PROBABILITIES, ByHand, decomposition
-from gradproof.local_rules import OF_COMPLEX, Rule, in_kind, rule
+from gradproof.local_rules import CONSTANT, OF_COMPLEX, Rule, in_kind, rule
 from gradproof.oracles import Arrays
 from gradproof.tolerances import largest, relative_tolerance
 
@@ -264,7 +265,7 @@ class Tape:
         found = set(self.parameters.values())
         for node in self.nodes:
             cut = node.cut and type(node) is Node
-            if found & set(node.inputs) and node.name not in _CONSTANT and not cut:
+            if found & set(node.inputs) and node.name not in CONSTANT and not cut:
                 found.update(value for value in node.outputs if _moves(self.values[value]))
         return frozenset(found)
 
@@ -657,6 +658,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = _tensors(result)
         if not positions or not outputs:
             return result
+        if functional is func and len(outputs) == 1 and any(outputs[0] is flat[i] for i in positions):
+            return result  # it made nothing: a copy to where the tensor is already
         alias = functional.overloadpacket.__name__ in self.aliases
         if alias or (functional is func and _is_the_same_view(func, flat[positions[0]], outputs)):
             self.numbers[id(outputs[0])] = inputs[0]
@@ -676,10 +679,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _ALIASES = ("alias", "lift_fresh")
-# Operations whose results do not move with what they are given.
-_CONSTANT = frozenset(
-    "detach zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty".split()
-)
 
 
 def _is_the_same_view(func: Any, given: Tensor, outputs: Sequence[Tensor]) -> bool:
@@ -798,7 +797,9 @@ def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]
     parameters = {name: recorder.number(tensor) for name, tensor in tensors.items()}
     positions = [i for i, one in enumerate(others) if isinstance(one, Tensor)]
     inputs = {f"data[{i}]": recorder.number(others[i]) for i in positions}
-    nodes = _until(terms.values(), recorder.nodes)
+    done, given = _until(terms.values(), recorder.nodes), {*parameters.values(), *inputs.values()}
+    nodes, results = read_through(done, recorder.values, given, list(terms.values()))
+    terms = dict(zip(terms, results, strict=True))
     return Tape(nodes, recorder.values, parameters, terms, inputs, how, recorder.torn)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from gradproof.diagnosis.contributions import of_parameters_alone, parameter_of
 from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import EACH, VIEWS, Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook, added, joined
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -50,6 +50,30 @@ def _carries_cut(survey: Survey, loop: list[Place]) -> Iterator[Fault]:
             yield Fault("truncated-in-time", message, site, 1.2, values=values)
     if any(len(taken) > 1 for taken in crossing):
         yield from _one_carry_cut(survey.places, crossing)
+    for place in loop:
+        yield from _handed_on_as_it_is(place, crossing)
+
+
+def _handed_on_as_it_is(place: Place, crossing: list[dict[int, set[int]]]) -> Iterator[Fault]:
+    """What arrives at a state stays what it is from step to step: it is never taken back through one."""
+    states = [node.outputs[0] for node in place.nodes]
+    values = {
+        state: _instead_of(taken[state], after)
+        for state, after, taken in zip(states, states[1:], crossing, strict=False)
+        if state in taken
+    }
+    if values:
+        message = f"what arrives at {place} is handed to the step before as it is, not taken back through the step"
+        yield Fault("missing-derivative", message, place.site, 1.25, values=values)
+
+
+def _instead_of(users: Collection[int], after: int) -> ValueHook:
+    """What arrives at the state after it, in place of what those operations send."""
+
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        return added(joined(arriving, without=users), totals.get(after))
+
+    return hook
 
 
 def _one_carry_cut(places: list[Place], crossing: list[dict[int, set[int]]]) -> Iterator[Fault]:
