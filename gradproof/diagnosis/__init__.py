@@ -7,7 +7,7 @@ from dataclasses import replace
 from gradproof.case import Case
 from gradproof.diagnosis import losses, mends, pattern, penalties
 from gradproof.diagnosis.explanation import Explanation
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.search import Found, search
 from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
@@ -59,7 +59,6 @@ def told(case: Case, found: Found) -> list[Finding]:
 
 
 def _findings(case: Case, best: Explanation) -> list[Finding]:
-    touched = tuple(name for name in case.wrong if name not in best.transforms or best.faults)
     findings = []
     for fault in best.faults:
         message = fault.message
@@ -70,6 +69,7 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
         elif fault.site and best.case.own_forward is not None and (fault.nodes or fault.values):
             message += f"\n{OWN_LINE}"
         site = str(fault.site) if fault.site else None
+        touched = _touched(case, best, fault)
         of_output = ("output",) if case.of_layer and not case.loss_is_right and best.loss_matches else ()
         findings.append(Finding(fault.code, (*of_output, *touched), message, site, mend=_mend(best.case, fault)))
         if fault.besides is not None:
@@ -82,6 +82,21 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
         mend = mends.of_gradients(code, list(done), list(done.values()))
         findings.append(Finding(code, tuple(done), message, mend=mend))
     return findings
+
+
+def _touched(case: Case, best: Explanation, fault: Fault) -> tuple[str, ...]:
+    """The wrong parameters that a fault has a part in; all of them where that cannot be told."""
+    changed = fault.touches
+    if len(best.faults) + len(best.transforms) > 1 and changed is None and best.case.tape and best.case.program:
+        model = Model(best.case.program, best.case.problem, best.case.tape)
+        rules = [one for one in best.faults if one.touches is None]
+        rest = [one for one in rules if one is not fault]
+        made, without = run(model, rules), run(model, rest) if rest else (best.case.truth.gradients, 0.0)
+        if made is not None and without is not None:
+            names = (name for name, value in made[0].items() if not best.case.agrees(name, value, without[0][name]))
+            changed = frozenset(names)
+    found = tuple(name for name in case.wrong if changed is None or name in changed)
+    return found or tuple(case.wrong)
 
 
 def _mend(case: Case, fault: Fault) -> str:

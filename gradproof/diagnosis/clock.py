@@ -14,30 +14,36 @@ LOG = logging.getLogger("gradproof")
 
 @dataclass
 class Clock:
-    """The time that a search may take, the line that says it is taking long, and what ended a part of it early."""
+    """The time that a search may take, the line that says it is taking long, and what ended a part of it early.
+
+    The whole ends by the clock on the wall; how much of it a part may take is counted in computing time, so that a busy
+    machine does not change what is found.
+    """
 
     seconds: float
     started: float = field(default_factory=time.perf_counter)
+    began: float = field(default_factory=time.thread_time)
     told: bool = False
     cut: bool = False
     share: float = 1.0  # of the time, that the part of the search at hand may take
     broken_off: str = ""  # the error that ended a part of the search
 
-    def spent(self) -> float:
-        return time.perf_counter() - self.started
+    def worked(self) -> float:
+        """The share of the time that was spent computing."""
+        return (time.thread_time() - self.began) / self.seconds
 
     def past(self, share: float) -> bool:
         """Whether this share of the time is spent."""
-        return self.spent() > share * self.seconds
+        return self.worked() > share
 
     def over(self) -> bool:
-        spent = self.spent()
+        spent = time.perf_counter() - self.started
         if spent > 2.0 and not self.told:
             self.told = True
             line = f"gradproof: searching for the mistake (up to {self.seconds:g} s) ..."
             print(line, file=sys.__stderr__, flush=True)
         self.cut = self.cut or spent > self.seconds
-        return self.cut or spent > self.share * self.seconds
+        return self.cut or self.past(self.share)
 
     def break_off(self, error: Exception) -> None:
         """Note an error that ended a part of the search: a defect of this package, which does not stop the rest."""
@@ -48,7 +54,7 @@ class Clock:
     def part(self, share: float) -> Iterator[None]:
         """Within it, the time is over once this share of it more is spent."""
         before = self.share
-        self.share = min(before, self.spent() / self.seconds + share)
+        self.share = min(before, self.worked() + share)
         try:
             yield
         finally:

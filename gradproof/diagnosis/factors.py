@@ -241,21 +241,28 @@ class _Trial:
         many = f", each of the {len(self.spots)} times" if not self._alike else ""
         return self.spot.words(self.tape) + many
 
+    def _turned(self, constant: float, part: range) -> bool:
+        """Whether an array stands there with another sign than the operations that it stands for have themselves."""
+        own = float(np.prod([self.spot.constants(self.tape)[i] for i in part]))
+        return constant in (-1.0, -own) and constant not in (1.0, own)
+
     def _other(self, part: range, made: Made, constant: float) -> Iterator[Fault]:
         """The fault of another array for the derivatives of some neighbouring operations."""
         nodes = [self.tape.nodes[self.spot.pointwise(self.tape)[i]] for i in part]
         whose = " and of ".join(shown(node) for node in nodes)
         where = f"in {self._words}"
+        turned = self._turned(constant, part)
+        minus = "minus " if turned else ""
         if isinstance(self.spot, Operand):
             neighbour = self._neighbour(made)
-            times = "" if abs(constant) == 1 else f"{number(constant)} times "
+            times = minus if abs(constant) == 1 else f"{number(constant)} times "
             message = f"{times}{made.words} stands for {self._words}"
             if neighbour:
                 message = f"each step takes {self._words}, of the step {neighbour} its own"
             code = "shifted-in-time" if neighbour else made.code or "wrong-operand"
             rank = 1.62 + 0.15 * (len(made.values) - 1)
         elif not made.values:
-            message = f"the derivative of {whose} is left out {where}"
+            message = f"the derivative of {whose} is left out {where}" + ", and the sign is wrong" * turned
             code, rank = "missing-derivative", 1.45
             if abs(constant) not in (1.0, abs(float(np.prod(self.spot.constants(self.tape))))):
                 message = f"{number(constant)} stands for the derivative of {whose} {where}"
@@ -264,7 +271,7 @@ class _Trial:
                 code = "wrong-operand" if by_data else "missing-derivative"
                 code, rank = "wrong-scale" if bool((own == own[0]).all()) else code, 1.65
         else:
-            message = f"{made.words} stands for the derivative of {whose} {where}"
+            message = f"{minus}{made.words} stands for the derivative of {whose} {where}"
             inside = {value for node in nodes for value in (*node.inputs, *node.outputs)} & self.tape.differentiable
             code = made.code or ("different-function" if set(made.values) <= inside else "wrong-operand")
             rank = 1.65 + 0.15 * (len(made.values) - 1)
@@ -272,7 +279,7 @@ class _Trial:
                 code, message = "missing-path", f"nothing of the gradient comes through {whose} {where}"
         if self._penalises_more(made, constant, part):
             code, message = "wrong-part-penalised", f"{message}: the penalty takes in what the reference leaves out"
-        yield from self._fault(code, message, rank + 0.04 * (len(part) - 1), made, constant, part)
+        yield from self._fault(code, message, rank + 0.04 * (len(part) - 1) + 0.1 * turned, made, constant, part)
 
     def _is_nothing(self, made: Made) -> bool:
         """Whether an array is zero everywhere, such as `y > 0` of numbers that are not."""
@@ -302,7 +309,8 @@ class _Trial:
     def _further(self, made: Made, constant: float) -> Iterator[Fault]:
         """The fault of one factor more, or of one less."""
         where = self._words
-        rank = 1.6 + 0.15 * (len(made.values) - 1)
+        turned = self._turned(constant, range(0))
+        rank = 1.6 + 0.15 * (len(made.values) - 1) + 0.1 * turned
         if not made.values or self._is_nothing(made):
             return
         if made.inverse:
@@ -316,7 +324,7 @@ class _Trial:
             rank += -0.15 if made.function in SLOPES else 0.1
         if isinstance(self.spot, Operand):
             code, rank = "wrong-operand", rank + 0.1
-        yield from self._fault(code, message, rank, made, constant, range(0))
+        yield from self._fault(code, message + ", and the sign is wrong" * turned, rank, made, constant, range(0))
 
     def _divides_by(self, made: Made) -> bool:
         """Whether the operations divide by what an array goes into: one factor more of it is a division less."""

@@ -300,10 +300,19 @@ class Repairs:
         made = []
         for slips in reversed(told.values()):
             faults = (*(_with_note(self._fault(one), note) for one in slips), *rules)
+            if len(faults) > 1:
+                faults = (*map(self._touching, slips, faults), *rules)
             right = frozenset(self.case.gradients)
             made.append(Explanation(self.case, faults, {}, right, frozenset(), True))
         self.confirmed.known.update({id(one): (one, True) for one in made})
         return made
+
+    def _touching(self, slip: Slip, fault: Fault) -> Fault:
+        """A fault with the parameters of which it alone changes the gradient."""
+        with self.own.compiled([slip]) as ask:
+            answer = ask([slip], self.case.problem)
+        known = None if answer is None else changed(answer, (self.case.loss, self.case.gradients))
+        return replace(fault, touches=known)
 
     def _fault(self, slip: Slip) -> Fault:
         """What is wrong; where it adds a gradient in the direction of the parameters, a penalty on them."""

@@ -56,13 +56,16 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
             new = with_fields(node, keywords=[*others, ast.keyword("norm", ast.Constant(norm))])
             yield "wrong-scale", new, POSSIBLE
     if name in REDUCTIONS and isinstance(node.func, ast.Attribute):
-        yield from _along_another_axis(node, is_method=not is_module(node.func.value))
+        yield from _along_another_axis(node, words, is_method=not is_module(node.func.value))
     if name in BOUNDS and isinstance(node.func, ast.Name) and len(node.args) == 2:
-        code = "truncated-in-time" if _is_range(parent) else "different-function"
+        in_time = "truncated-in-time" if parent in words.of_time else "missing-path"
+        code = in_time if _is_range(parent) else "different-function"
         yield from ((code, one, LIKELY) for one in node.args)
     if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
         whose = node.args[0] if is_module(node.func.value) and node.args else node.func.value
         yield "not-transposed", whose, LIKELY
+    if name == "reshape" and isinstance(node.func, ast.Attribute):
+        yield from _turned_before(node, words)
     if name == "einsum" and node.args:
         yield from _of_subscripts(node)
     if name == "transpose":
@@ -75,7 +78,7 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
     for args, _ in exchanged(node.args):
         yield "wrong-operand", with_fields(node, args=args), LIKELY
     if name == "range":
-        yield from _of_range(node)
+        yield from _of_range(node, "truncated-in-time" if node in words.of_time else "missing-path")
     elif name == "reversed":
         yield "flipped", node.args[0], LIKELY
     elif node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
@@ -87,6 +90,10 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
     if len(node.args) == 1 and words.shape(node.args[0]) and isinstance(getattr(parent, "op", None), ast.Mult):
         for whose in (node.args[0], node):  # a function for its derivative
             yield from (("different-function", one, POSSIBLE) for one in slopes(whose))
+    inner = node.args[0] if len(node.args) == 1 else None
+    if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Add, ast.Sub)) and name in ALIKE[1]:
+        outside = ast.BinOp(with_fields(node, args=[inner.left]), inner.op, inner.right)
+        yield "different-function", outside, POSSIBLE
     if name == "range" and not isinstance(parent, ast.Call):
         yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
 
@@ -105,12 +112,38 @@ def _as_elsewhere(node: ast.Call, words: Vocabulary) -> Iterator[ast.Call]:
                 yield new
 
 
-def _along_another_axis(node: ast.Call, is_method: bool) -> Iterator[Made]:
+def _of_another_array(node: ast.Call, words: Vocabulary) -> Iterator[Made]:
+    """A reduction to one number, of another array: all have one."""
+    if len(node.args) == 1 and words.shape(node) == ():
+        for shape, found in words.arrays.items():
+            if shape and shape != words.shape(node.args[0]):
+                yield from (("wrong-operand", with_fields(node, args=[one]), POSSIBLE) for one in found)
+
+
+def _turned_before(node: ast.Call, words: Vocabulary) -> Iterator[Made]:
+    """An array with its axes in another order, of one whose entries are taken as they come."""
+    assert isinstance(node.func, ast.Attribute)
+    module = is_module(node.func.value)
+    whose = node.args[0] if module and node.args else node.func.value
+    axes = len(words.shape(whose) or ())
+    if 1 < axes <= MOST_AXES:
+        for order in itertools.islice(itertools.permutations(range(axes)), 1, None):
+            turned = ast.Attribute(whose, "T", ast.Load()) if axes == 2 else _transposed(whose, order)
+            new = with_fields(node, args=[turned, *node.args[1:]]) if module else None
+            yield "wrong-axis", new or with_fields(node, func=with_fields(node.func, value=turned)), POSSIBLE
+
+
+def _transposed(array: ast.expr, order: Sequence[int]) -> ast.Call:
+    return ast.Call(ast.Attribute(array, "transpose", ast.Load()), [ast.Constant(one) for one in order], [])
+
+
+def _along_another_axis(node: ast.Call, words: Vocabulary, is_method: bool) -> Iterator[Made]:
     """A reduction along another axis, where its axis is the last of its arguments, or where it has none."""
     if len(node.args) > (0 if is_method else 1):
         for axis in AXES:
             yield "wrong-axis", with_fields(node, args=[*node.args[:-1], _axis(axis)]), LIKELY
     elif not any(one.arg == "axis" for one in node.keywords):
+        yield from _of_another_array(node, words)
         others = [one for one in node.keywords if one.arg != "keepdims"]
         for axis in AXES[:-1]:
             for kept in ([], [KEPT]):
@@ -142,14 +175,14 @@ def _is_range(node: Any) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
 
 
-def _of_range(node: ast.Call) -> Iterator[Made]:
+def _of_range(node: ast.Call, code: str) -> Iterator[Made]:
     bounds = list(node.args) if len(node.args) > 1 else [ast.Constant(0), *node.args]
     for i, bound in enumerate(bounds[:2]):
         for other in moved(bound, 1):
             if other is not None:
                 args = [other if k == i else one for k, one in enumerate(bounds)]
                 args = args[-1:] if i and len(node.args) == 1 else args
-                yield "truncated-in-time", with_fields(node, args=args), LIKELY
+                yield code, with_fields(node, args=args), LIKELY
 
 
 def _in_another_order(arguments: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:

@@ -15,6 +15,9 @@ JOINING = ("c_", "r_", "s_")  # what NumPy writes as an index and is none
 def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Made]:
     if isinstance(node.value, ast.Attribute) and node.value.attr in JOINING:
         return
+    if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+        yield from (("wrong-axis", one, LIKELY) for one in _lengths_of_other_axes(node, words))
+        return
     entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     for i, entry in enumerate(entries):
         shifted = words.shifts(node.value, i, entry)
@@ -22,6 +25,7 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
             changed = [*entries[:i], other, *entries[i + 1 :]]
             index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
             yield code, ast.Subscript(node.value, index, node.ctx), LIKELY
+    yield from _one_by_one(node, entries, words)
     if len(entries) == 2:
         swapped = ast.Subscript(node.value, ast.Tuple(entries[::-1], ast.Load()), node.ctx)
         parts = any(isinstance(one, ast.Slice) and (one.lower or one.upper) for one in entries)
@@ -32,6 +36,31 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
         if len(entries) == 1 and isinstance(entries[0], (ast.Constant, ast.UnaryOp)):
             summed = ast.Call(ast.Attribute(node.value, "sum", ast.Load()), [], [ast.keyword("axis", ast.Constant(0))])
             yield "last-step-only" if isinstance(entries[0], ast.UnaryOp) else "one-sample-only", summed, LIKELY
+
+
+def _one_by_one(node: ast.Subscript, entries: list[ast.expr], words: Vocabulary) -> Iterator[Made]:
+    """One entry of each row, where all rows were taken at each of some columns: `a[np.arange(len(a)), y]`."""
+    numpy = words.numpy
+    looked_up = [words.shape(one) for one in entries if words.shape(one)]
+    whole = [i for i, one in enumerate(entries) if isinstance(one, ast.Slice) and not (one.lower or one.upper)]
+    if numpy is None or len(looked_up) != 1 or len(whole) != 1 or len(entries) != 2:
+        return
+    (column,) = (one for one in entries if words.shape(one))
+    count = ast.Call(ast.Name("len", ast.Load()), [column], [])
+    each = ast.Call(ast.Attribute(ast.Name(numpy, ast.Load()), "arange", ast.Load()), [count], [])
+    index = ast.Tuple([each if i in whole else one for i, one in enumerate(entries)], ast.Load())
+    yield "wrong-operand", ast.Subscript(node.value, index, node.ctx), LIKELY
+
+
+def _lengths_of_other_axes(node: ast.Subscript, words: Vocabulary) -> Iterator[ast.expr]:
+    """The lengths of the same array along its other axes, of a length along one."""
+    assert isinstance(node.value, ast.Attribute)
+    if whole_number(node.slice) is None:
+        return
+    axes = len(words.shape(node.value.value) or ())
+    for axis in range(axes):
+        if (whole_number(node.slice) or 0) % axes != axis:
+            yield ast.Subscript(node.value, ast.Constant(axis), ast.Load())
 
 
 def _other_indices(entry: ast.expr, shifted: str) -> Iterator[tuple[str, ast.expr]]:

@@ -10,7 +10,9 @@ from typing import Any
 
 from gradproof.own_code.edit import Edit, put_at_all, shared, together
 from gradproof.own_code.statements import LINEAR, Way, at, expressions, is_assigned, with_fields
-from gradproof.own_code.vocabulary import LIKELY, Vocabulary, called, in_parts
+from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Vocabulary, called, in_parts
+
+MOST_EXCHANGED = 8  # names of a statement that are exchanged at once
 
 
 def of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
@@ -28,6 +30,25 @@ def of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[
                     code = "derivative-at-wrong-point"
                 yield Edit(code, old, one, make, ())
     yield from _of_another_number(statement, words)
+    yield from _exchanged(statement, words)
+
+
+def _exchanged(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
+    """Two names that a statement, or an expression of it, has in each other's place: `i == y[j]` for `j == y[i]`."""
+    seen = set()
+    for path, node, _ in [((), statement, None), *expressions(statement)]:
+        names: dict[str, list[Way]] = {}
+        for inner, one, _ in expressions(node):
+            if isinstance(one, ast.Name) and not is_assigned(one) and one.id in words.shapes | words.numbers:
+                names.setdefault(one.id, []).append((*path, *inner))
+        for first, second in itertools.combinations(names, 2):
+            new = [(way, ast.Name(other, ast.Load())) for own, other in ((first, second), (second, first))
+                   for way in names[own]]
+            places = frozenset(way for way, _ in new)
+            if words.shape(ast.Name(first, ast.Load())) == words.shape(ast.Name(second, ast.Load())):
+                if places not in seen and len(places) < MOST_EXCHANGED:
+                    seen.add(places)
+                    yield together("wrong-operand", statement, new, POSSIBLE)
 
 
 def _instead_of(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:

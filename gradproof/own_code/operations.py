@@ -9,7 +9,7 @@ from typing import Any
 from gradproof.own_code.calls import of_call, wrong_array
 from gradproof.own_code.indices import constant, of_index, whole_number
 from gradproof.own_code.running import Shape
-from gradproof.own_code.statements import exchanged, is_assigned, is_factor
+from gradproof.own_code.statements import exchanged, is_assigned, is_factor, with_fields
 from gradproof.own_code.vocabulary import (
     LESS_LIKELY,
     LIKELIEST,
@@ -58,7 +58,7 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
         if stepped:
             yield "wrong-operand", left, LIKELIEST
         else:
-            yield "different-function", left, POSSIBLE
+            yield "different-function", left, LIKELY if isinstance(right, ast.Constant) else POSSIBLE
         yield "different-function", ast.UnaryOp(ast.USub(), right) if minus else right, POSSIBLE
         if minus:
             yield "wrong-sign", ast.BinOp(right, op, left), LIKELY
@@ -83,6 +83,7 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
         yield "different-function", ast.BinOp(products, ast.MatMult(), right), POSSIBLE
     yield from _bracketed(node, words)
     yield from _bracketed_further(node, words)
+    yield from _within_a_function(node)
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
@@ -99,11 +100,30 @@ def _bracketed(node: ast.BinOp, words: Vocabulary) -> Iterator[Made]:
     """The same operations with brackets elsewhere."""
     left, right = node.left, node.right
     if isinstance(left, ast.BinOp):
-        turned = ast.BinOp(left.left, left.op, ast.BinOp(left.right, node.op, right))
+        turned = ast.BinOp(left.left, left.op, _without_one(ast.BinOp(left.right, node.op, right)))
         yield _by_brackets(node.op, left.op, left.left, right, words), turned, POSSIBLE
     if isinstance(right, ast.BinOp):
-        turned = ast.BinOp(ast.BinOp(left, node.op, right.left), right.op, right.right)
+        turned = ast.BinOp(_without_one(ast.BinOp(left, node.op, right.left)), right.op, right.right)
         yield _by_brackets(node.op, right.op, right.right, left, words), turned, POSSIBLE
+
+
+def _within_a_function(node: ast.BinOp) -> Iterator[Made]:
+    """What is added to a function's result, added to what it is taken of: `sqrt(v + eps)` for `sqrt(v) + eps`.
+
+    And the reverse.
+    """
+    call, more = node.left, node.right
+    if isinstance(node.op, (ast.Add, ast.Sub)) and isinstance(call, ast.Call) and len(call.args) == 1:
+        inner = ast.BinOp(call.args[0], node.op, more)
+        yield "different-function", with_fields(call, args=[inner]), POSSIBLE
+
+
+def _without_one(node: ast.BinOp) -> ast.expr:
+    """What a product with 1 is."""
+    ones = [isinstance(one, ast.Constant) and one.value == 1 for one in (node.left, node.right)]
+    if isinstance(node.op, ast.Mult) and any(ones):
+        return node.right if ones[0] else node.left
+    return node
 
 
 def _bracketed_further(node: ast.BinOp, words: Vocabulary) -> Iterator[Made]:
@@ -169,6 +189,8 @@ def _of_comparison(node: ast.Compare, parent: Any, words: Vocabulary) -> Iterato
                     code = "missing-path" if node in words.before_sums else "different-function"
                     code = "missing-derivative" if node in words.before_products else code
                     yield code, ast.Compare(node.left, [kind()], node.comparators), LIKELY
+    if isinstance(node.ops[0], COMPARISONS) and not isinstance(node.comparators[0], ast.Constant):
+        yield "derivative-at-wrong-point", ast.Compare(node.left, node.ops, [ast.Constant(0)]), POSSIBLE
 
 
 def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -189,9 +211,11 @@ def _of_number(value: float, parent: Any) -> Iterator[Made]:
     code = "wrong-scale" if in_product else "different-function"
     code = _another_argument(parent) if isinstance(parent, ast.Call) else code
     others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
+    in_sum = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Add, ast.Sub))
     for other in dict.fromkeys(others):
-        if other != value and (other > 0 or not (in_product and other == 0)):
-            yield code, constant(int(other) if isinstance(value, int) and other == int(other) else other), LIKELY
+        if other != value and not (other == 0 and (in_product or in_sum)):  # of a sum, the other term is looked at
+            new = constant(int(other) if isinstance(value, int) and other == int(other) else other)
+            yield "wrong-sign" if other == -value else code, new, LIKELY
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:

@@ -52,6 +52,8 @@ class Vocabulary:
         self.varying = _varying(function)
         loops = [one for one in ast.walk(function.tree) if isinstance(one, ast.For) and _is_backwards(one.iter)]
         self.backwards = {node.id for one in loops for node in ast.walk(one.target) if isinstance(node, ast.Name)}
+        self.of_time = set(_of_time(function.tree))  # what loops over time run through
+        self.numpy = next((name for name, value in function.names.items() if value is np), None)
         self.flags: dict[str, list[ast.Call]] = {}  # the calls of each function that say more than an array
         self.assigned_anew = set(_assigned_anew(function.tree))
         self._texts: dict[ast.AST, str] = {}
@@ -165,6 +167,17 @@ class Vocabulary:
             if len(shape) == 2 and other == shape[:1]:
                 columns = [ast.Subscript(one, COLUMN, ast.Load()) for one in found]
                 yield from ((one, LESS_LIKELY) for column in columns for one in (column, _inverse(column)))
+
+
+def _of_time(tree: ast.FunctionDef) -> Iterator[ast.expr]:
+    """What a loop runs through from the last to the first, or with an eye on the step before: `h[t - 1]`."""
+    for loop in ast.walk(tree):
+        if isinstance(loop, ast.For):
+            indices = [one.slice for one in ast.walk(loop) if isinstance(one, ast.Subscript)]
+            beside = [one for index in indices for one in ast.walk(index) if isinstance(one, ast.BinOp)]
+            name = getattr(loop.target, "id", "")
+            if _is_backwards(loop.iter) or any(ast.unparse(one) in (f"{name} - 1", f"{name} + 1") for one in beside):
+                yield from (one for one in ast.walk(loop.iter) if isinstance(one, ast.Call))
 
 
 def _is_backwards(steps: ast.expr) -> bool:

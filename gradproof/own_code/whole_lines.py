@@ -7,8 +7,6 @@ import itertools
 from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
-
 from gradproof.own_code.edit import Edit
 from gradproof.own_code.operations import SLIPS, is_scaled, turned
 from gradproof.own_code.statements import Way, put, with_fields
@@ -28,8 +26,10 @@ def of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[
     elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
         if isinstance(target, ast.Tuple):
+            taken_apart = isinstance(statement.value, (ast.Name, ast.Subscript))  # what was put together elsewhere
             for one in turned(target):
-                yield _whole("wrong-operand", statement, with_fields(statement, targets=[one]))
+                made = with_fields(statement, targets=[one])
+                yield _whole("wrong-operand", statement, made, POSSIBLE if taken_apart else LIKELY)
         if isinstance(target, (ast.Name, ast.Subscript, ast.Attribute)):
             for op in (ast.Add(), ast.Sub()):
                 added = ast.AugAssign(target, op, statement.value)
@@ -49,12 +49,13 @@ def of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[
         yield _whole("missing-path", statement, None, LIKELIEST)
         yield _whole("missing-path", statement, ast.Break() if isinstance(statement, ast.Continue) else ast.Continue())
     if isinstance(statement, (ast.AugAssign, ast.Expr, ast.Assign)):
-        yield _whole(_superfluous(statement, words), statement, None, POSSIBLE)
+        rank = LIKELY if isinstance(statement, ast.Expr) else POSSIBLE
+        yield _whole(_superfluous(statement, words), statement, None, rank)
 
 
 def _added_one_by_one(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[ast.Expr]:
     """`np.add.at` where positions that stand in an array more than once are assigned to, or added to once."""
-    numpy = next((name for name, value in words.function.names.items() if value is np), None)
+    numpy = words.numpy
     if numpy is None or not isinstance(statement, (ast.Assign, ast.AugAssign)):
         return
     target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
