@@ -15,6 +15,7 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.shadows import Shadows
 from gradproof.lanes import UNRUNNABLE
 from gradproof.oracles import Arrays
+from gradproof.own_code.calls import axis_of
 from gradproof.own_code.edit import Edit
 from gradproof.own_code.running import OwnFunction
 from gradproof.own_code.statements import at
@@ -23,6 +24,7 @@ from gradproof.tape import Site
 
 LOSS = ""  # the loss's name among those of the gradients
 LOOSE = 1e-7  # of a gradient; what differs by less is looked at again
+NOTHING = 1e-6  # of the largest gradient; one that is smaller may be zero but for rounding
 FEW = 3  # rules that give the same
 # Names of mistakes that a forward pass cannot have: there, it is another function.
 OF_THE_WAY_BACK = frozenset(
@@ -76,8 +78,10 @@ class Slip:
     @property
     def wording(self) -> tuple[str, str, str]:
         """What is written, and what should be: the same where one slip is made again."""
-        new = self.edit.new
-        return self.edit.code, ast.dump(self.edit.old), "" if new is None else ast.dump(new)
+        old, new = self.edit.old, self.edit.new
+        if self.edit.code == "wrong-axis" and isinstance(old, ast.Call) and isinstance(new, ast.Call):
+            return self.edit.code, axis_of(old), axis_of(new)  # of a mean and a variance
+        return self.edit.code, ast.dump(old), "" if new is None else ast.dump(new)
 
     @cached_property
     def fault(self) -> Fault:
@@ -197,7 +201,8 @@ def is_right(case: Case, answer: Answer | None, aim: frozenset[str]) -> bool:
     if LOSS in aim and loss is not None and not case.agrees(LOSS, loss, case.truth.loss):
         return False
     names = aim - {LOSS}
-    return all(near(gradients[name], right[name]) for name in names) and all(
+    top = max((float(np.max(np.abs(one), initial=0.0)) for one in right.values()), default=0.0)
+    return all(near(gradients[name], right[name], top) for name in names) and all(
         case.agrees(name, gradients[name], right[name]) for name in names
     )
 
@@ -207,15 +212,18 @@ def changed(one: Answer, other: Answer) -> frozenset[str]:
     known = [name for name, value in other[1].items() if value.size]
     starts = np.cumsum([0, *(other[1][name].size for name in known[:-1])])
     ours, theirs = (np.concatenate([values[name].ravel() for name in known]) for values in (one[1], other[1]))
-    apart = np.maximum.reduceat(np.abs(ours - theirs), starts) > LOOSE * np.maximum.reduceat(np.abs(theirs), starts)
+    top = np.max(np.abs(theirs), initial=0.0)
+    sizes = np.maximum(np.maximum.reduceat(np.abs(theirs), starts), NOTHING * top)
+    apart = np.maximum.reduceat(np.abs(ours - theirs), starts) > LOOSE * sizes
     names = {name for name, differs in zip(known, apart, strict=True) if differs}
     moved = one[0] is not None and other[0] is not None and abs(one[0] - other[0]) > LOOSE * abs(other[0])
     return frozenset(names | ({LOSS} if moved else set()))
 
 
-def near(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two arrays agree so far that the strict tolerance is worth asking."""
-    return bool(np.max(np.abs(one - other), initial=0.0) <= LOOSE * np.max(np.abs(other), initial=0.0))
+def near(one: np.ndarray, other: np.ndarray, top: float) -> bool:
+    """Whether two arrays agree so far that the strict tolerance is worth asking; `top` is the largest number of all."""
+    size = max(float(np.max(np.abs(other), initial=0.0)), NOTHING * top)
+    return bool(np.max(np.abs(one - other), initial=0.0) <= LOOSE * size)
 
 
 def alike(trials: Sequence[Trial]) -> list[list[Trial]]:

@@ -119,7 +119,8 @@ class Repairs:
         lines = {id(slips[0].line) for slips in found}
         least = [one for one in self._within if one.edit.least and id(one.line) in lines]
         others = self._trials((), least, aim, self.own.quick)
-        instead = {id(one.slips[0].line): one.slips for one in others if one.mends}
+        instead = {id(slips[0].line): slips for slips in found if slips[0].edit.least}
+        instead |= {id(one.slips[0].line): one.slips for one in others if one.mends}
         return [instead.get(id(slips[0].line), slips) for slips in found]
 
     @cached_property

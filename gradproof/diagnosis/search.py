@@ -73,7 +73,7 @@ def search(case: Case) -> Found:
     confirmed = Confirmation(case)
     nothing = _nothing(case)
     found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
-    if found and found[0].cost <= 1 and not found[0].exchanged:
+    if found and found[0].cost <= 1 and found[0].named and not found[0].exchanged:
         return Found(tuple(found), 0, False)
     tried = 0
     suspects: tuple[str, ...] = ()

@@ -46,10 +46,10 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield code, with_fields(node, keywords=others), POSSIBLE
         if keyword.arg == "axis":
             for axis in AXES:
-                new = ast.keyword("axis", _axis(axis))
-                yield "wrong-axis", with_fields(node, keywords=[*others, new]), LIKELY
+                changed = [*node.keywords[:i], ast.keyword("axis", _axis(axis)), *node.keywords[i + 1 :]]
+                yield "wrong-axis", with_fields(node, keywords=changed), LIKELY
                 if not any(one.arg == "keepdims" for one in others):
-                    yield "wrong-axis", with_fields(node, keywords=[*others, new, KEPT]), POSSIBLE
+                    yield "wrong-axis", with_fields(node, keywords=[*changed, KEPT]), POSSIBLE
     if "fft" in name:
         for norm in NORMS:  # what takes none raises
             others = [one for one in node.keywords if one.arg != "norm"]
@@ -71,7 +71,7 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
     if name == "transpose":
         yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
     for one in _as_elsewhere(node, words):
-        another_axis = _axis_of(one) != _axis_of(node)
+        another_axis = axis_of(one) != axis_of(node)
         yield "wrong-axis" if another_axis else "different-function", one, POSSIBLE
     if name in ("dot", "matmul") and len(node.args) == 2:
         yield from (("wrong-operand", one, POSSIBLE) for one in node.args)
@@ -98,7 +98,8 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
 
 
-def _axis_of(call: ast.Call) -> str:
+def axis_of(call: ast.Call) -> str:
+    """The axis that a call says by keyword."""
     return next((ast.unparse(one.value) for one in call.keywords if one.arg == "axis"), "")
 
 

@@ -105,12 +105,12 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         for count in (ast.Constant(2), *words.counts.values()):
             yield code, ast.BinOp(node, ast.Div(), count), POSSIBLE
             yield code, ast.BinOp(node, ast.Mult(), count), POSSIBLE
-    if shape is None:
-        return
-    if not words.is_constant(node) and not isinstance(node, ast.Constant):
+    if shape is None or not words.is_constant(node):
         yield "missing-path", ast.BinOp(node, ast.Sub(), ast.Constant(1)), LESS_LIKELY
         if not shape:
             yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), LESS_LIKELY
+    if shape is None:
+        return
     text = words.text(node)
     for factor, rank in words.fitting(shape):
         by = divisor(factor)

@@ -14,6 +14,7 @@ from gradproof.own_code.vocabulary import (
     LESS_LIKELY,
     LIKELIEST,
     LIKELY,
+    NEARLY,
     POSSIBLE,
     SIZES,
     UNLIKELY,
@@ -79,6 +80,7 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     for other, code in SLIPS.get(type(op), ()):
         yield code, ast.BinOp(left, other(), right), LIKELY if code == "wrong-sign" else POSSIBLE
     if isinstance(op, ast.Mult) and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):
+        yield "different-function", ast.BinOp(left.left, ast.Div(), ast.BinOp(left.right, op, right)), POSSIBLE
         products = ast.BinOp(left.left, ast.MatMult(), left.right)
         yield "different-function", ast.BinOp(products, ast.MatMult(), right), POSSIBLE
     yield from _bracketed(node, words)
@@ -200,6 +202,8 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
         yield from (("different-function", ast.Constant(one), LIKELY) for one in modes)
     elif isinstance(value, bool):
         yield "different-function", ast.Constant(not value), LIKELY
+    elif isinstance(parent, ast.keyword) and parent.arg == "axis":
+        return  # of which the call has others
     elif isinstance(value, (int, float)) and not isinstance(parent, (ast.Subscript, ast.Slice)):
         if not isinstance(parent, ast.UnaryOp):
             yield from _of_number(value, parent)
@@ -215,7 +219,7 @@ def _of_number(value: float, parent: Any) -> Iterator[Made]:
     for other in dict.fromkeys(others):
         if other != value and not (other == 0 and (in_product or in_sum)):  # of a sum, the other term is looked at
             new = constant(int(other) if isinstance(value, int) and other == int(other) else other)
-            yield "wrong-sign" if other == -value else code, new, LIKELY
+            yield "wrong-sign" if other == -value else code, new, NEARLY if isinstance(parent, ast.Call) else LIKELY
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -258,6 +262,9 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
     if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
         for one in words.arrays.get(shape, ()) if shape and not isinstance(node, ast.Constant) else ():
             yield "wrong-operand", one, POSSIBLE
+        if isinstance(node, ast.Call) and is_factor(parent) and not words.is_constant(node):
+            yield "missing-path", ast.BinOp(node, ast.Sub(), ast.Constant(1)), POSSIBLE
+            yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
         if isinstance(node, ast.BinOp) and words.numbers.get(text, 0) > 1:
             yield from (("wrong-scale", one, LESS_LIKELY) for one in words.others(node, words.lengths))
         return
@@ -270,8 +277,11 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
             yield "wrong-scale" if scales else "wrong-operand", one, POSSIBLE
         if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
             is_exponent = isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow)
+            counts = words.numbers[text] == round(words.numbers[text])
+            if not counts:
+                yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
             for sign in (ast.Add(), ast.Sub()):
-                code = "different-function" if is_exponent else "wrong-operand"
+                code = "different-function" if is_exponent else "wrong-operand" if counts else "missing-path"
                 yield code, ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
     if text in words.function.complex:
         conjugate = ast.Attribute(node, "conj", ast.Load())
