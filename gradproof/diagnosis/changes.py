@@ -92,7 +92,8 @@ class Slip:
         right = "is too much" if new is None else f"{_should(edit)} `{ast.unparse(new)}`"
         message = f"in your code, `{ast.unparse(old)}` {right}"
         code = "different-function" if self.of_loss and edit.code in OF_THE_WAY_BACK else edit.code
-        return Fault(code, message, Site(self.function.file, self.line.lineno), edit.rank, mend=self._mended)
+        site = Site(self.function.file, self.line.lineno)
+        return Fault(code, message, site, edit.rank, mend=self._mended, change=self)
 
     @property
     def _mended(self) -> str:

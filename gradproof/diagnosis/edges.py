@@ -232,7 +232,7 @@ def _only_recurrent_route(tape: Tape, place: Place, position: int) -> bool:
 def result_of(tape: Tape, value: int) -> str:
     """A value in words: a parameter's or a data array's name, or the operation that made it."""
     name, producer = tape.name_of(value), tape.producer.get(value)
-    return name or ("a constant" if producer is None else f"the result of `{tape.nodes[producer].name}`")
+    return name or ("a constant" if producer is None else result_of_node(tape.nodes[producer]))
 
 
 def origin(tape: Tape, node: Node, position: int) -> str:

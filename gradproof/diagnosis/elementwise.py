@@ -8,6 +8,7 @@ from functools import cached_property
 
 import torch
 
+from gradproof.diagnosis.edges import result_of
 from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, KINKED, ROBUST, derivative
 from gradproof.diagnosis.fault import Fault, value_hooks
 from gradproof.diagnosis.places import Place
@@ -32,6 +33,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
             starts = [region.start for region in regions]
             scales = not single and _only_scales(tape, regions)
             within = () if single else {node.name for node in regions[0].nodes}
+            further = {node.name for node in regions[0].nodes if starts[0] not in node.inputs}
             for words, chosen in _subsets(survey, place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.2 if "but" in words else 1.3
                 own = place.name if single and not place.model.constants else ""
@@ -39,7 +41,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
                     rules = _rules_of_difference(name)
                 else:
                     all_of_them = len(chosen) == len(regions)
-                    rules = _rules(name, own, starts, others=all_of_them, spelled_out=not single, within=within)
+                    at = "" if single else result_of(tape, starts[-1])
+                    rules = _rules(name, own, starts, others=all_of_them, within=within, further=further, at=at)
                 for code, message, rule, more in rules:
                     more += 0.15 if scales and rule in (_skip, _twice) else 0.0
                     more += 0.4 if code == "different-function" and _takes_arrays(tape, regions[0]) else 0.0
@@ -148,8 +151,18 @@ class RegionHook:
 
 
 def _rules(
-    name: str, operation: str, starts: Sequence[int], others: bool, spelled_out: bool, within: Collection[str]
+    name: str,
+    operation: str,
+    starts: Sequence[int],
+    others: bool,
+    within: Collection[str],
+    further: Collection[str],
+    at: str,
 ) -> Iterator[tuple[str, str, RegionRule, float]]:
+    """Of a function that is spelled out, `at` says what it is taken of; `within` are its operations, and `further`
+    those of them that are done on what another one has made.
+    """
+    spelled_out = bool(at)
     yield "missing-derivative", f"the derivative of {name} is left out of the chain rule", _skip, 0.0
     yield "extra-derivative", f"the derivative of {name} is applied twice", _twice, 0.0
     at_output = f"the derivative of {name} is taken at its output instead of its input"
@@ -165,7 +178,11 @@ def _rules(
         if other not in (operation, "identity") and not (spelled_out and other == "square"):
             message = f"the derivative of {name} is that of another function, `{other}`"
             rank = 0.02 if spelled_out and other in KINKED else 0.15 if other in COMMON else 0.25
-            yield "different-function", message, _other_derivative(function, starts), rank
+            code = "different-function"
+            if spelled_out and other in further:
+                code = "derivative-at-wrong-point"
+                message = f"the derivative of the `{other}` in {name} is taken at {at}"
+            yield code, message, _other_derivative(function, starts), rank
     for other, function in ROBUST.items() if others and spelled_out else ():
         message = f"the derivative of {name} is that of another loss, {other}"
         yield "different-function", message, _other_derivative(function, starts), 0.25
@@ -179,6 +196,7 @@ def _rules(
             yield "derivative-at-wrong-point", given, _given_the_whole(other, formula), 0.0
         elif other != operation and others:
             message = f"the derivative of {name} is that of another function, `{other}`, in terms of its own output"
+            message = f"{name} itself stands where its derivative belongs" if other == "exp" else message
             yield "different-function", message, _other_by_output(formula), 0.15
 
 
@@ -250,7 +268,7 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
         if place.name not in ("mm", "bmm", "mv", "add", "sub", "mul", "convolution") or not shape:
             continue
         extra = {name: _extra_factor(FUNCTIONS[name]) for name in ("sigmoid", "tanh", "relu", "exp")}
-        if len(shape) >= 2:
+        if len(shape) >= 2 and shape[-1] > 1:
             extra |= {"softmax (its diagonal)": _softmax_diagonal, "softmax": _softmax_jacobian}
         for words, nodes in survey.subsets(place):
             if nodes != place.nodes and nodes != place.nodes[-1:]:

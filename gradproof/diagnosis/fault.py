@@ -57,6 +57,7 @@ class Fault:
     constant: float | None = None
     term: str | None = None  # the loss's term whose weight it changes
     mend: str = ""  # the right line, where it is known from the candidate's own code
+    change: object = None  # the change of that code which makes it right
     touches: frozenset[str] | None = None  # the parameters of which that line changes the gradient
 
     @property

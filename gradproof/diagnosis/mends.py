@@ -218,7 +218,7 @@ def _whole(code: str, name: str, transform: Transform) -> str:
     if code == "wrong-sign":
         return f"{name} = -{name}"
     if code == "transposed":
-        return f"{name} = {name}.{_exchanged(where, axes)}"
+        return f"{name} = {name}.{_exchanged(name, where, axes)}"
     if code == "flipped":
         return f"{name} = np.flip({name}, axis={axes[0] if len(axes) == 1 else tuple(axes)})"
     if transform.count > 1:
@@ -226,7 +226,10 @@ def _whole(code: str, name: str, transform: Transform) -> str:
     return _rescaled(name, abs(transform.factor)) if code == "wrong-scale" else ""
 
 
-def _exchanged(where: str, axes: Sequence[int]) -> str:
+def _exchanged(name: str, where: str, axes: Sequence[int]) -> str:
+    if len(axes) > 2:  # their entries lie in another order
+        back = ", ".join(str(axes.index(i)) for i in range(len(axes)))
+        return f"reshape([{name}.shape[i] for i in {tuple(axes)}]).transpose({back})"
     if axes:
         return f"swapaxes({axes[0]}, {axes[1]})"
     return "T" if where else "swapaxes(-1, -2)"

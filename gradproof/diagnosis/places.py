@@ -25,6 +25,7 @@ FUNCTIONS = (
 )
 EACH = 8  # a place that is passed at most so often is also searched one passage at a time
 BODY = 6  # operations that no coincidence repeats among others: those of one step of a fused recurrent module
+SHORT = 40  # characters of what is quoted in a sentence
 LONGEST_LINE = 4000  # operations of one line in which repetitions are looked for
 
 
@@ -176,8 +177,10 @@ def constant_factor(node: Node | None) -> float | None:
 
 
 def result_of_node(node: Node) -> str:
-    """What an operation made, in words."""
-    return f"the result of `{node.name}` (line {node.site.line})"
+    """What an operation made, in words: as it is written, where that is short and all of it."""
+    written = node.site.expression if node.part is None else ""
+    said = written if written and len(written) <= SHORT else node.name
+    return f"the result of `{said}` (line {node.site.line})"
 
 
 def ordinal(index: int) -> str:
@@ -364,6 +367,7 @@ def _longest_repetition(names: tuple[str, ...]) -> tuple[int, int, int] | None:
             run = run + 1 if names[i] == names[i + period] else 0
             times = run // period + 1
             is_loop = period >= BODY or times * period == len(names) or (times > 2 and period > 1)
+            is_loop = is_loop or (times > 2 and times == len(names) - 1)  # the first or the last step is another one
             if times > 1 and times * period > covered and is_loop:
                 covered = times * period
                 best = (i + period + 1 - covered, period, times)

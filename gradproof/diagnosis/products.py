@@ -181,6 +181,9 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
     own = [node.inputs[1 - position] for node in place.nodes]
     for row in pool.shifted(place, own):
         message = f"in the gradient of {target}, each passage uses {factor} {row.words}"
+        name = tape.name_of(row.values[0]) if len(set(row.values)) == 1 and row.values[0] is not None else None
+        if name is not None:
+            message = f"in the gradient of {target}, {name} stands for {factor} wherever it is another array"
         yield _substituted(place, position, row, message, 1.4)
     needed = [node.inputs[position] in tape.differentiable for node in place.nodes]
     for row in pool.fitting(place, own, needed):

@@ -238,6 +238,7 @@ class _Search:
         parting = self._parting() if found else None
         forward = () if parting is None else (parting,)
         both = [replace(one, faults=(*one.faults, *forward), loss_matches=parting is not None) for one in found]
+        both = [one for one in both if not forward or self.repairs.mended_by(one.faults)]
         self.confirmed.known.update({id(one): (one, True) for one in both})
         if forward:
             return both

@@ -66,10 +66,14 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield "not-transposed", whose, LIKELY
     if name == "reshape" and isinstance(node.func, ast.Attribute):
         yield from _turned_before(node, words)
+        yield from (("wrong-axis", one, POSSIBLE) for one in _laid_out_otherwise(node, range(len(node.args))))
     if name == "einsum" and node.args:
         yield from _of_subscripts(node)
     if name == "transpose":
         yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
+        order = [one.value for one in node.args if isinstance(one, ast.Constant)]
+        inner = node.func.value if isinstance(node.func, ast.Attribute) else None
+        yield from (("wrong-axis", one, POSSIBLE) for one in _laid_out_otherwise(inner, order))
     for one in _as_elsewhere(node, words):
         another_axis = axis_of(one) != axis_of(node)
         yield "wrong-axis" if another_axis else "different-function", one, POSSIBLE
@@ -195,6 +199,18 @@ def _in_another_order(arguments: Sequence[ast.expr]) -> Iterator[list[ast.expr]]
     for others in list(itertools.permutations(axes))[1:] if len(axes) <= MOST_AXES else _with_one_elsewhere(axes):
         tuple_of_them: list[ast.expr] = [ast.Tuple(list(others), ast.Load())]
         yield [*arguments[:-1], *tuple_of_them] if axes != arguments else list(others)
+
+
+def _laid_out_otherwise(inner: ast.expr | None, order: Sequence[Any]) -> Iterator[ast.Call]:
+    """What `inner`, a reshape, makes with its axes in another order, and then brought into the one that is meant."""
+    if not isinstance(inner, ast.Call) or getattr(inner.func, "attr", "") != "reshape":
+        return
+    lengths = inner.args
+    if not 2 < len(lengths) == len(order) <= MOST_AXES or sorted(order, key=repr) != list(range(len(order))):
+        return
+    for laid in itertools.islice(itertools.permutations(range(len(lengths))), 1, None):
+        apart = with_fields(inner, args=[lengths[i] for i in laid])
+        yield _transposed(apart, [laid.index(axis) for axis in order])
 
 
 def _with_one_elsewhere(row: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:

@@ -38,6 +38,7 @@ class Edit:
 def together(code: str, statement: ast.stmt | ast.expr, new: Sequence[tuple[Way, ast.expr]], rank: float) -> Edit:
     """Several changes of one statement, told by the smallest expression that has all of them in it."""
     make, around = partial(put_at_all, statement, new), shared([path for path, _ in new])
+    around = around[:-1] if around[-1:] == (("slice", None),) else around  # of an index, what it is taken of as well
     return Edit(code, at(statement, around), at(make(), around), make, (), rank)
 
 

@@ -31,6 +31,22 @@ def of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[
                 yield Edit(code, old, one, make, ())
     yield from _of_another_number(statement, words)
     yield from _exchanged(statement, words)
+    yield from _strided(statement, words)
+
+
+def _strided(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
+    """Windows that begin a stride apart: `x[i * s : i * s + k]` for `x[i : i + k]`, along all axes at once."""
+    slices = [node for node in ast.walk(statement) if isinstance(node, ast.Slice)]
+    starts = {one.lower.id for one in slices if isinstance(one.lower, ast.Name)}
+    places = [path for path, node, _ in expressions(statement) if isinstance(node, ast.Name) and node.id in starts
+              and any(isinstance(at(statement, path[:end]), ast.Slice) for end in range(len(path)))]
+    row = statement.value if isinstance(statement, ast.Assign) else None
+    if isinstance(row, ast.Tuple) and all(isinstance(one, ast.Name) and one.id in words.numbers for one in row.elts):
+        places = [(("value", None), ("elts", i)) for i in range(len(row.elts))]
+    for stride in words.scalars if places else ():
+        if words.is_constant(stride) and words.text(stride) not in starts:
+            new = [(path, ast.BinOp(at(statement, path), ast.Mult(), stride)) for path in places]
+            yield together("wrong-operand", statement, new, POSSIBLE)
 
 
 def _exchanged(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
