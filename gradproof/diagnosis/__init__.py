@@ -78,7 +78,9 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
     for name, transform in best.transforms.items():
         for code, message in transform.mistakes():
             groups.setdefault((code, message), {})[name] = transform
+    too = f"; and your {case.value} the right one times the same"
     for (code, message), done in groups.items():
+        message += too * (code == "wrong-scale" and best.loss_matches and not case.loss_is_right and not best.faults)
         mend = mends.of_gradients(code, list(done), list(done.values()))
         findings.append(Finding(code, tuple(done), message, mend=mend))
     return findings

@@ -67,8 +67,8 @@ def _combined(known: dict[int, str]) -> list[tuple[float, str]]:
     for size, name in known.items():
         found += [(size / other, _quotient(size, other, known)) for other in known]
         found += [(size * other, f"{name}, times {more}") for other, more in known.items()]
-        found += [(size / (size - 1), f"{size}/{size - 1} ({name})")]
-        found += [((size - 1) / size, f"{size - 1}/{size} ({name})")]
+        found += [(size / (size - 1), f"{size}/{size - 1} (perhaps {name})")]
+        found += [((size - 1) / size, f"{size - 1}/{size} (perhaps {name})")]
     return found
 
 
@@ -77,4 +77,4 @@ def _quotient(size: int, other: int, known: dict[int, str]) -> str:
     fraction = Fraction(size, other)
     if 1 in (fraction.numerator, fraction.denominator):
         return str(fraction)
-    return f"{size}/{other} ({known[size]}, over {known[other]})"
+    return f"{size}/{other} (perhaps {known[size]}, over {known[other]})"

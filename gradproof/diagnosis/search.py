@@ -150,13 +150,19 @@ class _Search:
         return cls(case, Model(case.program, case.problem, case.tape), clock, confirmed, _nothing(case), whole)
 
     def found(self) -> list[Explanation]:
+        """The simplest explanations; of a wrong loss as well, where one mistake makes both."""
+        complete = self._found()
+        if not complete or any(one.loss_matches for one in complete):
+            return complete
+        return self._fitted_constants() or self._repaired_both() or complete
+
+    def _found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them, or by changes of the candidate's code."""
         with self.clock.part(NEAR_SHARE if self.whole else 1.0):
             self._partial, complete = self._by_one_rule(self.proposals.near)
         complete = complete or self._elsewhere(0.0, REPEATED)
         if complete and min(one.cost for one in complete) < 2:
-            with_the_loss = any(one.loss_matches for one in complete)
-            return complete if with_the_loss else self._fitted_constants() or complete
+            return complete
         complete += self._again_and_again() or self._fitted_constants() or self._outwards(REPEATED)
         return self._or_simpler(complete) if complete else self._by_one_stage_after_the_other()
 
@@ -164,6 +170,11 @@ class _Search:
     def _repaired(self) -> list[Explanation]:
         """By one small change of the candidate's own code."""
         return self._by_changes(self.repairs.likely) if self.whole else []
+
+    def _repaired_both(self) -> list[Explanation]:
+        """By one change that makes a wrong loss right as well, where one broken rule tells the gradient alone."""
+        with self.clock.part(SIMPLER_SHARE):
+            return self._repaired or self._repaired_otherwise()
 
     def _repaired_over_fewer_steps(self) -> list[Explanation]:
         rules = self.rules if self._shorter else None

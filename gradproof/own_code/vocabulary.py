@@ -163,6 +163,8 @@ class Vocabulary:
                     yield from ((one, rank) for one in found)
         for other, found in self.arrays.items():
             if other and broadcasts(other, shape):
+                if other == shape:
+                    yield from ((one, LESS_LIKELY) for one in found)
                 yield from ((_inverse(one), UNLIKELY) for one in found)
             if len(shape) == 2 and other == shape[:1]:
                 columns = [ast.Subscript(one, COLUMN, ast.Load()) for one in found]

@@ -15,7 +15,7 @@ PROBLEM = Problem({"W": np.zeros((3, 24))}, (np.zeros((5, 7)),), 0)
         (5.0, "the batch size 5"),
         (0.2, "1/5 (one over the batch size 5)"),
         (-7.0, "minus 7, the length of axis 1 of data[0]"),
-        (7 / 3, "7/3 (7, the length of axis 1 of data[0], over 3, the length of axis 0 of W)"),
+        (7 / 3, "7/3 (perhaps 7, the length of axis 1 of data[0], over 3, the length of axis 0 of W)"),
         (8.0, "8"),  # 24 over 3, and much else
         (1 / 8, "1/8"),
         (0.37, "0.37"),
