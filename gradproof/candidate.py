@@ -221,7 +221,7 @@ def _in_words(error: BaseException) -> str:
     if isinstance(error, Warning):
         text += " (a warning, which the filters in force turn into an error)"
     if isinstance(error, SystemExit):
-        text += " (exit ends the whole program: return in its place)"
+        text += " (exit ends the whole program: leave it out)"
     return text
 
 

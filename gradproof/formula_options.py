@@ -22,7 +22,7 @@ def arguments(node: Node) -> Options:
     schema = node.func._schema.arguments
     given = node.arguments
     found = {one.name: one.default_value if one.has_default_value() else None for one in schema}
-    return found | {one.name: value for one, value in zip(schema, given, strict=False)}
+    return found | {one.name: value for one, value in zip(schema, given, strict=False)} | node.keywords
 
 
 def _text(value: Any) -> str:

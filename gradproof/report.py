@@ -259,7 +259,7 @@ class Report:
         if finding.site:
             place, _, source = finding.site.partition("  ")
             yield _at(place)
-            yield from _paragraph(source, 6, hanging=10)
+            yield from _paragraph(source, 6, hanging=10, anywhere=True)
 
     def _others(self, shown: list[Finding]) -> list[str]:
         rest = [finding for finding in self.findings if finding not in shown]
@@ -396,7 +396,7 @@ def _mended(formula: str) -> Iterator[str]:
     yield "    right:"
     for line in lines:
         indent = 6 + len(line) - len(line.lstrip())
-        yield from _paragraph(line.strip(), indent, hanging=indent + 4)
+        yield from _paragraph(line.strip(), indent, hanging=indent + 4, anywhere=True)
 
 
 def _comparable(comparison: Comparison) -> bool:
@@ -439,9 +439,12 @@ def _digits(value: float, other: float) -> str:
     return short if short != number(other) else f"{value:.17g}"
 
 
-def _paragraph(text: str, indent: int, hanging: int | None = None) -> list[str]:
-    """Text in lines of at most WIDTH; code in backticks stays on one line where it is short."""
+def _paragraph(text: str, indent: int, hanging: int | None = None, anywhere: bool = False) -> list[str]:
+    """Text in lines of at most WIDTH; code in backticks stays on one line where it is short.
+
+    With `anywhere`, a word that is longer than a line is broken: code may have no blanks.
+    """
     first, later = " " * indent, " " * (indent if hanging is None else hanging)
     kept = re.sub(r"`[^`]{1,40}`", lambda code: code[0].replace(" ", "\0"), text)
-    wrapper = textwrap.TextWrapper(WIDTH, first, later, break_long_words=False, break_on_hyphens=False)
+    wrapper = textwrap.TextWrapper(WIDTH, first, later, break_long_words=anywhere, break_on_hyphens=False)
     return [line.replace("\0", " ") for line in wrapper.wrap(kept)]

@@ -129,10 +129,10 @@ class Node:
         """All positional arguments, with None where a tensor stands."""
         return list(self._arguments[0])
 
-    @functools.cached_property
-    def keywords(self) -> bool:
-        """Whether some argument was given by keyword."""
-        return bool(self._arguments[1])
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The arguments that were given by keyword."""
+        return self._arguments[1]
 
     @functools.cached_property
     def pointwise(self) -> bool:

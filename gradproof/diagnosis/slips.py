@@ -25,6 +25,7 @@ from gradproof.tape import Gradients, Node, NodeHook, Recorder, Tape, Tensor, To
 
 Changed = Callable[[Node, list[Tensor]], Tensor]
 SYMBOLS = {"mul": "*", "add": "+", "sub": "-", "div": "/", "mm": "@", "bmm": "@", "mv": "@"}
+LONG = 90  # characters of a formula in a sentence
 SILENT = ("expand", "view", "_unsafe_view", "unsqueeze", "squeeze", "clone", "_to_copy", "reshape")
 SQUARE = ("mm", "bmm", "mv")
 
@@ -347,14 +348,19 @@ def _changes(program: Program) -> Iterator[tuple[int, str, str, Changed]]:
             yield node.index, code, words, changed
 
 
+def _shortened(formula: str) -> str:
+    """The beginning of a formula that nobody would read whole."""
+    return formula if len(formula) <= LONG else f"{formula[:LONG].rsplit(' ', 1)[0]} ..."
+
+
 def _of_operation(program: Program, node: Node) -> Iterator[tuple[str, str, Changed]]:
-    whole = f"`{program.text(node.outputs[0])}`"
+    whole = f"`{_shortened(program.text(node.outputs[0]))}`"
     if node.name in ("mul", "div") and len(node.inputs) == 2:
         yield from _of_product(program, node, whole)
     elif node.name in ("mul", "div"):
         yield "wrong-scale", f"the constant of {whole} is left out", _kept(0)
         if node.name == "mul" and node.inputs[0] not in program.spine:
-            words = f"the factor `{program.text(node.inputs[0])}` of {whole} is left out"
+            words = f"the factor `{_shortened(program.text(node.inputs[0]))}` of {whole} is left out"
             yield "missing-derivative", words, _constant_alone
     elif node.name == "pow":
         yield "different-function", f"the power of {whole} is left out", _kept(0)
@@ -379,7 +385,7 @@ def _of_product(program: Program, node: Node, whole: str) -> Iterator[tuple[str,
         yield "different-function", f"`{program.text(node.inputs[0])}` is not squared in {whole}", _kept(0)
     elif not any(on_spine):
         for keep in (0, 1):
-            words = f"the factor `{program.text(node.inputs[1 - keep])}` of {whole} is left out"
+            words = f"the factor `{_shortened(program.text(node.inputs[1 - keep]))}` of {whole} is left out"
             yield "missing-derivative", words, _kept(keep)
     elif sum(on_spine) == 1:
         keep = on_spine.index(True)
@@ -399,7 +405,7 @@ def _of_sum(program: Program, node: Node, whole: str) -> Iterator[tuple[str, str
             else:
                 code = "missing-path" if both else "different-function"
             minus = keep == 0 or node.name == "add"
-            words = f"the term `{program.text(left_out)}` of {whole} is left out"
+            words = f"the term `{_shortened(program.text(left_out))}` of {whole} is left out"
             yield code, words, _kept(keep) if minus else (lambda one, x: -x[1])
     yield "wrong-sign", f"{whole} has the other sign between its terms", _other_sign
 

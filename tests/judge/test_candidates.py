@@ -649,7 +649,7 @@ def raiser(error):
     ("error", "said"),
     [
         (ValueError("two\nlines"), "it raised ValueError: two lines\n"),
-        (SystemExit(3), "it raised SystemExit: 3 (exit ends the whole program: return in its place)\n"),
+        (SystemExit(3), "it raised SystemExit: 3 (exit ends the whole program: leave it out)\n"),
         (GeneratorExit(), "it raised GeneratorExit\n"),
         (MemoryError(), "it raised MemoryError\n"),
         (StopIteration(), "it raised StopIteration\n"),
