@@ -632,7 +632,7 @@ def _compare_updates(
         )
     comparisons = updates.compare_trajectories(params, run.steps, right, rtol, atol)
     if any(not one.ok and one.candidate is not None for one in comparisons.values()):
-        findings += diagnose_updates(reference, params, gradients, run.steps, comparisons, search=diagnose)
+        findings += diagnose_updates(step, reference, params, gradients, run.steps, comparisons, search=diagnose)
     warnings = quality.of_updates(params, gradients)
     return Report(tuple(_without_echoes(findings)), comparisons, warnings=warnings, subject="update")
 

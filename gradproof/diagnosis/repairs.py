@@ -107,13 +107,19 @@ class Repairs:
         found = found or (self._with_a_rule_over_fewer(small, of_case, rules) if of_case else [])
         return found or self._on_top_of(small, case)
 
-    def mended_by(self, faults: Sequence[Fault]) -> bool:
-        """Whether the changes that some faults are make everything right together; true where one is none."""
+    def mended_by(self, faults: Sequence[Fault], case: Case | None = None) -> bool:
+        """Whether the changes that some faults are make everything right together; true where one is none.
+
+        Also in another comparison of the same two sides.
+        """
         slips = [one.change for one in faults if isinstance(one.change, Slip)]
         if len(slips) < len(faults):
             return True
+        aim = frozenset((LOSS, *self.case.gradients))
         with self.own.compiled(slips) as ask:
-            return self._mends(ask, slips, frozenset((LOSS, *self.case.gradients)))
+            if case is not None and not is_right(case, ask(slips, case.problem), aim):
+                return False
+            return self._mends(ask, slips, aim)
 
     def _that_mend(
         self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""

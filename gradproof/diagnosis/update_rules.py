@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradproof import oracles
-from gradproof.diagnosis import update_pattern
+from gradproof.diagnosis import update_pattern, update_repairs
 from gradproof.diagnosis.update_search import Explanation, Search, switched
 from gradproof.diagnosis.update_trials import LONGEST, Flat, Runs, chosen_entries, distance, flatten, holds
 from gradproof.oracles import Arrays
@@ -28,6 +28,7 @@ FEWEST_STEPS = 3  # fewer do not tell what is kept from step to step from what i
 
 
 def diagnose_updates(
+    step: Callable[..., Any],
     reference: Callable[[Any], Any],
     params: Arrays,
     gradients: Sequence[Arrays],
@@ -38,6 +39,7 @@ def diagnose_updates(
     """The mistakes that give exactly the candidate's steps, or `unexplained`.
 
     Args:
+        step: the candidate, `step(params, grads, state) -> params`.
         reference: makes the torch optimizer of a list of tensors.
         params: where both started, by name.
         gradients: one dict of arrays for each step.
@@ -56,6 +58,10 @@ def diagnose_updates(
     findings = [update_pattern.unexplained(runs, right, still, "")] if still else []
     for rule, h, names in _groups(reference, params, [name for name in wrong if name not in still]):
         findings += _of_group(runs, right, names, rule, h)
+    if all(one.code == "unexplained" for one in findings):
+        few = max(_enough(runs, right, [name]) for name in wrong)
+        changes = update_repairs.findings(step, reference, params, gradients, few, max(tolerance.values()))
+        findings = changes or findings
     return _merged(findings)
 
 

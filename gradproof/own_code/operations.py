@@ -69,6 +69,8 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     elif isinstance(op, ast.Pow):
         yield "different-function", left, LIKELY
     shape = words.shape(node)
+    if isinstance(op, ast.Mult) and words.shape(left) == () == words.shape(right):
+        yield "different-function", ast.BinOp(left, ast.Pow(), right), POSSIBLE
     if shape and isinstance(op, (ast.Mult, ast.Div)):
         for factor, rank in words.fitting(shape):
             if isinstance(op, ast.Div) or not is_inverse(factor):

@@ -271,3 +271,58 @@ def test_a_gradient_that_is_kept_without_a_copy():
     report = compare(keeping)
     assert only_finding(report).code == "input-modified"
     assert "kept without a copy" in only_finding(report).message
+
+
+class Clipped(torch.optim.SGD):
+    """Gradients of a length of at most one."""
+
+    def step(self):
+        tensors = [one for group in self.param_groups for one in group["params"]]
+        torch.nn.utils.clip_grad_norm_(tensors, 1.0, foreach=False)
+        super().step()
+
+
+def clipped(params, grads, state):
+    length = np.sqrt(sum(np.sum(g**2) for g in grads.values()))
+    factor = min(1.0, 1.0 / (length + 1e-6))
+    new = {}
+    for name, value in params.items():
+        g = grads[name] * factor
+        state[name] = 0.9 * state.get(name, 0.0) + g
+        new[name] = value - 0.1 * state[name]
+    return new
+
+
+def unclipped(params, grads, state):
+    length = np.sqrt(sum(np.sum(g**2) for g in grads.values()))
+    factor = min(1.0, 1.0 / (length + 1e-6))
+    new = {}
+    for name, value in params.items():
+        g = grads[name] * factor
+        state[name] = 0.9 * state.get(name, 0.0) + grads[name]
+        new[name] = value - 0.1 * state[name] + 0 * g
+    return new
+
+
+def of_clipped(tensors):
+    return Clipped(tensors, lr=0.1, momentum=0.9)
+
+
+def test_a_rule_that_the_judge_does_not_know_is_mended_in_the_candidates_code():
+    assert compare_updates(clipped, of_clipped, *problem()).ok
+    finding = only_finding(compare_updates(unclipped, of_clipped, *problem()))
+    assert finding.code == "wrong-scale"
+    assert finding.parameters == ("W", "s")
+    assert "in your code, `grads[name]` should be `grads[name] * factor`" in finding.message
+    assert finding.mend == "state[name] = 0.9 * state.get(name, 0.0) + grads[name] * factor"
+
+
+def test_a_change_that_mends_the_first_steps_alone_is_no_explanation():
+    def late(params, grads, state):
+        state["t"] = state.get("t", 0) + 1
+        new = unclipped(params, grads, state)
+        return {name: value + (0.1 if state["t"] == 40 else 0.0) for name, value in new.items()}
+
+    rng = np.random.default_rng(1)
+    gradients = [{"w": rng.normal(size=5) * 3} for _ in range(40)]
+    assert only_finding(compare_updates(late, of_clipped, {"w": rng.normal(size=5)}, gradients)).code == "unexplained"
