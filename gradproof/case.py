@@ -15,6 +15,7 @@ from gradproof.report import Comparison
 from gradproof.tape import RECORDINGS, Recording, Tape, record
 from gradproof.tolerances import ROUNDING_MARGIN, largest, relative_error, relative_tolerance
 
+FAR = 1000.0  # times the rounding that is seen once: what differs by more does so not by rounding
 MOST_OPERATIONS = 3000  # of a candidate's own forward pass
 
 
@@ -188,17 +189,24 @@ class Case:
     @cached_property
     def rounding(self) -> dict[str, float]:
         """How far each of the reference's numbers moves when its inputs move by one unit in the last place."""
-        moved = {name: 0.0 for name in [*self.truth.gradients, ""]}
         if self.reference is None:
-            return moved
-        rng = np.random.default_rng(0)
-        for _ in range(3):
-            params, data = oracles.nudged(self.problem.params, rng), oracles.nudged(self.problem.data, rng)
-            other = oracles.autograd(self.reference, params, data)
-            moved[""] = max(moved[""], abs(other.loss - self.truth.loss))
-            for name, value in other.gradients.items():
-                moved[name] = max(moved[name], largest(value - self.truth.gradients[name]))
-        return {name: ROUNDING_MARGIN * value for name, value in moved.items()}
+            return {name: 0.0 for name in [*self.truth.gradients, ""]}
+        more = [self._once, self._moved(seed=1), self._moved(seed=2)]
+        return {name: max(one[name] for one in more) for name in self._once}
+
+    @cached_property
+    def _once(self) -> dict[str, float]:
+        """The same, seen once only: most of what is wrong is so by far more, and each time takes a run."""
+        return self._moved(seed=0)
+
+    def _moved(self, seed: int) -> dict[str, float]:
+        assert self.reference is not None
+        rng = np.random.default_rng(seed)
+        params, data = oracles.nudged(self.problem.params, rng), oracles.nudged(self.problem.data, rng)
+        other = oracles.autograd(self.reference, params, data)
+        found = {name: largest(value - self.truth.gradients[name]) for name, value in other.gradients.items()}
+        found[""] = abs(other.loss - self.truth.loss)
+        return {name: ROUNDING_MARGIN * value for name, value in found.items()}
 
     def tolerance(self, name: str) -> float:
         """The relative tolerance that a quantity is held to ("" is the loss)."""
@@ -224,6 +232,8 @@ class Case:
             return bool(np.isfinite(difference))
         strict = self.rtol is not None or self.atol is not None
         if strict or not np.isfinite(difference):
+            return False
+        if self.reference is not None and difference > FAR * (allowed + self._once[name]) > FAR * allowed:
             return False
         return difference <= allowed + self.rounding.get(name, 0.0)
 

@@ -29,6 +29,7 @@ _patch: Any = mock.patch
 Tensor = torch.Tensor
 _NUMBERS = "fiub"  # kinds of dtypes
 MOST_RESULTS = 6000  # of one call; each takes some 50 us, and the time of a search is short
+MOST_NUMBERS = 30_000_000  # in all of them together (240 MB)
 
 
 class NotFollowed(Exception):
@@ -99,6 +100,7 @@ class Followed(np.lib.mixins.NDArrayOperatorsMixin):
         return _dressed(on_torch.ndarray(self.tensor)[_bare(index)])
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        _count(self.tensor)  # what is written into is kept as it was
         on_torch.ndarray(self.tensor)[_bare(index)] = _bare(value)
 
     def __len__(self) -> int:
@@ -128,9 +130,10 @@ class Followed(np.lib.mixins.NDArrayOperatorsMixin):
 
 @dataclass
 class _Call:
-    """One call of the code: how many results it has had, and what its plain numbers were made of."""
+    """One call of the code: how many results it has had, of what size, and what its plain numbers were made of."""
 
     results: int = 0
+    entries: int = 0
     numbers: dict[float, Followed] = field(default_factory=dict)
 
 
@@ -159,15 +162,21 @@ def _bare(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _dressed(value: Any) -> Any:
-    """What torch's side returns, as the code takes it. Raises NotFollowed where there was too much of it already."""
+def _count(result: Tensor) -> None:
+    """Note one more result of a call. Raises NotFollowed where there was too much already."""
     call = _calls.get(threading.get_ident(), _Call())  # the code may have kept an array from an earlier one
     call.results += 1
-    if call.results > MOST_RESULTS:
+    call.entries += result.numel()
+    if call.results > MOST_RESULTS or call.entries > MOST_NUMBERS:
         raise NotFollowed("it does too much")
+
+
+def _dressed(value: Any) -> Any:
+    """What torch's side returns, as the code takes it. Raises NotFollowed where there was too much of it already."""
     if isinstance(value, on_torch.ndarray):
-        return Followed(value.tensor)
+        value = value.tensor
     if isinstance(value, Tensor):
+        _count(value)
         return Followed(value)
     if isinstance(value, on_torch.DType):
         return np.dtype(value.name)

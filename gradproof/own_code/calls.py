@@ -118,8 +118,9 @@ def _as_elsewhere(node: ast.Call, words: Vocabulary) -> Iterator[ast.Call]:
 
 
 def _of_another_array(node: ast.Call, words: Vocabulary) -> Iterator[Made]:
-    """A reduction to one number, of another array: all have one."""
+    """A reduction to one number, of another array: all have one; and none at all."""
     if len(node.args) == 1 and words.shape(node) == ():
+        yield "wrong-reduction", node.args[0], POSSIBLE
         for shape, found in words.arrays.items():
             if shape and shape != words.shape(node.args[0]):
                 yield from (("wrong-operand", with_fields(node, args=[one]), POSSIBLE) for one in found)
