@@ -161,8 +161,14 @@ class Case:
             except Exception:
                 continue
             if tape is not None and truth is not None and not tape.torn and self.agrees("", self.loss, truth.loss):
-                return replace(self, reference=None, own_loss=None, own_forward=program, how=how, truth=truth)
+                own = replace(self, reference=None, own_loss=None, own_forward=program, how=how, truth=truth)
+                moving = {name: one for name, one in self.gradients.items() if not self._held(name)}
+                return replace(own, gradients=moving)
         return None
+
+    def _held(self, name: str) -> bool:
+        """Whether the reference holds a parameter constant, and the candidate does as well."""
+        return not np.any(self.truth.gradients[name]) and not np.any(self.gradients[name])
 
     def _by_its_own_derivative(self) -> Case:
         """The same held to the program's own derivative, for a numerical one: exact where that is only nearly so."""

@@ -19,6 +19,7 @@ CONSTANTS = (0.0, -1.0)  # a route dropped, a sign; other constants are fitted
 def faults(survey: Survey) -> Iterator[Fault]:
     """For each term of the loss, and each route into an operation that has several, or out of a value that has."""
     tape, places = survey.tape, survey.places
+    yield _nothing_at_all(tape)
     if len(tape.terms) > 1:
         for name, value in tape.terms.items():
             yield from _of_term(name, value)
@@ -49,6 +50,12 @@ def _nothing_arrives(place: Place) -> Fault:
     message += f" (as line {place.caller} calls it)" if place.caller else ""
     values = {node.outputs[0]: _nothing for node in place.nodes}
     return Fault("missing-path", message, place.site, 1.05, values=values)
+
+
+def _nothing_at_all(tape: Tape) -> Fault:
+    message = "every gradient is zero: nothing has been added to them, or nothing comes from the loss"
+    values: dict[int, ValueHook] = {value: _nothing for value in tape.terms.values()}
+    return Fault("missing-path", message, None, 0.79, values=values)
 
 
 def _of_term(name: str, value: int) -> Iterator[Fault]:

@@ -71,6 +71,8 @@ def elsewhere_faults(survey: Survey) -> Iterator[Fault]:
                 if row.values == ends or row.transposed:
                     continue
                 message = f"the derivative of {place} is taken at another array: {row.words}"
+                if len(regions[0].nodes) > 1:
+                    message += f" in place of {result_of(tape, starts[-1])}"
                 pairs = [(one, value) for one, value in zip(regions, row.values, strict=True) if value is not None]
                 hooks = value_hooks((one.start, RegionHook(one, _at(value))) for one, value in pairs)
                 yield Fault(row.code, message, place.site, 1.5, values=hooks)

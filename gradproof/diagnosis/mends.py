@@ -42,6 +42,8 @@ def of_fault(case: Case, fault: Fault) -> str:
     if tape is None or fault.custom is not None:
         return ""
     if fault.term is not None or (fault.values and set(fault.values) <= set(tape.terms.values())):
+        if len(tape.terms) == 1:
+            return ""
         return _of_terms(list(tape.terms), fault)
     if fault.rewired or (fault.forward and fault.code not in FORWARD):
         return ""

@@ -245,12 +245,12 @@ class _Search:
             return []
         inner = _Search.of(own, self.clock, Confirmation(own, self.confirmed.known))
         with self.clock.part(OWN_SHARE):
-            complete = inner.found()
+            complete = inner.found() if own.wrong else [inner.nothing]
         found = [one for one in sorted(complete, key=lambda one: one.rank) if inner.confirmed.holds(one)]
         parting = self._parting() if found else None
         forward = () if parting is None else (parting,)
         both = [replace(one, faults=(*one.faults, *forward), loss_matches=parting is not None) for one in found]
-        both = [one for one in both if not forward or self.repairs.mended_by(one.faults)]
+        both = [one for one in both if one.faults and (not forward or self.repairs.mended_by(one.faults))]
         self.confirmed.known.update({id(one): (one, True) for one in both})
         if forward:
             return both

@@ -54,7 +54,32 @@ def also_by_hand(x, h, z, t):
     last, counts = x[:, :1], np.arange(2, 5)
     share = last[0, 0] / 6
     dz[0, 0] += counts[1] * share
-    return dh, dz, further_by_hand(x, h, z, t)
+    return dh, dz, further_by_hand(x, h, z, t), once_more_by_hand(x, h, z, t)
+
+
+def once_more_by_hand(x, h, z, t):
+    share, width = np.abs(h).mean(), x.shape[1]
+    stride = 2
+    rows, columns = t, width
+    last = np.max(h)
+    dh = squashed(h) * z
+    dh = h * share
+    dz = np.sqrt(h**2) + 1
+    dz = np.sqrt(z**2 + 1)
+    dz = h * (1 - z)
+    dz = z * 2 * h
+    dz[:, np.arange(5)] -= 1
+    last = x.reshape(3, 2, 4).transpose(1, 0, 2)
+    last = x.reshape(3, 2, 4)
+    last = z.reshape(5, -1)
+    last = (h == z[t]) * 1.0
+    dh = h[t : t + 2, 1:] - 1
+    x1 = np.clip(h, -1, 1, out=h.copy())
+    np.clip(z, -1, 1, out=h.copy())
+    mask = h > share
+    for step in range(len(x) - 1):
+        last = x1 * mask * rows * columns * step * stride
+    return dh, dz, last
 
 
 def further_by_hand(x, h, z, t):
@@ -239,6 +264,27 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dh = squashed(squashed(h))", "dh = squashed(h)", "derivative-at-wrong-point"),
         (f"last = {SIX_AXES}(0, 3, 5, 1, 2, 4)", f"last = {SIX_AXES}(0, 1, 3, 5, 2, 4)", "wrong-axis"),
         ("count = len(x) * 2 // 3", "count = h.shape[1]", "wrong-scale"),
+        ("share, width = (np.abs(h).mean(), x.shape[1])",
+         "share, width = (np.abs(h).mean(), x.shape[0])", "wrong-axis"),
+        ("rows, columns = (t, width)", "rows, columns = (t * stride, width * stride)", "wrong-operand"),
+        ("last = np.max(h)", "last = np.max(x)", "wrong-operand"),
+        ("last = np.max(h)", "last = h", "wrong-reduction"),
+        ("dh = squashed(h) * z", "dh = (squashed(h) - 1) * z", "missing-path"),
+        ("dh = h * share", "dh = h * (1 - share)", "different-function"),
+        ("dz = np.sqrt(h ** 2) + 1", "dz = np.sqrt(h ** 2 + 1)", "different-function"),
+        ("dz = np.sqrt(z ** 2 + 1)", "dz = np.sqrt(z ** 2) + 1", "different-function"),
+        ("dz = h * (1 - z)", "dz = h - z", "extra-derivative"),
+        ("dz = z * 2 * h", "dz = z / (2 * h)", "different-function"),
+        ("dz[:, np.arange(5)] -= 1", "dz[np.arange(len(np.arange(5))), np.arange(5)] -= 1", "wrong-operand"),
+        ("dz[:, np.arange(5)] -= 1", "dz[:, np.arange(5)] -= -1", "wrong-sign"),
+        ("last = x.reshape(3, 2, 4).transpose(1, 0, 2)", "last = x.reshape(2, 4, 3).transpose(0, 2, 1)", "wrong-axis"),
+        ("last = x.reshape(3, 2, 4)", "last = x.reshape(2, 4, 3).transpose(2, 0, 1)", "wrong-axis"),
+        ("last = z.reshape(5, -1)", "last = z.T.reshape(5, -1)", "not-transposed"),
+        ("last = (h == z[t]) * 1.0", "last = (z == h[t]) * 1.0", "wrong-operand"),
+        ("dh = h[t:t + 2, 1:] - 1", "dh = h[t * stride:t * stride + 2, 1:] - 1", "wrong-operand"),
+        ("np.clip(z, -1, 1, out=h.copy())", "", "different-function"),
+        ("mask = h > share", "mask = h > 0", "derivative-at-wrong-point"),
+        ("range(len(x) - 1)", "range(len(x))", "missing-path"),
         ("continue", "break", "missing-path"),
         ("continue", "", "missing-path"),
     ],
