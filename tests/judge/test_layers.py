@@ -332,3 +332,44 @@ def test_what_weighs_the_output_is_no_place_of_the_references():
     (finding,) = report.findings
     assert finding.code == "missing-derivative"
     assert "test_layers.py" in finding.site
+
+
+def test_a_factor_that_the_output_lacks_is_told_once_with_the_gradient_made_of_it():
+    def forward(inputs):
+        a, b = inputs["x"] @ inputs["A"], inputs["x"] @ inputs["B"]
+        s = 1 / (1 + np.exp(-a))
+        h = s * b
+        return h @ inputs["C"], (a, b, s, h, inputs)
+
+    def backward(dy, cache):
+        a, b, s, h, inputs = cache
+        dh = dy @ inputs["C"].T
+        da, db = dh * b * (s + a * s * (1 - s)), dh * a * s
+        x = inputs["x"]
+        dx = da @ inputs["A"].T + db @ inputs["B"].T
+        return {"x": dx, "A": x.T @ da, "B": x.T @ db, "C": h.T @ dy}
+
+    def reference(inputs):
+        x = inputs["x"]
+        return (torch.nn.functional.silu(x @ inputs["A"]) * (x @ inputs["B"])) @ inputs["C"]
+
+    rng = np.random.default_rng(0)
+    inputs = {"x": rng.normal(size=(5, 3)), **{name: rng.normal(size=(3, 3)) for name in "ABC"}}
+    (finding,) = compare_layers(forward, backward, reference, inputs).findings
+    assert finding.parameters == ("output", "C")
+    assert "in your code, `s * b` should be" in finding.message
+
+
+def test_the_mend_of_entries_that_lie_in_another_order():
+    def forward(inputs):
+        return np.tanh(inputs["x"]), inputs["x"]
+
+    def backward(dy, x):
+        return {"x": (dy * (1 - np.tanh(x) ** 2)).transpose(1, 2, 0).reshape(x.shape)}
+
+    x = np.random.default_rng(0).normal(size=(4, 3, 2))
+    (finding,) = compare_layers(forward, backward, lambda inputs: torch.tanh(inputs["x"]), {"x": x}).findings
+    assert finding.code == "transposed"
+    names = {"dx": backward(np.ones_like(x), x)["x"]}
+    exec(finding.mend, names)
+    np.testing.assert_allclose(names["dx"], 1 - np.tanh(x) ** 2, rtol=1e-12)

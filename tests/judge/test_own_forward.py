@@ -298,3 +298,21 @@ def test_a_layer_that_goes_its_own_way():
     finding = only_finding(report)
     assert finding.code == "missing-path"
     assert "mean * mean" in finding.site
+
+
+def test_what_both_sides_hold_constant_is_no_mistake_of_another_forward_pass():
+    frozen = numbers(4, 3)
+
+    def wrong(params, x, y):
+        h = x @ (params["F"] + params["W"])
+        e = (h**2).sum(1) * 3.0 - y
+        g = 2 * e[:, None] * 2 * h * 3.0 / len(e)
+        return np.mean(e**2) + 0.7, {"F": np.zeros_like(params["F"]), "W": x.T @ g}
+
+    def reference(params, x, y):
+        h = x @ (params["F"].detach() + params["W"])
+        return ((h**2).sum(1) - y).square().mean() + 0 * params["F"].sum()
+
+    report = compare_gradients(wrong, reference, {"F": frozen, "W": numbers(4, 3)}, numbers(6, 4), numbers(6))
+    assert "F" not in {name for finding in report.findings for name in finding.parameters}
+    assert not any("to F" in finding.message for finding in report.findings)

@@ -944,3 +944,44 @@ def test_a_relu_that_is_left_out_is_no_scale():
     code, message = named(model, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
     assert code == "missing-derivative"
     assert "is left out of the chain rule" in message
+
+
+def test_the_same_function_at_another_point():
+    def margins(params, x, y):
+        return torch.relu((x @ params["A"]) - (y @ params["B"]) + 0.5).mean()
+
+    def wrong(params, x, y):
+        apart = (x @ params["A"]) - (y @ params["B"])
+        return as_if(torch.relu(apart + 0.5), torch.relu(apart)).mean()
+
+    found = named(margins, wrong, {"A": numbers(4, 3), "B": numbers(3, 3)}, X, Y)
+    assert found[0] == "derivative-at-wrong-point"
+    assert "the derivative of the `relu` in" in found[1]
+
+
+def test_every_gradient_zero():
+    def network(params, x, y):
+        return F.mse_loss(torch.tanh(x @ params["A"]) @ params["B"], y)
+
+    def wrong(params, x, y):
+        return network(params, x, y).detach() + 0 * sum(one.sum() for one in params.values())
+
+    found = named(network, wrong, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
+    assert found[0] == "missing-path"
+    assert found[1].startswith("every gradient is zero")
+
+
+def test_two_mistakes_have_the_parameters_that_each_of_them_is_in():
+    def network(params, x, y):
+        return F.mse_loss(torch.tanh(x @ params["A"] + params["a"]) @ params["B"], y)
+
+    def by_hand(p, x, y):
+        h = np.tanh(x @ p["A"] + p["a"])
+        e = h @ p["B"] - y
+        g = 2 * e / e.size
+        dz = g @ p["B"].T
+        return np.mean(e**2), {"A": x.T @ dz, "a": dz.sum(0), "B": -(h.T @ g)}
+
+    params = {"A": SQUARE, "a": numbers(4), "B": numbers(4, 3)}
+    found = compare_gradients(by_hand, network, params, X, Y).findings
+    assert {one.code: one.parameters for one in found} == {"missing-derivative": ("A", "a"), "wrong-sign": ("B",)}
