@@ -37,6 +37,7 @@ class ChangedCode:
     """The small changes of one candidate, made one by one."""
 
     case: Case
+    _telling: set[Slip] = field(default_factory=set)  # the probes that something depends on
     _words: dict[int, Vocabulary] = field(default_factory=dict)
 
     @cached_property
@@ -161,13 +162,16 @@ class ChangedCode:
         found: dict[int, dict[Way, frozenset[str] | None]] = {}
         with self.compiled(self._probes) as ask:
             for probe in self._probes:
-                known = found.setdefault(id(probe.place), {})
-                around = [one for path, one in known.items() if probe.edit.path[: len(path)] == path]
+                known, path = found.setdefault(id(probe.place), {}), probe.edit.path
+                if known.get(path):
+                    continue  # a factor has told; a term is for what is divided by its own sum or length
+                around = [one for outer, one in known.items() if outer != path and path[: len(outer)] == outer]
                 if any(one is not None and self._is_right(one) for one in around):
                     continue
                 answer = ask([probe], self.quick.problem)
                 before = (self.quick.loss, self.quick.gradients)
-                known[probe.edit.path] = None if answer is None else changed(answer, before)
+                known[path] = known.get(path) if answer is None else changed(answer, before)
+                self._telling.update([probe] if known[path] else [])
         return found
 
     def _is_right(self, depending: frozenset[str]) -> bool:
@@ -180,8 +184,7 @@ class ChangedCode:
         It would hide any mistake there.
         """
         taken = {place for one in trial.slips for place in one.places}
-        looked_at = [one for one in self._probes if self._depending[id(one.place)].get(one.edit.path)]
-        probes = [one for one in looked_at if id(one.place) not in taken]
+        probes = [one for one in self._probes if one in self._telling and id(one.place) not in taken]
         before, after = Counter[str](), Counter[str]()
         with self.compiled([*trial.slips, *probes]) as ask:
             for probe in probes:
@@ -213,12 +216,13 @@ def _ranges(lines: Sequence[int]) -> str:
 
 
 def _probes(place: Place) -> Iterator[Edit]:
-    """Changes of all that a statement says; that a loop goes on, or does not."""
+    """Changes of all that a statement says, by a factor and by a term; that a loop goes on, or does not."""
     for path, _ in points(place):
         node = at(place, path)
         is_zero = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("zeros", "zeros_like")
-        more = ast.BinOp(node, ast.Add() if is_zero else ast.Mult(), ast.Constant(PROBE))
-        yield Edit("", node, more, partial(put, place, path, more), path)
+        for op in (ast.Add(),) if is_zero else (ast.Mult(), ast.Add()):
+            more = ast.BinOp(node, op, ast.Constant(PROBE))
+            yield Edit("", node, more, partial(put, place, path, more), path)
     if isinstance(place, (ast.Continue, ast.Break)):
         yield Edit("", place, None, ast.Pass, ())
 

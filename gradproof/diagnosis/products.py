@@ -46,7 +46,7 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
         hooks = {node.index: _turned(position) for node in place.nodes}
         yield Fault("transposed", message, place.site, 1.2, hooks)
     if place.name == "convolution" and position == 0:
-        message = f"in the gradient of {target}, the filters are not flipped"
+        message = f"in the gradient of {target}, the filters lie the other way round: flipped too often, or not at all"
         yield Fault("flipped", message, place.site, 1.1, {node.index: _flipped_filters for node in place.nodes})
     if place.name in ("mul", "div"):
         verb = "multiplication by" if place.name == "mul" else "division by"

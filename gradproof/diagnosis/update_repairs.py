@@ -114,7 +114,8 @@ def _mended(case: Case, whole: Case) -> tuple[Fault, ...]:
 
 
 def _told(fault: Fault, case: Case) -> Finding:
-    code = fault.code if fault.code in OF_UPDATES else "different-function"
+    scales = fault.code in ("missing-derivative", "extra-derivative")  # which no step has
+    code = fault.code if fault.code in OF_UPDATES else "wrong-scale" if scales else "different-function"
     return Finding(code, case.wrong, fault.message, str(fault.site) if fault.site else None, mend=fault.mend)
 
 

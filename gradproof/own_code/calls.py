@@ -64,6 +64,13 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
     if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
         whose = node.args[0] if is_module(node.func.value) and node.args else node.func.value
         yield "not-transposed", whose, LIKELY
+    if isinstance(node.func, ast.Name):
+        for other, count in words.helpers:
+            if other != name and count == len(node.args) and not node.keywords:
+                yield "different-function", with_fields(node, func=ast.Name(other, ast.Load())), POSSIBLE
+    if name in ("cumsum", "cumprod") and "[::-1]" in words.text(node):
+        back = ast.Slice(None, None, ast.UnaryOp(ast.USub(), ast.Constant(1)))
+        yield "flipped", ast.Subscript(node, back, ast.Load()), LIKELY
     if name == "reshape" and isinstance(node.func, ast.Attribute):
         yield from _turned_before(node, words)
         yield from (("wrong-axis", one, POSSIBLE) for one in _laid_out_otherwise(node, range(len(node.args))))

@@ -272,7 +272,10 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
         return
     if words.shape(node) is not None:
         for function in words.functions:
-            yield wrong_array(parent), ast.Call(function, [node], []), LESS_LIKELY
+            rank = POSSIBLE if isinstance(parent, ast.Compare) else LESS_LIKELY
+            yield wrong_array(parent), ast.Call(function, [node], []), rank
+    for one in words.others(node, words.made_of.get(text, ())):
+        yield "different-function", one, POSSIBLE
     if text in words.numbers:
         for one in words.others(node, words.scalars):
             scales = is_factor(parent) and words.is_constant(node) and words.is_constant(one)
@@ -294,10 +297,12 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
     if len(shape or ()) == 1:
         for rest in ([ast.Slice(), ast.Constant(None)], [ast.Constant(None), ast.Slice()]):
             yield "wrong-axis", ast.Subscript(node, ast.Tuple(rest, ast.Load()), ast.Load()), POSSIBLE
+    if shape == () and is_factor(parent) and words.shape(parent):
+        yield from (("wrong-operand", one, LESS_LIKELY) for one in words.arrays.get(words.shape(parent) or (), ()))
     if not shape or (isinstance(parent, ast.Attribute) and parent.attr in SIZES):
         return
     yield from ((wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
-    yield from ((wrong_array(parent), one, POSSIBLE) for one in _of_other_shapes(shape, parent, words))
+    yield from ((wrong_array(parent), one, POSSIBLE) for one in _of_other_shapes(node, shape, parent, words))
     squares = (ast.BinOp(one, ast.Pow(), ast.Constant(2)) for one in words.others(node, words.arrays.get(shape, ())))
     yield from (("wrong-operand", one, UNLIKELY) for one in squares)
     if len(shape) > 1:
@@ -310,14 +315,18 @@ def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iter
             yield from (("missing-path", ast.BinOp(node, op, one), UNLIKELY) for op in (ast.Sub(), ast.Add()))
 
 
-def _of_other_shapes(shape: Shape, parent: Any, words: Vocabulary) -> Iterator[ast.expr]:
+def _of_other_shapes(node: ast.expr, shape: Shape, parent: Any, words: Vocabulary) -> Iterator[ast.expr]:
     """The arrays of another shape that fit into an operation entry by entry, or that it would fit."""
     if not isinstance(parent, ast.BinOp) or isinstance(parent.op, ast.MatMult):
         return
     made = words.shape(parent) or shape
+    beside = words.shape(parent.right if node is parent.left else parent.left)
     for other, found in words.arrays.items():
-        if other not in ((), shape) and (broadcasts(other, made) or broadcasts(shape, other)):
+        fits = broadcasts(other, made) or broadcasts(shape, other) or (beside and broadcasts(beside, other))
+        if other not in ((), shape) and fits:
             yield from found
+    if is_factor(parent) and shape:
+        yield from words.scalars
 
 
 def _with_last_axes_exchanged(node: ast.expr) -> ast.expr:

@@ -62,6 +62,7 @@ class OwnFunction:
     lists: dict[str, int] = field(default_factory=dict)  # the length of each list or dict of numbers, or of arrays
     mixed: set[str] = field(default_factory=set)  # the lists of names, or of arrays of several shapes
     complex: set[str] = field(default_factory=set)  # the arrays of complex numbers
+    single: set[str] = field(default_factory=set)  # the arrays without axes, which are numbers as well
     names: dict[str, Any] = field(default_factory=dict)  # what its names stood for at that time
 
     @property
@@ -274,6 +275,9 @@ def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
             continue
         if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
             one.numbers[text] = float(value)
+        elif isinstance(value, np.ndarray) and value.dtype.kind == "f" and not value.ndim:
+            one.numbers[text] = float(value)
+            one.single.add(text)
         elif isinstance(value, np.ndarray) and value.dtype.kind in "fciub":
             one.shapes[text] = value.shape
             if value.dtype.kind == "c":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterator, Sequence
+import types
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from gradproof.candidate import is_theirs
 from gradproof.own_code.running import OwnFunction, Shape, only_looks
 from gradproof.own_code.statements import with_fields
 
@@ -52,6 +54,8 @@ class Vocabulary:
         self.varying = _varying(function)
         loops = [one for one in ast.walk(function.tree) if isinstance(one, ast.For) and _is_backwards(one.iter)]
         self.backwards = {node.id for one in loops for node in ast.walk(one.target) if isinstance(node, ast.Name)}
+        self.made_of: dict[str, list[ast.expr]] = {}  # for each name, the sums and powers of it and a number
+        self.helpers = list(_helpers(function.names))  # the author's own functions, each with how much it takes
         self.of_time = set(_of_time(function.tree))  # what loops over time run through
         self.numpy = next((name for name, value in function.names.items() if value is np), None)
         self.flags: dict[str, list[ast.Call]] = {}  # the calls of each function that say more than an array
@@ -61,11 +65,19 @@ class Vocabulary:
         unused = (text for text in function.shapes if text.endswith("]") or text.isidentifier())
         entries = [ast.parse(text, mode="eval").body for text in unused]
         for node in [*ast.walk(function.tree), *entries]:
+            self._note_what_it_is_made_of(node)
             for kind, one in self._said_by(_read(node)):
                 text = kind + self.text(one)
                 if text not in seen:
                     seen.add(text)
                     self._learn(kind, one)
+
+    def _note_what_it_is_made_of(self, node: ast.AST) -> None:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Pow)):
+            if isinstance(node.right, ast.Constant) and isinstance(node.left, (ast.Name, ast.Subscript, ast.Attribute)):
+                known = self.made_of.setdefault(self.text(node.left), [])
+                if self.text(node) not in map(self.text, known):
+                    known.append(node)
 
     def _said_by(self, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
@@ -171,6 +183,13 @@ class Vocabulary:
                 yield from ((one, LESS_LIKELY) for column in columns for one in (column, _inverse(column)))
 
 
+def _helpers(names: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """The names of functions that are no module's of others, each with how many arguments it takes."""
+    for name, value in names.items():
+        if isinstance(value, types.FunctionType) and is_theirs(value.__code__.co_filename):
+            yield name, value.__code__.co_argcount
+
+
 def _of_time(tree: ast.FunctionDef) -> Iterator[ast.expr]:
     """What a loop runs through from the last to the first, or with an eye on the step before: `h[t - 1]`."""
     for loop in ast.walk(tree):
@@ -209,7 +228,7 @@ def _has_flags(call: ast.Call) -> bool:
 
 def _varying(function: OwnFunction) -> set[str]:
     """The names that depend on entries of arrays."""
-    found = {text for text, shape in function.shapes.items() if shape}
+    found = {text for text, shape in function.shapes.items() if shape} | function.single
     made = [(one.value, one) for one in ast.walk(function.tree) if isinstance(one, (ast.Assign, ast.AugAssign))]
     loops = [(one.iter, one) for one in ast.walk(function.tree) if isinstance(one, ast.For)]
     size = -1

@@ -313,8 +313,8 @@ def test_a_rule_that_the_judge_does_not_know_is_mended_in_the_candidates_code():
     finding = only_finding(compare_updates(unclipped, of_clipped, *problem()))
     assert finding.code == "wrong-scale"
     assert finding.parameters == ("W", "s")
-    assert "in your code, `grads[name]` should be `grads[name] * factor`" in finding.message
-    assert finding.mend == "state[name] = 0.9 * state.get(name, 0.0) + grads[name] * factor"
+    assert "in your code, `grads[name]` should be `g`" in finding.message
+    assert finding.mend == "state[name] = 0.9 * state.get(name, 0.0) + g"
 
 
 def test_a_change_that_mends_the_first_steps_alone_is_no_explanation():
