@@ -13,7 +13,7 @@ import torch
 from gradproof.diagnosis.branches import of_some_uses, on_branches
 from gradproof.diagnosis.edges import origin, result_of
 from gradproof.diagnosis.fault import Fault, OneInput, not_from
-from gradproof.diagnosis.places import Place, period
+from gradproof.diagnosis.places import Place, ordinal, period
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
@@ -208,9 +208,11 @@ def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, re
         message = f"the gradient of {name} is the contribution of {which} alone, not the sum over all {len(users)}"
     else:
         code = "overwritten"
+        alike = [one for one in users if (tape.nodes[one].name, tape.nodes[one].site) == (node.name, node.site)]
+        which = f", the {ordinal(alike.index(user))} of the {len(alike)} times that it runs" if len(alike) > 1 else ""
         message = (
             f"{name} is used {len(users)} times; its gradient is only what comes back from `{node.name}` "
-            f"(line {node.site.line}), where the contributions add up"
+            f"(line {node.site.line}){which}, where the contributions add up"
         )
 
     def keep(_: Tape, arriving: list[tuple[int, Tensor]], __: Totals) -> Tensor | None:

@@ -11,7 +11,7 @@ import torch
 from gradproof.diagnosis.edges import result_of
 from gradproof.diagnosis.elementary import BY_OUTPUT, COMMON, FUNCTIONS, KINKED, ROBUST, derivative
 from gradproof.diagnosis.fault import Fault, value_hooks
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import Place, plain
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.regions import Region, elementwise_regions, scalings
 from gradproof.diagnosis.survey import Survey
@@ -30,6 +30,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         for regions in elementwise_regions(tape, place):
             single = len(regions[0].nodes) == 1
             name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
+            name = _fused(tape, regions[0]) or name
             starts = [region.start for region in regions]
             scales = not single and _only_scales(tape, regions)
             within = () if single else {node.name for node in regions[0].nodes}
@@ -124,6 +125,16 @@ def _only_scales(tape: Tape, regions: tuple[Region, ...]) -> bool:
 def _is_whole(place: Place, regions: tuple[Region, ...]) -> bool:
     """Whether the place's own source text is the whole function: all its operations stand on its line."""
     return all(node.site.line == place.site.line for node in regions[0].nodes)
+
+
+def _fused(tape: Tape, region: Region) -> str:
+    """The fused operation that a region is all of, as its caller knows it; empty where it is none."""
+    parts = {node.part[0] for node in region.nodes if node.part is not None}
+    if len(region.nodes) < 2 or len(parts) != 1 or None in [node.part for node in region.nodes]:
+        return ""
+    around = [tape.maker(region.start), *(tape.nodes[index] for index in tape.consumers.get(region.end, ()))]
+    begun = any(one is not None and one.part is not None and one.part[0] in parts for one in around)
+    return "" if begun else f"`{plain(parts.pop())}`"
 
 
 def _span(regions: tuple[Region, ...], place: Place) -> str:

@@ -33,7 +33,7 @@ def findings(case: Case) -> list[Finding]:
     if coefficients[0] > 0:
         message = f"a penalty acts on {where}, where the reference has none: {strength} times the parameter is added"
     else:
-        message = f"the penalty is missing on {where}: {strength} times the parameter should be added there"
+        message = f"the penalty is missing on {where}, or too weak: {strength} times the parameter should be added"
     return [Finding("wrong-part-penalised", tuple(parts), message)]
 
 

@@ -42,6 +42,7 @@ class Place:
     everywhere: bool = False  # all operations of this name, on whatever line: a helper that serves them all
     whole: str = ""  # the fused operation that it is a part of, where it is meant in all of these
     passage: str = ""  # which of the times that it runs, where it is one layer of a loop over several
+    among: int = 1  # of so many operations that its source text does
     copies: int = 1  # so many lines do the same with the same arrays: `nodes` has the first line's, then the next's
 
     @property
@@ -71,9 +72,12 @@ class Place:
         if self.everywhere:
             known = self.copies > 1 and self.same_on_line == 1 and 0 < len(self.site.expression or "") <= 40
             return f"every `{self.site.expression if known else self.name}`"
-        if self.site.expression and self.same_on_line == 1 and len(self.site.expression) <= 40:
+        told = self.site.expression and len(self.site.expression) <= SHORT
+        if told and self.same_on_line == 1 and self.among == 1:
             return f"`{self.site.expression}`"
         name = f"`{_spelled(self.model)}`"
+        if told and self.among > 1 and self.same_on_line == 1:
+            return f"the {name} of `{self.site.expression}`"
         if self.model.part is not None and self.model.part[0] in OF_PROBABILITIES:
             name += f" of `{plain(self.model.part[0])}`"
         return name if self.same_on_line == 1 else f"the {ordinal(self.ordinal)} {name}"
@@ -295,6 +299,7 @@ def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller
     """The places of the operations of one line: those of a block that it repeats are told by their place in it."""
     for first, period, count in _blocks(tuple(node.name for node in nodes)):
         kinds = Counter(node.name for node in nodes[first : first + period])
+        among = sum(count for name, count in kinds.items() if name not in VIEWS)
         seen: Counter[str] = Counter()
         for offset in range(first, first + period):
             name = nodes[offset].name
@@ -302,7 +307,7 @@ def _of_line(tape: Tape, site: Site, nodes: list[Node], everywhere: bool, caller
             chosen = [node for node in passages if everywhere or _passes_gradients(tape, node)]
             for arity in sorted({len(node.inputs) for node in chosen}):  # a number may stand for an array at some step
                 alike = tuple(node for node in chosen if len(node.inputs) == arity)
-                yield Place(site, name, seen[name], kinds[name], alike, caller)
+                yield Place(site, name, seen[name], kinds[name], alike, caller, among=among)
             seen[name] += 1
 
 

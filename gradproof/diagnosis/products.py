@@ -187,7 +187,7 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
         yield _substituted(place, position, row, message, 1.4)
     needed = [node.inputs[position] in tape.differentiable for node in place.nodes]
     for row in pool.fitting(place, own, needed):
-        message = f"in the gradient of {target}, {row.words} stands for {factor}"
+        message = f"in the gradient of {target}, {_stands_for(row.words, factor)}"
         if row.shift:
             which = "after" if row.shift == 1 else "before"
             message = f"in the gradient of {target}, each step takes {factor} of the step {which} its own"
@@ -198,6 +198,13 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
     yield from _behind_views(tape, place, pool, position, (target, factor))
     if 1 < len(place.nodes) <= EACH and not place.everywhere and len({tape.values[value].shape for value in own}) > 1:
         yield from _in_one_layer(tape, place, pool, position, needed)
+
+
+def _stands_for(words: str, factor: str) -> str:
+    """That one array stands for another one, in words that tell them apart."""
+    if words == factor:
+        return f"{words} stands for what the same line makes at another time, or for another caller"
+    return f"{words} stands for {factor}"
 
 
 def _behind_views(tape: Tape, place: Place, pool: Pool, position: int, names: tuple[str, str]) -> Iterator[Fault]:
@@ -211,7 +218,7 @@ def _behind_views(tape: Tape, place: Place, pool: Pool, position: int, names: tu
         if not row.transposed:
             ending = f", each passage uses {factor} {row.words}"
             if not row.words.startswith("of the"):
-                ending = f", {row.words} stands for {factor}"
+                ending = f", {_stands_for(row.words, factor)}"
             pairs = zip(place.nodes, row.values, strict=True)
             hooks = {node.index: with_operand(position, value, False, views[node.index]) for node, value in pairs}
             yield Fault(row.code, f"in the gradient of {target}{ending}", place.site, 1.6, hooks)
@@ -225,7 +232,7 @@ def _in_one_layer(
         value = node.inputs[1 - position]
         for row in pool.near(value) if needed[k] else ():
             target, factor = origin(tape, node, position), origin(tape, node, 1 - position)
-            message = f"in the gradient of {target}, {row.words} stands for {factor}"
+            message = f"in the gradient of {target}, {_stands_for(row.words, factor)}"
             message += f", only number {k + 1} of the {len(place.nodes)} times that it runs"
             hooks = {node.index: with_operand(position, row.values[0], transposed=False)}
             yield Fault("wrong-operand", message, place.site, 1.65, hooks)

@@ -58,6 +58,7 @@ def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:
     alone = {value}
     nodes: list[Node] = []
     ends: list[int] = []
+    of_data = _made_of_data(tape)
     for node in tape.nodes:
         moving = [one for one in node.inputs if one in tape.differentiable]
         if len(node.outputs) == 1 and alone & set(moving) and alone.issuperset(moving):
@@ -77,13 +78,17 @@ def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:
                 kept.append(node)
         kept.reverse()
         of_part = any(node.name in PARTS or (node.name == "mul" and _is_mask(tape, node)) for node in kept)
-        if not any(_data(tape, node) for node in kept if not _is_mask(tape, node)):
+        if not any(of_data.intersection(node.inputs) for node in kept if not _is_mask(tape, node)):
             yield _Penalty(value, end, tuple(kept), of_part)
 
 
-def _data(tape: Tape, node: Node) -> set[str]:
-    """The data that an operation takes: what is weighted by the data is no penalty."""
-    return {name for name, value in tape.data.items() if value in node.inputs}
+def _made_of_data(tape: Tape) -> set[int]:
+    """The values that the data have a part in, and no parameter: what is weighted by them is no penalty."""
+    found = set(tape.data.values())
+    for node in tape.nodes:
+        if found.intersection(node.inputs) and tape.differentiable.isdisjoint(node.outputs):
+            found.update(node.outputs)
+    return found
 
 
 def _is_mask(tape: Tape, node: Node) -> bool:
