@@ -56,7 +56,7 @@ class Fault:
     about: tuple[int, ...] = ()  # the operations whose rule was mistaken, where it is broken elsewhere
     constant: float | None = None
     term: str | None = None  # the loss's term whose weight it changes
-    mend: str = ""  # the right line, where it is known from the candidate's own code
+    mend: str = ""  # the right line, where it is known from the candidate's own code or from a compact formula
     change: object = None  # the change of that code which makes it right
     touches: frozenset[str] | None = None  # the parameters of which that line changes the gradient
 
