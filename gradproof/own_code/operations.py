@@ -91,7 +91,9 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
-    """What it is to multiply by this where it does not belong."""
+    """What it is to multiply by this where it does not belong; a condition lets only some of the entries through."""
+    if isinstance(factor, ast.Compare):
+        return "missing-path"
     return "wrong-scale" if words.is_constant(factor) else "extra-derivative"
 
 

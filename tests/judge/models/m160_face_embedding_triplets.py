@@ -136,7 +136,7 @@ WRONG = [
     ),
     wrong(
         "margin_forgotten_in_the_active_test",
-        "different-function|wrong-operand",
+        "different-function|wrong-operand|derivative-at-wrong-point",
         "active = 1.0 if hinge[i] > 0 else 0.0",
         "active = 1.0 if hinge[i] > alpha else 0.0",
     ),
