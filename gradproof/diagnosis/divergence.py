@@ -195,7 +195,7 @@ def _fault(both: _Both, code: str, place: Place, counterpart: Place | str) -> Fa
     instead = f"{counterpart} itself" if isinstance(counterpart, str) else f"what {counterpart} makes"
     message = (
         f"your forward pass parts with the reference at {place} ({where}). The reference has {instead} there:"
-        " with that, the rest of your forward pass has the right loss."
+        " with that, the rest of your forward pass is right."
     )
     site = place.site if isinstance(counterpart, str) else counterpart.site
     return Fault(code, message, site, 2.0, custom=custom)

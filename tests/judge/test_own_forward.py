@@ -205,7 +205,7 @@ def test_where_another_forward_pass_parts_with_the_reference():
     finding = only_finding(compare_gradients(inverse_distance_by_hand, by_inverse_distance, *KERNELS))
     assert finding.code == "different-function"
     assert re.search(r"your forward pass parts with the reference at .*\(test_own_forward\.py:\d+\)", finding.message)
-    assert "with that, the rest of your forward pass has the right loss" in finding.message
+    assert "with that, the rest of your forward pass is right" in finding.message
     assert "Your loss and your gradient belong together, but to this function." in finding.message
     assert finding.site.endswith("k = kernel(d) / (1 + kernel(d).sum(1, keepdim=True))") or "exp" in finding.site
 
