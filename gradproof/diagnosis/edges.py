@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+
 from gradproof.diagnosis.contributions import parameter_of, penalised
 from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.loops import carried, loops, pass_starts
 from gradproof.diagnosis.places import VIEWS, Place, result_of_node
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook
+from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
 CONSTANTS = (0.0, -1.0)  # a route dropped, a sign; other constants are fitted
 
@@ -23,6 +25,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
     if len(tape.terms) > 1:
         for name, value in tape.terms.items():
             yield from _of_term(name, value)
+            yield from _of_term_at_each(tape, name)
     if len(tape.terms) > 2:
         for name in tape.terms:
             yield _single_term(tape, name)
@@ -75,6 +78,34 @@ def _of_term(name: str, value: int) -> Iterator[Fault]:
 
     for constant in CONSTANTS:
         yield scaled(constant)
+
+
+def _of_term_at_each(tape: Tape, term: str) -> Iterator[Fault]:
+    """For each parameter that a term and others act on: nothing of the term in its gradient, or with the wrong sign."""
+    for name, value in tape.parameters.items():
+        sent, whole = _sent_by(tape, term, name), tape.clean.totals.get(value)
+        if whole is None or not bool(sent.any()) or torch.equal(sent, whole):
+            continue
+        for constant in CONSTANTS:
+            code, words = "wrong-term-weight", f"nothing of the loss's term {term!r}"
+            if constant == -1.0:
+                code, words = "wrong-sign", f"the term {term!r} with the wrong sign"
+            hooks = {value: _term_times(constant, term, name)}
+            yield Fault(code, f"the gradient of {name} has {words}", rank=0.95, values=hooks)
+
+
+def _sent_by(tape: Tape, term: str, name: str) -> Tensor:
+    """What one term of the loss sends to a parameter."""
+    others: dict[int, ValueHook] = {value: _nothing for other, value in tape.terms.items() if other != term}
+    return tape.remembered((term, name), lambda: tape.backward({}, others).gradients[name])
+
+
+def _term_times(constant: float, term: str, name: str) -> ValueHook:
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        total = joined(arriving)
+        return None if total is None else total + (constant - 1) * _sent_by(tape, term, name)
+
+    return hook
 
 
 def _single_term(tape: Tape, name: str) -> Fault:

@@ -985,3 +985,19 @@ def test_two_mistakes_have_the_parameters_that_each_of_them_is_in():
     params = {"A": SQUARE, "a": numbers(4), "B": numbers(4, 3)}
     found = compare_gradients(by_hand, network, params, X, Y).findings
     assert {one.code: one.parameters for one in found} == {"missing-derivative": ("A", "a"), "wrong-sign": ("B",)}
+
+
+def test_a_term_that_one_gradient_lacks():
+    def terms(params, x, y, kept=lambda a: a):
+        a = kept(params["A"])
+        return {
+            "data": F.mse_loss(torch.tanh(x @ params["A"]) @ params["B"], y),
+            "spread": (torch.exp(2 * a) - 2 * a).mean() + (params["B"] ** 2).mean(),
+        }
+
+    def wrong(params, x, y):
+        return sum(terms(params, x, y, torch.detach).values())
+
+    found = told(by_torch(wrong), terms, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
+    assert found[0] == "wrong-term-weight"
+    assert found[1].startswith("the gradient of A has nothing of the loss's term 'spread'")
