@@ -57,6 +57,13 @@ def _used(nodes: Sequence[Node], results: Iterable[int]) -> list[Node]:
     return kept[::-1]
 
 
+def _apart(one: range, other: range) -> bool:
+    """Whether two pieces have no position in common."""
+    if not one or not other or max(one) < min(other) or max(other) < min(one):
+        return True
+    return one.step * other.step != 1 and set(one).isdisjoint(other)
+
+
 class _Reading:
     """What each value is, operation by operation."""
 
@@ -96,7 +103,7 @@ class _Reading:
             written = self._piece(maker)
             if written == asked:
                 return maker.inputs[1]
-            if written[0] != asked[0] or not set(written[1]).isdisjoint(asked[1]):
+            if written[0] != asked[0] or not _apart(written[1], asked[1]):
                 break
             buffer = maker.inputs[0]
         node.inputs[0] = buffer

@@ -91,7 +91,8 @@ def _of_term_at_each(tape: Tape, term: str) -> Iterator[Fault]:
             if constant == -1.0:
                 code, words = "wrong-sign", f"the term {term!r} with the wrong sign"
             hooks = {value: _term_times(constant, term, name)}
-            yield Fault(code, f"the gradient of {name} has {words}", rank=0.95, values=hooks)
+            # Where it has only one more source, `=` for `+=` is likelier.
+            yield Fault(code, f"the gradient of {name} has {words}", rank=1.04, values=hooks)
 
 
 def _sent_by(tape: Tape, term: str, name: str) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,12 +62,12 @@ def findings(
     `make` makes torch's optimizer of a list of tensors; `rtol` is relative to the distance that a parameter moves. The
     changes are looked for in the first `few` steps, and have to hold for all.
     """
-    case, whole = _case(step, make, params, gradients[:few], rtol), _case(step, make, params, gradients, rtol)
-    if case is None or whole is None:
-        return []
-    with contextlib.redirect_stdout(io.StringIO()):
-        faults = _mended(case, whole)
-    return [_told(fault, case) for fault in faults]
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # the candidate has been heard
+        case, whole = _case(step, make, params, gradients[:few], rtol), _case(step, make, params, gradients, rtol)
+        if case is None or whole is None:
+            return []
+        return [_told(fault, case) for fault in _mended(case, whole)]
 
 
 def _case(

@@ -282,21 +282,16 @@ class Clipped(torch.optim.SGD):
         super().step()
 
 
+def cut(grads):
+    return min(1.0, 1.0 / (np.sqrt(sum(np.sum(g**2) for g in grads.values())) + 1e-6))
+
+
 def clipped(params, grads, state):
-    length = np.sqrt(sum(np.sum(g**2) for g in grads.values()))
-    factor = min(1.0, 1.0 / (length + 1e-6))
-    new = {}
-    for name, value in params.items():
-        g = grads[name] * factor
-        state[name] = 0.9 * state.get(name, 0.0) + g
-        new[name] = value - 0.1 * state[name]
-    return new
+    return step(params, {name: g * cut(grads) for name, g in grads.items()}, state)
 
 
 def unclipped(params, grads, state):
-    length = np.sqrt(sum(np.sum(g**2) for g in grads.values()))
-    factor = min(1.0, 1.0 / (length + 1e-6))
-    new = {}
+    factor, new = cut(grads), {}
     for name, value in params.items():
         g = grads[name] * factor
         state[name] = 0.9 * state.get(name, 0.0) + grads[name]
@@ -326,3 +321,12 @@ def test_a_change_that_mends_the_first_steps_alone_is_no_explanation():
     rng = np.random.default_rng(1)
     gradients = [{"w": rng.normal(size=5) * 3} for _ in range(40)]
     assert only_finding(compare_updates(late, of_clipped, {"w": rng.normal(size=5)}, gradients)).code == "unexplained"
+
+
+def test_a_step_function_is_heard_once(capsys):
+    def talking(params, grads, state):
+        print("step")
+        return unclipped(params, grads, state)
+
+    assert compare_updates(talking, of_clipped, *problem()).findings[0].code == "wrong-scale"
+    assert capsys.readouterr().out.count("step") <= STEPS
