@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -13,7 +14,7 @@ from gradproof.diagnosis.loops import carried, loops, pass_starts
 from gradproof.diagnosis.places import VIEWS, Place, result_of_node
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Backward, Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
 CONSTANTS = (0.0, -1.0)  # a route dropped, a sign; other constants are fitted
 
@@ -82,29 +83,31 @@ def _of_term(name: str, value: int) -> Iterator[Fault]:
 
 def _of_term_at_each(tape: Tape, term: str) -> Iterator[Fault]:
     """For each parameter that a term and others act on: nothing of the term in its gradient, or with the wrong sign."""
+    alone, rest = _alone(tape, term), tape.backward({}, {tape.terms[term]: _nothing})
     for name, value in tape.parameters.items():
-        sent, whole = _sent_by(tape, term, name), tape.clean.totals.get(value)
+        sent = tape.remembered((term, name), partial(alone.gradients.__getitem__, name))
+        whole = tape.clean.totals.get(value)
         if whole is None or not bool(sent.any()) or torch.equal(sent, whole):
             continue
+        rank = 1.04 if len(rest.arriving(value)) == 1 else 0.95  # with one more source, `=` for `+=` is likelier
         for constant in CONSTANTS:
             code, words = "wrong-term-weight", f"nothing of the loss's term {term!r}"
             if constant == -1.0:
                 code, words = "wrong-sign", f"the term {term!r} with the wrong sign"
             hooks = {value: _term_times(constant, term, name)}
-            # Where it has only one more source, `=` for `+=` is likelier.
-            yield Fault(code, f"the gradient of {name} has {words}", rank=1.04, values=hooks)
+            yield Fault(code, f"the gradient of {name} has {words}", rank=rank, values=hooks)
 
 
-def _sent_by(tape: Tape, term: str, name: str) -> Tensor:
-    """What one term of the loss sends to a parameter."""
+def _alone(tape: Tape, term: str) -> Backward:
+    """What comes back from one term of the loss."""
     others: dict[int, ValueHook] = {value: _nothing for other, value in tape.terms.items() if other != term}
-    return tape.remembered((term, name), lambda: tape.backward({}, others).gradients[name])
+    return tape.backward({}, others)
 
 
 def _term_times(constant: float, term: str, name: str) -> ValueHook:
     def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
-        total = joined(arriving)
-        return None if total is None else total + (constant - 1) * _sent_by(tape, term, name)
+        total, sent = joined(arriving), tape.remembered((term, name), lambda: _alone(tape, term).gradients[name])
+        return None if total is None else total + (constant - 1) * sent
 
     return hook
 

@@ -991,8 +991,8 @@ def test_a_term_that_one_gradient_lacks():
     def terms(params, x, y, kept=lambda a: a):
         a = kept(params["A"])
         return {
-            "data": F.mse_loss(torch.tanh(x @ params["A"]) @ params["B"], y),
-            "spread": torch.exp(2 * a).mean() + (params["B"] ** 2).mean() - 2 * a.mean(),
+            "data": F.mse_loss(torch.tanh(x @ params["A"]) @ params["B"] + x @ params["A"][:, :3], y),
+            "spread": torch.exp(2 * a).mean() + (params["B"] ** 2).mean() - 3 * a.mean(),
         }
 
     def wrong(params, x, y):
