@@ -375,7 +375,15 @@ def _listed(names: list[str], most: int = 6) -> str:
 
 
 def _count(findings: list[Finding]) -> str:
+    if len(findings) > 1 and len({(one.code, _but_for_its_names(one)) for one in findings}) == 1:
+        return f"the same mistake in {len(findings)} places"
     return COUNTS.get(len(findings), f"{len(findings)} mistakes together")
+
+
+def _but_for_its_names(finding: Finding) -> str:
+    """What a finding says, whichever parameter it says it of."""
+    names = "|".join(re.escape(name) for name in finding.parameters)
+    return re.sub(rf"(?<![\w.])({names})(?!\w)", "...", finding.message) if names else finding.message
 
 
 def _at(place: str) -> str:

@@ -1001,3 +1001,23 @@ def test_a_term_that_one_gradient_lacks():
     found = told(by_torch(wrong), terms, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
     assert found[0] == "wrong-term-weight"
     assert found[1].startswith("the gradient of A has nothing of the loss's term 'spread'")
+
+
+def test_one_mistake_that_two_gradients_have_is_told_as_one():
+    def network(params, x, y):
+        return F.mse_loss(torch.tanh(x @ params["A"] + params["a"]) @ params["B"], y, reduction="sum")
+
+    def by_hand(p, x, y):
+        loss, g = 0.0, {"a": np.zeros_like(p["a"])}
+        for x_i, y_i in zip(x, y, strict=True):
+            h = np.tanh(x_i @ p["A"] + p["a"])
+            e = h @ p["B"] - y_i
+            dz = 2 * e @ p["B"].T * (1 - h**2)
+            loss += np.sum(e**2)
+            g["A"], g["B"] = np.outer(x_i, dz), np.outer(h, 2 * e)
+            g["a"] += dz
+        return loss, g
+
+    report = compare_gradients(by_hand, network, {"A": SQUARE, "a": numbers(4), "B": numbers(4, 3)}, X, Y)
+    assert {one.code for one in report.findings} == {"one-sample-only"}
+    assert "exactly those of the same mistake in 2 places" in str(report)
