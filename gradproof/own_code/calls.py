@@ -34,53 +34,15 @@ MOST_AXES = 4  # of an array, that are tried in every order
 
 def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    for group in ALIKE:
-        if name in group and isinstance(node.func, ast.Attribute):
-            for other in group:
-                if other != name:
-                    code = "wrong-reduction" if {name, other} <= {"sum", "mean"} else "different-function"
-                    yield code, with_fields(node, func=ast.Attribute(node.func.value, other, ast.Load())), NEARLY
-    for i, keyword in enumerate(node.keywords):
-        others = [*node.keywords[:i], *node.keywords[i + 1 :]]
-        code = "wrong-axis" if keyword.arg == "axis" else "different-function"
-        yield code, with_fields(node, keywords=others), POSSIBLE
-        if keyword.arg == "axis":
-            for axis in AXES:
-                changed = [*node.keywords[:i], ast.keyword("axis", _axis(axis)), *node.keywords[i + 1 :]]
-                yield "wrong-axis", with_fields(node, keywords=changed), LIKELY
-                if not any(one.arg == "keepdims" for one in others):
-                    yield "wrong-axis", with_fields(node, keywords=[*changed, KEPT]), POSSIBLE
-    if "fft" in name:
-        for norm in NORMS:  # what takes none raises
-            others = [one for one in node.keywords if one.arg != "norm"]
-            new = with_fields(node, keywords=[*others, ast.keyword("norm", ast.Constant(norm))])
-            yield "wrong-scale", new, POSSIBLE
+    yield from _another_function(node, name, words)
+    yield from _of_keywords(node, name)
     if name in REDUCTIONS and isinstance(node.func, ast.Attribute):
         yield from _along_another_axis(node, words, is_method=not is_module(node.func.value))
     if name in BOUNDS and isinstance(node.func, ast.Name) and len(node.args) == 2:
         in_time = "truncated-in-time" if parent in words.of_time else "missing-path"
         code = in_time if _is_range(parent) else "different-function"
         yield from ((code, one, LIKELY) for one in node.args)
-    if name in ("transpose", "swapaxes") and isinstance(node.func, ast.Attribute):
-        whose = node.args[0] if is_module(node.func.value) and node.args else node.func.value
-        yield "not-transposed", whose, LIKELY
-    if isinstance(node.func, ast.Name):
-        for other, count in words.helpers:
-            if other != name and count == len(node.args) and not node.keywords:
-                yield "different-function", with_fields(node, func=ast.Name(other, ast.Load())), POSSIBLE
-    if name in ("cumsum", "cumprod") and "[::-1]" in words.text(node):
-        back = ast.Slice(None, None, ast.UnaryOp(ast.USub(), ast.Constant(1)))
-        yield "flipped", ast.Subscript(node, back, ast.Load()), LIKELY
-    if name == "reshape" and isinstance(node.func, ast.Attribute):
-        yield from _turned_before(node, words)
-        yield from (("wrong-axis", one, POSSIBLE) for one in _laid_out_otherwise(node, range(len(node.args))))
-    if name == "einsum" and node.args:
-        yield from _of_subscripts(node)
-    if name == "transpose":
-        yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
-        order = [one.value for one in node.args if isinstance(one, ast.Constant)]
-        inner = node.func.value if isinstance(node.func, ast.Attribute) else None
-        yield from (("wrong-axis", one, POSSIBLE) for one in _laid_out_otherwise(inner, order))
+    yield from _of_layout(node, name, words)
     for one in _as_elsewhere(node, words):
         another_axis = axis_of(one) != axis_of(node)
         yield "wrong-axis" if another_axis else "different-function", one, POSSIBLE
@@ -92,21 +54,78 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield from _of_range(node, "truncated-in-time" if node in words.of_time else "missing-path")
     elif name == "reversed":
         yield "flipped", node.args[0], LIKELY
-    elif node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
+    else:
+        yield from _of_its_argument(node, name, parent, words)
+    if name == "range" and not isinstance(parent, ast.Call):
+        yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
+
+
+def _another_function(node: ast.Call, name: str, words: Vocabulary) -> Iterator[Made]:
+    """One that is taken for it, or another one of the author's own."""
+    for group in ALIKE:
+        if name in group and isinstance(node.func, ast.Attribute):
+            for other in group:
+                if other != name:
+                    code = "wrong-reduction" if {name, other} <= {"sum", "mean"} else "different-function"
+                    yield code, with_fields(node, func=ast.Attribute(node.func.value, other, ast.Load())), NEARLY
+    for other, count in words.helpers if isinstance(node.func, ast.Name) and not node.keywords else ():
+        if other != name and count == len(node.args):
+            yield "different-function", with_fields(node, func=ast.Name(other, ast.Load())), POSSIBLE
+
+
+def _of_keywords(node: ast.Call, name: str) -> Iterator[Made]:
+    """Without one of them, another axis, another norm."""
+    for i, keyword in enumerate(node.keywords):
+        others = [*node.keywords[:i], *node.keywords[i + 1 :]]
+        code = "wrong-axis" if keyword.arg == "axis" else "different-function"
+        yield code, with_fields(node, keywords=others), POSSIBLE
+        for axis in AXES if keyword.arg == "axis" else ():
+            changed = [*node.keywords[:i], ast.keyword("axis", _axis(axis)), *node.keywords[i + 1 :]]
+            yield "wrong-axis", with_fields(node, keywords=changed), LIKELY
+            if not any(one.arg == "keepdims" for one in others):
+                yield "wrong-axis", with_fields(node, keywords=[*changed, KEPT]), POSSIBLE
+    for norm in NORMS if "fft" in name else ():  # what takes none raises
+        others = [one for one in node.keywords if one.arg != "norm"]
+        new = with_fields(node, keywords=[*others, ast.keyword("norm", ast.Constant(norm))])
+        yield "wrong-scale", new, POSSIBLE
+
+
+def _of_layout(node: ast.Call, name: str, words: Vocabulary) -> Iterator[Made]:
+    """Axes and entries in another order."""
+    inner = node.func.value if isinstance(node.func, ast.Attribute) else None
+    if name in ("transpose", "swapaxes") and inner is not None:
+        yield "not-transposed", node.args[0] if is_module(inner) and node.args else inner, LIKELY
+    if name in ("cumsum", "cumprod") and "[::-1]" in words.text(node):
+        back = ast.Slice(None, None, ast.UnaryOp(ast.USub(), ast.Constant(1)))
+        yield "flipped", ast.Subscript(node, back, ast.Load()), LIKELY
+    if name == "reshape" and inner is not None:
+        yield from _turned_before(node, inner, words)
+        yield from (("wrong-axis", one, POSSIBLE) for one in _laid_out_otherwise(node, range(len(node.args))))
+    if name == "einsum" and node.args:
+        yield from _of_subscripts(node)
+    if name == "transpose":
+        yield from (("wrong-axis", with_fields(node, args=one), LIKELY) for one in _in_another_order(node.args))
+        order = [one.value for one in node.args if isinstance(one, ast.Constant)]
+        yield from (("wrong-axis", one, POSSIBLE) for one in _laid_out_otherwise(inner, order))
+
+
+def _of_its_argument(node: ast.Call, name: str, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    """What a function is taken of without it, or its derivative there; what is added to that, added behind it."""
+    if node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
         code = "missing-derivative" if name == "ones_like" and is_factor(parent) else "different-function"
         yield wrong_array(parent) if name in ALIKE[1] else code, node.args[0], LIKELY
     elif len(node.args) == 1 and isinstance(node.func, ast.Name) and isinstance(node.args[0], ast.Call):
         again = words.text(node.args[0].func) == name
         yield "derivative-at-wrong-point" if again else "different-function", node.args[0], POSSIBLE
-    if len(node.args) == 1 and words.shape(node.args[0]) and isinstance(getattr(parent, "op", None), ast.Mult):
-        for whose in (node.args[0], node):  # a function for its derivative
+    if len(node.args) != 1:
+        return
+    (inner,) = node.args
+    if words.shape(inner) and isinstance(getattr(parent, "op", None), ast.Mult):
+        for whose in (inner, node):  # a function for its derivative
             yield from (("different-function", one, POSSIBLE) for one in slopes(whose))
-    inner = node.args[0] if len(node.args) == 1 else None
     if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Add, ast.Sub)) and name in ALIKE[1]:
         outside = ast.BinOp(with_fields(node, args=[inner.left]), inner.op, inner.right)
         yield "different-function", outside, POSSIBLE
-    if name == "range" and not isinstance(parent, ast.Call):
-        yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
 
 
 def axis_of(call: ast.Call) -> str:
@@ -133,11 +152,10 @@ def _of_another_array(node: ast.Call, words: Vocabulary) -> Iterator[Made]:
                 yield from (("wrong-operand", with_fields(node, args=[one]), POSSIBLE) for one in found)
 
 
-def _turned_before(node: ast.Call, words: Vocabulary) -> Iterator[Made]:
+def _turned_before(node: ast.Call, inner: ast.expr, words: Vocabulary) -> Iterator[Made]:
     """An array with its axes in another order, of one whose entries are taken as they come."""
-    assert isinstance(node.func, ast.Attribute)
-    module = is_module(node.func.value)
-    whose = node.args[0] if module and node.args else node.func.value
+    module = is_module(inner)
+    whose = node.args[0] if module and node.args else inner
     axes = len(words.shape(whose) or ())
     if 1 < axes <= MOST_AXES:
         for order in itertools.islice(itertools.permutations(range(axes)), 1, None):

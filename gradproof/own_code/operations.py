@@ -260,49 +260,64 @@ RULES: dict[type[ast.expr], Callable[..., Iterator[Made]]] = {
 
 
 def _another_of_its_kind(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
-    """Another array of the same shape, the same transposed, one minus it, its square; another number."""
-    text = words.text(node)
-    shape = words.shape(node)
+    """What else the function speaks of, in the place of what this speaks of."""
+    text, shape = words.text(node), words.shape(node)
     if not isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):
-        for one in words.arrays.get(shape, ()) if shape and not isinstance(node, ast.Constant) else ():
-            yield "wrong-operand", one, POSSIBLE
-        if isinstance(node, ast.Call) and is_factor(parent) and not words.is_constant(node):
-            yield "missing-path", ast.BinOp(node, ast.Sub(), ast.Constant(1)), POSSIBLE
-            yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
-        if isinstance(node, ast.BinOp) and words.numbers.get(text, 0) > 1:
-            yield from (("wrong-scale", one, LESS_LIKELY) for one in words.others(node, words.lengths))
+        yield from _instead_of_an_expression(node, parent, words)
         return
-    if words.shape(node) is not None:
+    if shape is not None:
         for function in words.functions:
             rank = POSSIBLE if isinstance(parent, ast.Compare) else LESS_LIKELY
             yield wrong_array(parent), ast.Call(function, [node], []), rank
     for one in words.others(node, words.made_of.get(text, ())):
         yield "different-function", one, POSSIBLE
     if text in words.numbers:
-        for one in words.others(node, words.scalars):
-            scales = is_factor(parent) and words.is_constant(node) and words.is_constant(one)
-            yield "wrong-scale" if scales else "wrong-operand", one, POSSIBLE
-        if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
-            is_exponent = isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow)
-            counts = words.numbers[text] == round(words.numbers[text])
-            if not counts:
-                yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
-            for sign in (ast.Add(), ast.Sub()):
-                code = "different-function" if is_exponent else "wrong-operand" if counts else "missing-path"
-                yield code, ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
+        yield from _another_number(node, parent, words)
     if text in words.function.complex:
         conjugate = ast.Attribute(node, "conj", ast.Load())
         yield "wrong-operand", ast.Call(conjugate, [], []), LIKELY
     if text in words.lists:
         same = (one for one in words.names if words.lists.get(one) == words.lists[text] and one != text)
         yield from (("wrong-operand", ast.Name(one, ast.Load()), LIKELY) for one in sorted(same))
-    if len(shape or ()) == 1:
+    if shape and not (isinstance(parent, ast.Attribute) and parent.attr in SIZES):
+        yield from _another_array(node, shape, parent, words)
+
+
+def _instead_of_an_expression(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    """An array of its shape; the same less one, and one less it; another length."""
+    shape = words.shape(node)
+    for one in words.arrays.get(shape, ()) if shape and not isinstance(node, ast.Constant) else ():
+        yield "wrong-operand", one, POSSIBLE
+    if isinstance(node, ast.Call) and is_factor(parent) and not words.is_constant(node):
+        yield "missing-path", ast.BinOp(node, ast.Sub(), ast.Constant(1)), POSSIBLE
+        yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
+    if isinstance(node, ast.BinOp) and words.numbers.get(words.text(node), 0) > 1:
+        yield from (("wrong-scale", one, LESS_LIKELY) for one in words.others(node, words.lengths))
+
+
+def _another_number(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    """Another number, one more or less than it, one less it; an array, where a product has one."""
+    number = words.numbers[words.text(node)]
+    for one in words.others(node, words.scalars):
+        scales = is_factor(parent) and words.is_constant(node) and words.is_constant(one)
+        yield "wrong-scale" if scales else "wrong-operand", one, POSSIBLE
+    if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):
+        is_exponent = isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow)
+        counts = number == round(number)
+        if not counts:
+            yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
+        for sign in (ast.Add(), ast.Sub()):
+            code = "different-function" if is_exponent else "wrong-operand" if counts else "missing-path"
+            yield code, ast.BinOp(node, sign, ast.Constant(1)), POSSIBLE
+    made = words.shape(parent) if is_factor(parent) else None
+    yield from (("wrong-operand", one, LESS_LIKELY) for one in (words.arrays.get(made, ()) if made else ()))
+
+
+def _another_array(node: ast.expr, shape: Shape, parent: Any, words: Vocabulary) -> Iterator[Made]:
+    """Another array, the same transposed, one minus it, its square, a term more."""
+    if len(shape) == 1:
         for rest in ([ast.Slice(), ast.Constant(None)], [ast.Constant(None), ast.Slice()]):
             yield "wrong-axis", ast.Subscript(node, ast.Tuple(rest, ast.Load()), ast.Load()), POSSIBLE
-    if shape == () and is_factor(parent) and words.shape(parent):
-        yield from (("wrong-operand", one, LESS_LIKELY) for one in words.arrays.get(words.shape(parent) or (), ()))
-    if not shape or (isinstance(parent, ast.Attribute) and parent.attr in SIZES):
-        return
     yield from ((wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
     yield from ((wrong_array(parent), one, POSSIBLE) for one in _of_other_shapes(node, shape, parent, words))
     squares = (ast.BinOp(one, ast.Pow(), ast.Constant(2)) for one in words.others(node, words.arrays.get(shape, ())))
