@@ -15,7 +15,7 @@ import linecache
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -555,6 +555,15 @@ class _Seen(Totals):
 
     def __len__(self) -> int:
         return len(self.backward.totals)
+
+
+def reached(nodes: Sequence[Node], values: Iterable[int], but_for: Collection[int] = ()) -> frozenset[int]:
+    """Some values, and those in which they have a part; not by way of the operations that make some others."""
+    found = set(values)
+    for node in nodes:
+        if not found.isdisjoint(node.inputs) and not any(value in but_for for value in node.outputs):
+            found.update(node.outputs)
+    return frozenset(found)
 
 
 def _has_nan(tensor: Tensor) -> bool:

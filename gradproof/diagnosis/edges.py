@@ -100,8 +100,11 @@ def _of_term_at_each(tape: Tape, term: str) -> Iterator[Fault]:
 
 def _alone(tape: Tape, term: str) -> Backward:
     """What comes back from one term of the loss."""
-    others: dict[int, ValueHook] = {value: _nothing for other, value in tape.terms.items() if other != term}
-    return tape.backward({}, others)
+    return tape.backward({}, _without_the_others(tape, term))
+
+
+def _without_the_others(tape: Tape, term: str) -> dict[int, ValueHook]:
+    return {value: _nothing for other, value in tape.terms.items() if other != term}
 
 
 def _term_times(constant: float, term: str, name: str) -> ValueHook:
@@ -114,8 +117,7 @@ def _term_times(constant: float, term: str, name: str) -> ValueHook:
 
 def _single_term(tape: Tape, name: str) -> Fault:
     message = f"the gradient is that of {name!r} alone, not of the sum over all {len(tape.terms)}"
-    values: dict[int, ValueHook] = {value: _nothing for other, value in tape.terms.items() if other != name}
-    return Fault("last-step-only", message, None, 0.9, values=values)
+    return Fault("last-step-only", message, None, 0.9, values=_without_the_others(tape, name))
 
 
 def _nothing(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:

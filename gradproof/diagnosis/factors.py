@@ -25,7 +25,7 @@ from gradproof.diagnosis.routes import Operand, Route, of_parameter, operands_of
 from gradproof.diagnosis.shadows import LARGEST, LOOSE, Shadows
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import NodeHook, Tape, Tensor, ValueHook
+from gradproof.tape import NodeHook, Tape, Tensor, ValueHook, reached
 
 MOST_ENTRIES = 4000  # of an array
 Spot = Route | Operand
@@ -50,11 +50,7 @@ class Factors:
     @cached_property
     def _of_data(self) -> frozenset[int]:
         """The values in which the data have a part."""
-        found = set(self.survey.tape.data.values())
-        for node in self.survey.tape.nodes:
-            if found & set(node.inputs):
-                found.update(node.outputs)
-        return frozenset(found)
+        return reached(self.survey.tape.nodes, self.survey.tape.data.values())
 
     def fitting(self, shadows: Shadows, order: Sequence[str]) -> Iterator[Fault]:
         """The faults that bring the first wrong parameter they touch to the candidate's numbers, on top of others."""

@@ -66,18 +66,15 @@ class Place:
 
     @property
     def _operation(self) -> str:
+        told = quoted(self.site) if self.same_on_line == 1 else ""
         if self.whole:
             which = "" if self.same_on_line == 1 else f"{ordinal(self.ordinal)} "
             return f"the {which}`{self.name}` of every `{self.whole}`"
         if self.everywhere:
-            known = self.copies > 1 and self.same_on_line == 1 and 0 < len(self.site.expression or "") <= 40
-            return f"every `{self.site.expression if known else self.name}`"
-        told = self.site.expression and len(self.site.expression) <= SHORT
-        if told and self.same_on_line == 1 and self.among == 1:
-            return f"`{self.site.expression}`"
+            return f"every `{(told if self.copies > 1 else '') or self.name}`"
         name = f"`{_spelled(self.model)}`"
-        if told and self.among > 1 and self.same_on_line == 1:
-            return f"the {name} of `{self.site.expression}`"
+        if told:
+            return f"`{told}`" if self.among == 1 else f"the {name} of `{told}`"
         if self.model.part is not None and self.model.part[0] in OF_PROBABILITIES:
             name += f" of `{plain(self.model.part[0])}`"
         return name if self.same_on_line == 1 else f"the {ordinal(self.ordinal)} {name}"
@@ -180,11 +177,15 @@ def constant_factor(node: Node | None) -> float | None:
     return float(numbers[0]) if numbers and numbers[0] else None
 
 
+def quoted(site: Site) -> str:
+    """The source text of an operation, where it is known and short enough for a sentence."""
+    return site.expression if len(site.expression) <= SHORT else ""
+
+
 def result_of_node(node: Node) -> str:
     """What an operation made, in words: as it is written, where that is short and all of it."""
-    written = node.site.expression if node.part is None else ""
-    said = written if written and len(written) <= SHORT else node.name
-    return f"the result of `{said}` (line {node.site.line})"
+    written = quoted(node.site) if node.part is None else ""
+    return f"the result of `{written or node.name}` (line {node.site.line})"
 
 
 def ordinal(index: int) -> str:

@@ -25,9 +25,9 @@ FORMULAS = {
     "length": "(g - y * sum(g * y)) / |x|",
 }
 MENDS = {
-    "sum": "dx = (dy - (dy * y).sum({axis})) / x.sum({axis}), where y = x / x.sum({axis})",
-    "softmax": "dz = y * (dy - (dy * y).sum({axis})), where y = np.exp(z) / np.exp(z).sum({axis})",
-    "length": "dx = (dy - y * (dy * y).sum({axis})) / n, where n = np.sqrt((x**2).sum({axis})), y = x / n",
+    "sum": "dx = (dy - (dy * y).sum({axis})) / x.sum({axis})\nwhere y = x / x.sum({axis})",
+    "softmax": "dz = y * (dy - (dy * y).sum({axis}))\nwhere y = np.exp(z) / np.exp(z).sum({axis})",
+    "length": "dx = (dy - y * (dy * y).sum({axis})) / n\nwhere n = np.sqrt((x**2).sum({axis})), y = x / n",
 }
 Formula = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]  # of what arrives, x, y, the denominator, the axis
 
@@ -58,7 +58,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         if not known or len(known) < len(place.nodes) or not _is_its_formula(tape, known[-1]):
             continue
         formula = FORMULAS[known[-1].kind]
-        mend = MENDS[known[-1].kind].format(axis=f"axis={known[-1].axis}, keepdims=True").replace(", where", "\nwhere")
+        mend = MENDS[known[-1].kind].format(axis=f"axis={known[-1].axis}, keepdims=True")
         for code, words, slip in _slips(known[-1].kind, tape.values[known[-1].x].dim(), known[-1].axis):
             message = f"in the derivative of the quotient that {place} ends, {formula}, {words}"
             values = {one.start: _with(one, slip) for one in known}

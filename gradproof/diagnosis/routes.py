@@ -16,7 +16,7 @@ import torch
 from gradproof.diagnosis.arrays import Made
 from gradproof.diagnosis.contributions import parameter_of
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import Place, quoted
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.shadows import Shadows
 from gradproof.lanes import spread_back
@@ -206,9 +206,8 @@ def product(factors: Sequence[Tensor]) -> Tensor:
 
 def shown(node: Node) -> str:
     """An operation in words."""
-    if node.site.expression and len(node.site.expression) <= 40:
-        return f"`{node.site.expression}`"
-    return f"`{node.name}` (line {node.site.line})"
+    written = quoted(node.site)
+    return f"`{written}`" if written else f"`{node.name}` (line {node.site.line})"
 
 
 def _spread(tape: Tape, node: Node, grad: Tensor) -> Tensor:

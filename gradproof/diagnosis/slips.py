@@ -21,7 +21,7 @@ from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import Gradients, Node, NodeHook, Recorder, Tape, Tensor, Totals
+from gradproof.tape import Gradients, Node, NodeHook, Recorder, Tape, Tensor, Totals, reached
 
 Changed = Callable[[Node, list[Tensor]], Tensor]
 SYMBOLS = {"mul": "*", "add": "+", "sub": "-", "div": "/", "mm": "@", "bmm": "@", "mv": "@"}
@@ -43,20 +43,12 @@ class Program:
     @cached_property
     def spine(self) -> frozenset[int]:
         """The values that depend on what arrived."""
-        found = {self.given[-1]}
-        for node in self.nodes:
-            if found & set(node.inputs):
-                found.update(node.outputs)
-        return frozenset(found)
+        return reached(self.nodes, self.given[-1:])
 
     @cached_property
     def moving(self) -> frozenset[int]:
         """The values that depend on the operation's inputs or output."""
-        found = set(self.given[:-1])
-        for node in self.nodes:
-            if found & set(node.inputs):
-                found.update(node.outputs)
-        return frozenset(found)
+        return reached(self.nodes, self.given[:-1])
 
     @cached_property
     def summed(self) -> frozenset[int]:

@@ -11,7 +11,7 @@ from gradproof.diagnosis.contributions import only_adds_up
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.places import VIEWS
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined, reached
 
 PARTS = ("slice", "select", "index", "index_select", "narrow")
 
@@ -58,7 +58,8 @@ def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:
     alone = {value}
     nodes: list[Node] = []
     ends: list[int] = []
-    of_data = _made_of_data(tape)
+    # What is weighted by the data is no penalty.
+    of_data = reached(tape.nodes, tape.data.values(), but_for=tape.differentiable)
     for node in tape.nodes:
         moving = [one for one in node.inputs if one in tape.differentiable]
         if len(node.outputs) == 1 and alone & set(moving) and alone.issuperset(moving):
@@ -80,15 +81,6 @@ def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:
         of_part = any(node.name in PARTS or (node.name == "mul" and _is_mask(tape, node)) for node in kept)
         if not any(of_data.intersection(node.inputs) for node in kept if not _is_mask(tape, node)):
             yield _Penalty(value, end, tuple(kept), of_part)
-
-
-def _made_of_data(tape: Tape) -> set[int]:
-    """The values that the data have a part in, and no parameter: what is weighted by them is no penalty."""
-    found = set(tape.data.values())
-    for node in tape.nodes:
-        if found.intersection(node.inputs) and tape.differentiable.isdisjoint(node.outputs):
-            found.update(node.outputs)
-    return found
 
 
 def _is_mask(tape: Tape, node: Node) -> bool:

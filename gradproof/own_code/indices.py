@@ -41,12 +41,11 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
 def _one_by_one(node: ast.Subscript, entries: list[ast.expr], words: Vocabulary) -> Iterator[Made]:
     """One entry of each row, where all rows were taken at each of some columns: `a[np.arange(len(a)), y]`."""
     numpy = words.numpy
-    looked_up = [words.shape(one) for one in entries if words.shape(one)]
+    looked_up = [one for one in entries if words.shape(one)]
     whole = [i for i, one in enumerate(entries) if isinstance(one, ast.Slice) and not (one.lower or one.upper)]
     if numpy is None or len(looked_up) != 1 or len(whole) != 1 or len(entries) != 2:
         return
-    (column,) = (one for one in entries if words.shape(one))
-    count = ast.Call(ast.Name("len", ast.Load()), [column], [])
+    count = ast.Call(ast.Name("len", ast.Load()), looked_up, [])
     each = ast.Call(ast.Attribute(ast.Name(numpy, ast.Load()), "arange", ast.Load()), [count], [])
     index = ast.Tuple([each if i in whole else one for i, one in enumerate(entries)], ast.Load())
     yield "wrong-operand", ast.Subscript(node.value, index, node.ctx), LIKELY

@@ -314,5 +314,6 @@ def test_what_both_sides_hold_constant_is_no_mistake_of_another_forward_pass():
         return ((h**2).sum(1) - y).square().mean() + 0 * params["F"].sum()
 
     report = compare_gradients(wrong, reference, {"F": frozen, "W": numbers(4, 3)}, numbers(6, 4), numbers(6))
+    assert "W" in {name for finding in report.findings for name in finding.parameters}
     assert "F" not in {name for finding in report.findings for name in finding.parameters}
     assert not any("to F" in finding.message for finding in report.findings)
