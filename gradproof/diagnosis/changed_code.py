@@ -18,6 +18,7 @@ from gradproof.diagnosis.changes import LOSS, Answer, Slip, Trial, changed, what
 from gradproof.diagnosis.confirmation import answered
 from gradproof.own_code.edit import Edit
 from gradproof.own_code.edits import edits
+from gradproof.own_code.notes import NONE
 from gradproof.own_code.order import moves
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
 from gradproof.own_code.statements import Way, at, points, put
@@ -65,8 +66,8 @@ class ChangedCode:
         return [f"{file}:{_ranges(sorted(set(found)))}" for file, found in lines.items()]
 
     @contextlib.contextmanager
-    def compiled(self, slips: Sequence[Slip]) -> Iterator[Ask]:
-        """Within it, the candidate can be asked with any of these changes made."""
+    def compiled(self, slips: Sequence[Slip], noted: bool = False) -> Iterator[Ask]:
+        """Within it, the candidate can be asked with any of these changes made; and notes what its lines make."""
         assert self.code is not None
         at_place: dict[int, list[Any]] = {}
         choices: dict[Slip, list[tuple[int, int]]] = {}
@@ -79,6 +80,7 @@ class ChangedCode:
         code = self.code
 
         def ask(chosen: Sequence[Slip], problem: Problem) -> Answer | None:
+            code.notes.clear()
             code.on.clear()
             code.on.update(one for slip in chosen for one in choices[slip])
             try:
@@ -86,8 +88,13 @@ class ChangedCode:
             finally:
                 code.on.clear()
 
-        with code.exchanged([switched(one.tree, alternatives) for one in code.functions]):
+        with code.exchanged([switched(one.tree, alternatives, noted) for one in code.functions]):
             yield ask
+
+    @property
+    def noted(self) -> np.ndarray:
+        """The names of all arrays that the last call has noted."""
+        return NONE if self.code is None else self.code.notes.names()
 
     def slips(self, wanted: Callable[[frozenset[str] | None], bool]) -> Iterator[Slip]:
         """The changes at places on which what is wanted depends."""

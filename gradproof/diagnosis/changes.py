@@ -67,7 +67,7 @@ class Slip:
         if new is None or self.edit.moved:
             return True
         zero = isinstance(new, ast.Constant) and new.value == 0
-        return not zero and _operations(old) - _operations(new) <= 1
+        return not zero and (_operations(old) - _operations(new) <= 1 or _is_a_term(new, old))
 
     @property
     def leaves_out(self) -> bool:
@@ -106,18 +106,29 @@ def _should(edit: Edit) -> str:
     return f"belongs {edit.moved}" if edit.moved else "should be"
 
 
+def _is_a_term(one: ast.AST, of: ast.AST) -> bool:
+    """Whether an expression is one of the two terms of a sum."""
+    if not isinstance(of, ast.BinOp) or not isinstance(of.op, (ast.Add, ast.Sub)):
+        return False
+    return ast.dump(one) == ast.dump(of.left) or (isinstance(of.op, ast.Add) and ast.dump(one) == ast.dump(of.right))
+
+
 def _operations(node: ast.AST) -> int:
     return sum(isinstance(one, (ast.BinOp, ast.UnaryOp, ast.Call, ast.Compare)) for one in ast.walk(node))
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Changes made together, what the candidate says then, what of it is still wrong, and whether they are the mend."""
+    """Changes made together, what the candidate says then, what of it is still wrong, and whether they are the mend.
+
+    And what of all that it makes on its way is right, where that was noted.
+    """
 
     slips: tuple[Slip, ...]
     answer: Answer
     wrong: frozenset[str]
     mends: bool
+    midway: frozenset[int] = frozenset()
 
     @property
     def order(self) -> tuple[int, float]:

@@ -35,6 +35,7 @@ from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation, holds
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.fault import Fault, Model
+from gradproof.diagnosis.midway import right_arrays
 from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
 from gradproof.oracles import Arrays
@@ -48,6 +49,7 @@ BEAM = 3  # states that are gone on from
 MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
 WRONG_ARRAYS = ("wrong-operand", "derivative-at-wrong-point")
 MOST_PAIRS = 50  # of changes that add up to what is wanted
+FEW_ALIKE = 3  # changes that come to the same, of which each is looked at
 MOST_ALIKE = 40  # changes that come to the same over fewer steps, of which each is looked at in the whole
 
 BELONGING = "Your loss and your gradient belong together, but to another function: mend both."
@@ -88,7 +90,8 @@ class Repairs:
 
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
-        found = self._by_the_same_twice() or self._with_a_rule(self._small, rules) or self._by_others()
+        found = self._by_the_same_twice() or self._on_the_way(self._small, rules)
+        found = found or self._with_a_rule(self._small, rules) or self._by_others()
         if found or self.clock.over():
             return found
         # What is right by a coincidence, as a sum over what was exchanged is, may depend on the first of the changes.
@@ -164,17 +167,18 @@ class Repairs:
         slips: Iterable[Slip],
         aim: frozenset[str] | None = None,
         case: Case | None = None,
+        noted: bool = False,
     ) -> Iterator[Trial]:
         """What changes on top of others come to, the likeliest first; once one has the aim, none less likely.
 
-        In the comparison itself, or in another one of the same two sides.
+        In the comparison itself, or in another one of the same two sides. If wanted, with what is right on the way.
         """
         aim, case = aim or frozenset((LOSS, *self.case.gradients)), case or self.case
         limit = np.inf
         taken = {place for one in before for place in one.places}
         for some in _in_batches(one for one in slips if taken.isdisjoint(one.places)):
             trials = []
-            with self.own.compiled([*before, *some]) as ask:
+            with self.own.compiled([*before, *some], noted) as ask:
                 for slip in some:
                     if self.clock.over() or slip.rank > limit:
                         break
@@ -182,19 +186,69 @@ class Repairs:
                     answer = ask(made, case.problem)
                     if answer is None:
                         continue
+                    midway = self._noted_as_right() if noted else frozenset()
                     wrong = changed(answer, (case.truth.loss, case.truth.gradients))
-                    trials.append(Trial(made, answer, wrong, not wrong & aim and self._mends(ask, made, aim)))
+                    mends = not wrong & aim and self._mends(ask, made, aim)
+                    trials.append(Trial(made, answer, wrong, mends, midway))
                     if trials[-1].mends:
                         limit = min(limit, slip.rank + TIE)
             yield from trials
 
+    def _noted_as_right(self) -> frozenset[int]:
+        """What of all that the candidate has made in its last call is right."""
+        made = self.own.noted
+        return frozenset(made[np.isin(made, self._right_arrays)])
+
+    @cached_property
+    def _right_arrays(self) -> np.ndarray:
+        return right_arrays(self.case)
+
+    def _on_the_way(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
+        """A change after which more of what is made on the way is right, and another mistake or two."""
+        if not trials:
+            return []
+        with self.own.compiled([], noted=True) as ask:
+            ask([], self.case.problem)
+            before = self._noted_as_right()
+        slips = [slip for trial in different(trials) for slip in trial.slips if trial.wrong <= self.own.wrong]
+        for some in ([one for one in slips if one.rank <= LIKELY], [one for one in slips if one.rank > LIKELY]):
+            nearer = [one for one in self._trials((), some, noted=True) if _is_nearer(one, before, self.own.wrong)]
+            found = self._nearer_and_nearer(nearer, rules)
+            if found or self.clock.over():
+                return found
+        return []
+
+    def _nearer_and_nearer(self, nearer: Sequence[Trial], rules: Rules) -> list[Explanation]:
+        """Changes on top of those after which more is right on the way, until nothing is wrong."""
+        for _ in range(DEEPEST - 1):
+            states = different(sorted(nearer, key=lambda one: (-len(one.midway), one.order)))[:BEAM]
+            found = self._with_a_rule(states, rules) or self._with_one_more(states)
+            if found or self.clock.over():
+                return found
+            nearer = []
+            for state in states:
+                more = self._trials(state.slips, [one for one in self._likely if one.small], noted=True)
+                nearer += [one for one in more if _is_nearer(one, state.midway, state.wrong)]
+        return []
+
+    def _with_one_more(self, states: Sequence[Trial]) -> list[Explanation]:
+        """Changes, and another one after which nothing is wrong."""
+        for state in states:
+            left = [one for one in self._likely if one.small and state.wrong <= (self.own.of(one) or state.wrong)]
+            found = [one.slips for one in self._trials(state.slips, left) if one.mends]
+            if found or self.clock.over():
+                return self._told(found[:1])
+        return []
+
     def _with_a_rule(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:
         """A change after which one broken rule gives the numbers."""
-        for trial, fault in rules.giving(different([one for one in trials if not self._vanishes(one)])):
+        groups = {group[0]: group for group in alike([one for one in trials if not self._vanishes(one)])}
+        for first, fault in rules.giving(list(groups)):
             if self.clock.over():
                 break
-            if self._are_two(trial, fault, rules):
-                return self._told([trial.slips], (fault,))
+            for trial in groups[first][:FEW_ALIKE]:  # one of them may do the same by cutting something off
+                if self._are_two(trial, fault, rules):
+                    return self._told([trial.slips], (fault,))
         return []
 
     def _with_a_rule_over_fewer(self, trials: Sequence[Trial], of_case: Rules, rules: Rules) -> list[Explanation]:
@@ -216,9 +270,9 @@ class Repairs:
 
     def _are_two(self, trial: Trial, fault: Fault, rules: Rules) -> bool:
         """Whether a rule gives what is wrong after a change, and is another mistake than what is changed."""
-        if trial in self._cutting or self._says_what_is_left_out(trial, fault):
+        if trial in self._cutting or not self._is_all(trial, fault, rules.model):
             return False
-        if not self._is_all(trial, fault, rules.model):
+        if self._says_what_is_left_out(trial, fault) and not self._tells_by_itself(fault, rules.model):
             return False
         if self.own.cuts_off(trial):
             self._cutting.add(trial)
@@ -246,6 +300,11 @@ class Repairs:
         left_out = any(one.leaves_out for one in trial.slips) and fault.code.startswith("missing")
         without_a_line = any(one.edit.new is None and one.edit.code == "different-function" for one in trial.slips)
         return (left_out or without_a_line) and not trial.wrong < self.own.wrong
+
+    def _tells_by_itself(self, fault: Fault, model: Model) -> bool:
+        """Whether a rule gives some of the wrong gradients without any change of the code."""
+        alone = evaluate(self.case, model, (fault,))
+        return alone is not None and not alone.matched.isdisjoint(self.case.wrong)
 
     def _vanishes(self, trial: Trial) -> bool:
         """Whether a change leaves nothing of a gradient that there was."""
@@ -385,6 +444,12 @@ class Repairs:
         """Whether right gradients depend on a place as well; a right loss does not."""
         wrong = self.own.wrong
         return depending is not None and depending > wrong and (LOSS in wrong or LOSS not in depending)
+
+
+def _is_nearer(trial: Trial, before: frozenset[int], wrong: frozenset[str]) -> bool:
+    """Whether more is right on the way than before; some of what was may have been right for something else."""
+    gained, lost = trial.midway - before, before - trial.midway
+    return trial.wrong <= wrong and len(gained) > 2 * len(lost)
 
 
 def _with_note(fault: Fault, note: str) -> Fault:

@@ -269,7 +269,7 @@ class _Search:
         """What single rules make right, and what explains all of it: unlikely rules only where nothing else does."""
         singles = self._singles([one for one in faults if one.rank <= REPEATED or not one.local])
         complete = self._that_hold(singles)
-        limit = min((one.faults[0].rank + TIE for one in complete if len(one.faults) == 1), default=np.inf)
+        limit = min((one.faults[0].rank + TIE for one in complete if one.cost < 2), default=np.inf)
         further = self._singles([one for one in faults if one.local and REPEATED < one.rank <= limit])
         return singles + further, complete + self._that_hold(further)
 

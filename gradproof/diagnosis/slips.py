@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from gradproof.diagnosis.branches import Branch, branches, of_some_uses, restricted
+from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, OneInput, constants_of, neighbours, other_constant
 from gradproof.diagnosis.places import Place
@@ -110,6 +111,8 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _other_outputs(survey, place, program)
             yield from _input_for_output(survey, place, program)
             yield from _scaled_terms(survey.tape, place, program)
+        elif program is not None and place.name in ("mul", "div"):
+            yield from _constant_for_a_factor(survey, place, program)
         varying = any(len({node.constants[i] for node in place.nodes}) > 1 for i, _ in constants_of(place))
         for index, code, words, changed in _changes(program) if program is not None else ():
             assert program is not None
@@ -251,6 +254,33 @@ def _scaled_term(place: Place, program: Program, inside: Node, which: int, posit
     hooks = {node.index: _slipped(program, inside.index, changed, position) for node in place.nodes}
     scaled = partial(_scaled_term, place, program, inside, which, position)
     return Fault("wrong-scale", message, place.site, 1.4, hooks, scaled=scaled)
+
+
+def _constant_for_a_factor(survey: Survey, place: Place, program: Program) -> Iterator[Fault]:
+    """A number in the place of an array that multiplies or divides: a mean over all of them, padding too."""
+    for node in program.nodes:
+        on_spine = [value in program.spine for value in node.inputs]
+        if node.name in ("mul", "div") and len(node.inputs) == 2 and sum(on_spine) == 1:
+            if program.values[node.inputs[1 - on_spine.index(True)]].numel() > 1:
+                for position in _touched(survey.tape, place, program, node.index):
+                    yield _with_a_constant(survey, place, program, node, position, 1.0)
+
+
+def _with_a_constant(
+    survey: Survey, place: Place, program: Program, inside: Node, position: int, constant: float
+) -> Fault:
+    kept = 0 if inside.inputs[0] in program.spine else 1
+    factor = f"`{'1 / ' * (inside.name == 'div')}{_shortened(program.text(inside.inputs[1 - kept], True))}`"
+    words = named(constant, survey.problem) or number(constant)
+    message = f"in the derivative of {place} by {origin(survey.tape, place.model, position)}, {words} stands for"
+    message += f" {factor} in `{_shortened(program.text(inside.outputs[0]))}`"
+
+    def changed(node: Node, inputs: list[Tensor]) -> Tensor:
+        return constant * _kept(kept)(node, inputs)
+
+    hooks = {node.index: _slipped(program, inside.index, changed, position) for node in place.nodes}
+    scaled = partial(_with_a_constant, survey, place, program, inside, position)
+    return Fault("wrong-operand", message, place.site, 1.24, hooks, scaled=scaled)
 
 
 def _at_output(program: Program, value: int) -> NodeHook:

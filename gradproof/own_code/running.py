@@ -27,6 +27,7 @@ import numpy as np
 from gradproof import candidate as candidates
 from gradproof.case import Problem
 from gradproof.oracles import Array, Arrays
+from gradproof.own_code.notes import NOTE, Notes
 
 SWITCH = "_gradproof_switch"  # the name under which the functions find which changes are on
 CHANGED = "_gradproof_changed"  # the name of a changed function while it is made
@@ -78,6 +79,7 @@ class OwnCode:
     functions: list[OwnFunction]
     seconds: float  # that a call takes
     on: dict[int, int] = field(default_factory=dict)  # for each statement that is changed, which of its alternatives
+    notes: Notes = field(default_factory=Notes)  # of what the lines have made, where they are changed to note it
 
     def answer(self, problem: Problem) -> tuple[float | None, Arrays] | None:
         """The loss and the gradients with the changes that are on; None where they are not all there."""
@@ -125,7 +127,7 @@ class OwnCode:
         nowhere = io.StringIO()
         try:
             for space in spaces:
-                space[SWITCH] = self.on
+                space[SWITCH], space[NOTE] = self.on, self.notes
             for one, code in zip(self.functions, made, strict=True):
                 one.function.__code__ = code
             with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
@@ -137,6 +139,7 @@ class OwnCode:
                 one.function.__code__ = before
             for space in spaces:
                 space.pop(SWITCH, None)
+                space.pop(NOTE, None)
 
 
 def _usable(made: Array, right: Array) -> bool:

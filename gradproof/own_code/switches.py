@@ -7,9 +7,11 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gradproof.own_code.notes import noting
 from gradproof.own_code.running import SWITCH
 
 Place = ast.stmt | ast.expr  # a statement, or what a loop or a branch begins with
+Alternatives = Mapping[int, tuple[int, Sequence[Any]]]
 SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr, ast.Continue, ast.Break)
 BODIES = ("body", "orelse", "finalbody")
 
@@ -39,18 +41,22 @@ def _is_text(one: ast.stmt) -> bool:
     return isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
 
 
-def switched(tree: ast.FunctionDef, alternatives: Mapping[int, tuple[int, Sequence[Any]]]) -> ast.FunctionDef:
-    """The tree with a switch at each place (by its identity: its number there, and what may be done in its stead)."""
+def switched(tree: ast.FunctionDef, alternatives: Alternatives, noted: bool = False) -> ast.FunctionDef:
+    """The tree with a switch at each place (by its identity: its number there, and what may be done in its stead).
+
+    If it is to be, with a note of what each statement has made behind it.
+    """
     made = copy.copy(tree)
-    made.body = _switched_body(tree.body, alternatives)
+    made.body = _switched_body(tree.body, alternatives, noted)
     return made
 
 
-def _switched_body(body: Sequence[ast.stmt], alternatives: Mapping[int, tuple[int, Sequence[Any]]]) -> list[ast.stmt]:
-    return [_switched(one, alternatives) for one in body]
+def _switched_body(body: Sequence[ast.stmt], alternatives: Alternatives, noted: bool) -> list[ast.stmt]:
+    after = noting if noted else lambda _: []
+    return [made for one in body for made in (_switched(one, alternatives, noted), *after(one))]
 
 
-def _switched(one: ast.stmt, alternatives: Mapping[int, tuple[int, Sequence[Any]]]) -> ast.stmt:
+def _switched(one: ast.stmt, alternatives: Alternatives, noted: bool) -> ast.stmt:
     if id(one) in alternatives:
         number, others = alternatives[id(one)]
         chosen: list[ast.stmt] = [
@@ -69,7 +75,7 @@ def _switched(one: ast.stmt, alternatives: Mapping[int, tuple[int, Sequence[Any]
         setattr(made, header, ast.IfExp(_is_on(number), choice, getattr(one, header)))
     for name in BODIES:
         if getattr(one, name, None):
-            setattr(made, name, _switched_body(getattr(one, name), alternatives))
+            setattr(made, name, _switched_body(getattr(one, name), alternatives, noted))
     return made
 
 

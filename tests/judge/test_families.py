@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
+from gradproof import compare_gradients
 from gradproof.diagnosis import proposals
 from tests.judge.test_corpus import compared, named
 
@@ -92,6 +95,23 @@ def test_another_array_times_a_constant():
     (finding,) = findings("m26_squeeze_excitation:V_from_the_ungated")
     assert finding.code == "wrong-operand"
     assert "10 times the result of `" in finding.message
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_a_number_in_the_place_of_an_array():
+    def reference(p, x, lengths):
+        return torch.tanh((x @ p["W"]).sum(1) / lengths[:, None]).sum()
+
+    def padding_counted(p, x, lengths):
+        h = np.tanh((x @ p["W"]).sum(axis=1) / lengths[:, None])
+        return h.sum(), {"W": np.einsum("ntf,nk->fk", x, (1 - h**2) / x.shape[1])}
+
+    rng = np.random.default_rng(0)
+    lengths, params = rng.integers(2, 6, 5).astype(float), {"W": rng.normal(size=(3, 2))}
+    (finding,) = compare_gradients(padding_counted, reference, params, rng.normal(size=(5, 6, 3)), lengths).findings
+    assert finding.code == "wrong-operand"
+    words = ", 1/6 (one over 6, the length of axis 1 of x) stands for `1 / second` in `d_output / second`"
+    assert finding.message.endswith(words)
 
 
 @pytest.mark.parametrize("name", TOGETHER)

@@ -542,3 +542,40 @@ def test_a_wrong_derivative_is_not_told_as_a_slip_and_another_wrong_derivative(w
     (finding,) = findings_of(written("dh * (1 - h**2)", f"dh * {factor}"))
     assert finding.code == "wrong-operand"
     assert finding.mend == "dW = x.T @ (dh * (1 - h ** 2))"
+
+
+def two_relus(p, x, y):
+    h = torch.relu(x @ p["W"])
+    return ((torch.relu(h @ p["V"]) - y) ** 2).sum()
+
+
+def stepped_too_early(p, x, y):
+    V = p["V"]
+    s = x @ p["W"]
+    h = np.maximum(s, 0)
+    z = h @ V
+    out = np.maximum(z, 0)
+    dz = 2 * (out - y)
+    dV = h.T @ dz
+    V = V - 0.1 * dV
+    dW = x.T @ (dz @ V.T * (s > 0))
+    return ((out - y) ** 2).sum(), {"W": dW, "V": dV}
+
+
+def test_a_line_too_much_is_told_beside_what_is_missing_elsewhere():
+    """The rule tells V by itself; and reading another array in place of V would do the same, but cut the line off."""
+    rng = np.random.default_rng(1)
+    params = {"W": rng.normal(size=(3, 4)), "V": rng.normal(size=(4, 2))}
+    findings = compare_gradients(stepped_too_early, two_relus, params, rng.normal(size=(6, 3)), rng.normal(size=(6, 2)))
+    messages = {finding.code: finding.message for finding in findings.findings}
+    assert messages.keys() == {"wrong-operand", "missing-derivative"}
+    assert "`V = V - 0.1 * dV` is too much" in messages["wrong-operand"]
+
+
+def test_a_whole_term_is_one_slip_beside_another_one(written):
+    slip = ("k * (dk - np.sum(k * dk))", "k * (dk - np.sum(k * np.cos(dk)))")
+    findings = findings_of(written(*slip, "s.T @ de", "s.T @ de + 0.1 * p['v'][:3]"))
+    told = " ".join(finding.message for finding in findings)
+    assert len(findings) == 2
+    assert "`np.cos(dk)` should be `dk`" in told
+    assert "`s.T @ de + 0.1 * p['v'][:3]` should be `s.T @ de`" in told
