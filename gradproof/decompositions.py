@@ -7,10 +7,13 @@ was forgotten (the mean inside a normalisation, the logarithm inside a loss) is 
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.distributions
 from torch.overrides import TorchFunctionMode
 
 Tensor = torch.Tensor
@@ -405,10 +408,54 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 class ByHand(TorchFunctionMode):
     """Within it, such functions are done as a person would write them."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._logits = _Logits()
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        parts = FUNCTIONS.get(getattr(func, "__name__", ""))
-        found = NotImplemented if parts is None else parts(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {})) if found is NotImplemented else found
+        name, kwargs = getattr(func, "__name__", ""), kwargs or {}
+        parts = FUNCTIONS.get(name)
+        found = NotImplemented if parts is None else parts(*args, **kwargs)
+        if found is NotImplemented and name in _Logits.NAMES and _asked_by_a_distribution():
+            found = self._logits.done(name, func, args, kwargs)
+        return func(*args, **kwargs) if found is NotImplemented else found
+
+
+_TORCH, _DISTRIBUTIONS = os.path.dirname(torch.__file__), os.path.dirname(torch.distributions.__file__)
+
+
+def _asked_by_a_distribution() -> bool:
+    """Whether the nearest code outside torch's other folders is that of `torch.distributions`."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_TORCH):
+        if frame.f_code.co_filename.startswith(_DISTRIBUTIONS):
+            return True
+        frame = frame.f_back
+    return False
+
+
+class _Logits:
+    """What `torch.distributions` makes of logits z: z - logsumexp(z) is log_softmax(z), whose softmax is softmax(z)."""
+
+    NAMES = ("logsumexp", "sub", "__sub__", "softmax", "clamp")
+
+    def __init__(self) -> None:
+        self._sums: list[tuple[Tensor, Tensor]] = []  # each with the logits that it is of
+        self._normalised: list[tuple[Tensor, Tensor]] = []
+
+    def done(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """What one of its functions gives; NotImplemented where it is to be done as it is."""
+        if name == "logsumexp" and kwargs.get("keepdim") and kwargs.get("dim") == -1:
+            self._sums.append((func(*args, **kwargs), args[0]))
+            return self._sums[-1][0]
+        if name in ("sub", "__sub__") and any(args[1] is total and args[0] is z for total, z in self._sums):
+            self._normalised.append((torch.log_softmax(args[0], -1), args[0]))
+            return self._normalised[-1][0]
+        if name == "softmax" and kwargs.get("dim") == -1:
+            return next((torch.softmax(z, -1) for one, z in self._normalised if one is args[0]), NotImplemented)
+        if name == "clamp" and kwargs == {"min": torch.finfo(args[0].dtype).min}:
+            return args[0]
+        return NotImplemented
 
 
 def decomposition(func: Any, probabilities: bool = False) -> Callable[..., Any] | None:

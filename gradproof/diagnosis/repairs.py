@@ -90,8 +90,9 @@ class Repairs:
 
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
-        found = self._by_the_same_twice() or self._on_the_way(self._small, rules)
-        found = found or self._with_a_rule(self._small, rules) or self._by_others()
+        found = self._by_the_same_twice() or self._with_a_rule(self._small, rules)
+        found = found or self._by_two_that_add_up() or self._on_the_way(self._small, rules)
+        found = found or self._on_top_of(self._small, self.case)
         if found or self.clock.over():
             return found
         # What is right by a coincidence, as a sum over what was exchanged is, may depend on the first of the changes.

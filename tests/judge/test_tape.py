@@ -95,6 +95,20 @@ def test_fused_operations_are_their_parts(case):
     np.testing.assert_allclose(tape.loss(), truth.loss, rtol=1e-12)
 
 
+def test_the_logits_of_a_distribution_are_as_by_hand():
+    """It takes their log-softmax apart, its softmax of that again, and cuts off what is below the lowest number."""
+
+    def reference(params, actions):
+        policy = torch.distributions.Categorical(logits=params["z"])
+        return -policy.log_prob(actions).sum() - 0.1 * policy.entropy().sum()
+
+    params, data = {"z": array(4, 3)}, (np.array([0, 2, 1, 2]),)
+    tape = record(reference, params, data, oracles.autograd(reference, params, data))
+    of_logits = {one.name for one in tape.nodes if tape.parameters["z"] in one.inputs}
+    assert of_logits == {"logsumexp", "_log_softmax", "_softmax"}
+    assert "clamp" not in {one.name for one in tape.nodes}
+
+
 @pytest.mark.parametrize(("entry", "function", "params"), CASES, ids=[f"{i} {one[0]}" for i, one in enumerate(CASES)])
 def test_local_rules_are_torchs(entry, function, params):
     truth = oracles.autograd(summed(function), params, ())
