@@ -25,6 +25,9 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
             changed = [*entries[:i], other, *entries[i + 1 :]]
             index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
             yield code, ast.Subscript(node.value, index, node.ctx), LIKELY
+    if not isinstance(node.slice, ast.Constant):
+        for other in words.others(node.slice, words.indices.get(words.shape(node.value) or (), [])):
+            yield "wrong-operand", ast.Subscript(node.value, other, node.ctx), POSSIBLE
     yield from _one_by_one(node, entries, words)
     if len(entries) == 2:
         swapped = ast.Subscript(node.value, ast.Tuple(entries[::-1], ast.Load()), node.ctx)

@@ -58,6 +58,7 @@ class Vocabulary:
         self.helpers = list(_helpers(function.names))  # the author's own functions, each with how much it takes
         self.of_time = set(_of_time(function.tree))  # what loops over time run through
         self.numpy = next((name for name, value in function.names.items() if value is np), None)
+        self.indices: dict[Shape, list[ast.expr]] = {}  # what entries of arrays of a shape are taken by
         self.flags: dict[str, list[ast.Call]] = {}  # the calls of each function that say more than an array
         self.assigned_anew = set(_assigned_anew(function.tree))
         self._texts: dict[ast.AST, str] = {}
@@ -66,6 +67,7 @@ class Vocabulary:
         entries = [ast.parse(text, mode="eval").body for text in unused]
         for node in [*ast.walk(function.tree), *entries]:
             self._note_what_it_is_made_of(node)
+            self._note_an_index(node)
             for kind, one in self._said_by(_read(node)):
                 text = kind + self.text(one)
                 if text not in seen:
@@ -78,6 +80,13 @@ class Vocabulary:
                 known = self.made_of.setdefault(self.text(node.left), [])
                 if self.text(node) not in map(self.text, known):
                     known.append(node)
+
+    def _note_an_index(self, node: ast.AST) -> None:
+        shape = self.shape(node.value) if isinstance(node, ast.Subscript) else None
+        if isinstance(node, ast.Subscript) and shape:
+            known = self.indices.setdefault(shape, [])
+            if self.text(node.slice) not in map(self.text, known):
+                known.append(node.slice)
 
     def _said_by(self, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute)):

@@ -275,6 +275,7 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dz = np.sqrt(z ** 2 + 1)", "dz = np.sqrt(z ** 2) + 1", "different-function"),
         ("dz = h * (1 - z)", "dz = h - z", "extra-derivative"),
         ("dz = z * 2 * h", "dz = z / (2 * h)", "different-function"),
+        ("dz[order, :2] -= z[:, :2]", "dz[order, :2] -= z[order, :2]", "wrong-operand"),
         ("dz[:, np.arange(5)] -= 1", "dz[np.arange(len(np.arange(5))), np.arange(5)] -= 1", "wrong-operand"),
         ("dz[:, np.arange(5)] -= 1", "dz[:, np.arange(5)] -= -1", "wrong-sign"),
         ("last = x.reshape(3, 2, 4).transpose(1, 0, 2)", "last = x.reshape(2, 4, 3).transpose(0, 2, 1)", "wrong-axis"),
