@@ -367,8 +367,9 @@ def test_what_is_proposed_keeps_to_the_time(case_of, monkeypatch):
     monkeypatch.setattr(proposals.Proposals, "_sorted", lambda self, faults: faults)
     params, x, y = arrays()
     case = case_of(lambda *given: (0.0, by_hand(*given)[1]), smoothed, params, x, y)
-    survey = Survey(case.tape, case.problem)
-    assert proposals.Proposals(case, survey, Clock(0.01), None)._of_rules
+    clock, asked = Clock(60.0), itertools.count(1)
+    monkeypatch.setattr(clock, "over", lambda: next(asked) > 9)
+    assert len(proposals.Proposals(case, Survey(case.tape, case.problem), clock, None)._of_rules) == 9
 
 
 def carried_away(p, x):
