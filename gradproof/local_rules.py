@@ -186,7 +186,7 @@ RULES: dict[str, Rule] = {
     "bmm.default": lambda x, y, g, _: [g @ x[1].mH, x[0].mH @ g],
     "mv.default": _mv,
     "dot.default": lambda x, y, g, _: [g * x[1], g * x[0]],
-    "t.default": lambda x, y, g, _: [g.T],
+    "t.default": lambda x, y, g, _: [g.mT if g.dim() > 1 else g],
     "transpose.int": _transpose,
     "permute.default": _permute,
     "select.int": _select,

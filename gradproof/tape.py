@@ -405,7 +405,7 @@ class Tape:
                     if replace is not None:
                         node = Replaced(**node.fields(), replacement=replace, original=node, others=values)
                 nodes.append(own if own.index in forward_only else node)
-        if any(values[value].numel() != 1 or _has_nan(values[value]) for value in self.terms.values()):
+        if not all(map(_is_a_loss, map(values.__getitem__, self.terms.values()))):
             return None
         graphs = {i: one for i, one in self._graphs.items() if not dirty & {*nodes[i].inputs, *nodes[i].outputs}}
         return Tape(nodes, values, self.parameters, self.terms, self.data, self.how, self.torn, graphs)
@@ -564,6 +564,11 @@ def reached(nodes: Sequence[Node], values: Iterable[int], but_for: Collection[in
         if not found.isdisjoint(node.inputs) and not any(value in but_for for value in node.outputs):
             found.update(node.outputs)
     return frozenset(found)
+
+
+def _is_a_loss(one: Tensor) -> bool:
+    """Whether a value is one real number: without `abs`, what was a size is complex."""
+    return one.numel() == 1 and not one.is_complex() and not _has_nan(one)
 
 
 def _has_nan(tensor: Tensor) -> bool:

@@ -161,10 +161,21 @@ def _moving(tape: Tape, node: Node) -> set[int]:
     return {value for value in node.inputs if value in tape.differentiable}
 
 
-def _roots(tape: Tape, node: Node) -> dict[int, frozenset[int]]:
-    """The values that a node's result is an elementwise function of, each with the operations on the way."""
-    if not _is_pointwise(tape, node):
-        return {}
+Roots = dict[int, frozenset[int]]
+
+
+def _roots(tape: Tape, node: Node, known: dict[int, Roots] | None = None) -> Roots:
+    """The values that a node's result is an elementwise function of, each with the operations on the way.
+
+    `known` has those of the operations before it: where routes part and meet again, each is come to on all of them.
+    """
+    known = {} if known is None else known
+    if node.index not in known:
+        known[node.index] = _roots_of(tape, node, known) if _is_pointwise(tape, node) else {}
+    return known[node.index]
+
+
+def _roots_of(tape: Tape, node: Node, known: dict[int, Roots]) -> Roots:
     moving = [value for value in dict.fromkeys(node.inputs) if value in tape.differentiable]
     found: dict[int, frozenset[int]] = {}
     each = []
@@ -172,7 +183,7 @@ def _roots(tape: Tape, node: Node) -> dict[int, frozenset[int]]:
         own = {value: frozenset([node.index])}
         producer = tape.producer.get(value)
         if producer is not None and node.index - producer <= 2 * LONGEST:
-            for root, nodes in _roots(tape, tape.nodes[producer]).items():
+            for root, nodes in _roots(tape, tape.nodes[producer], known).items():
                 if len(nodes) < LONGEST:
                     own[root] = nodes | {node.index}
         each.append(own)

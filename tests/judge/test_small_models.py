@@ -328,3 +328,41 @@ def test_another_forward_pass_with_the_right_way_back():
     assert found == "different-function"
     assert message.startswith("sin stands where the reference has `")
     assert message.endswith("Your loss is this function's; on the way back, your rules are those of the right one.")
+
+
+def test_routes_that_part_and_meet_again_and_again_take_no_longer_each_time():
+    """A simulation on one line a step: the ways through thirty of its steps are more than anybody could count."""
+
+    def logistic(params, x):
+        for _ in range(30):
+            x = x + 0.1 * params["r"] * x * (1 - x)
+        return x.sum()
+
+    def by_hand(params, x):
+        dx, states = np.ones_like(x), [x]
+        for _ in range(30):
+            states.append(states[-1] + 0.1 * params["r"] * states[-1] * (1 - states[-1]))
+        dr = np.zeros_like(params["r"])
+        for before in states[-2::-1]:
+            dr += 0.1 * dx * before * (1 - before)
+            dx = dx * (1 + 0.1 * params["r"] * (1 - before))
+        return states[-1].sum(), {"r": dr}
+
+    params = {"r": RNG.uniform(0.5, 1.5, size=4)}
+    code, message = told(by_hand, logistic, params, RNG.uniform(0.2, 0.8, size=4))
+    assert message
+
+
+def test_a_modulus_that_is_left_out_is_no_loss():
+    def spectrum(params, target):
+        return torch.log(torch.fft.rfft(params["x"] * 2).abs() + 0.1).sub(target).square().sum()
+
+    def by_hand(params, target):
+        y = np.fft.rfft(params["x"] * 2)
+        e = np.log10(np.abs(y) + 0.1) - target
+        dy = 2 * e / (np.abs(y) + 0.1) * y / np.abs(y) / np.log(10)
+        half = np.r_[dy[0], dy[1:-1] / 2, dy[-1]]
+        return np.sum(e**2), {"x": 2 * 8 * np.fft.irfft(half, 8)}
+
+    code, message = told(by_hand, spectrum, {"x": RNG.normal(size=8)}, RNG.normal(size=5))
+    assert code == "different-function" and "log10" in message
