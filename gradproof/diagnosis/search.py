@@ -275,9 +275,13 @@ class _Search:
 
     def _or_simpler(self, complete: list[Explanation]) -> list[Explanation]:
         """Explanations by several mistakes, or what tells the same by fewer."""
-        if not any(one.rank < PLAIN and not one.transforms for one in complete):
+        changes_code = any(fault.change is not None for one in complete for fault in one.faults)
+        if changes_code or not any(one.rank < PLAIN and not one.transforms for one in complete):
             with self.clock.part(SIMPLER_SHARE):
                 complete = self._repaired or self._by_a_likely_array() or complete
+        if changes_code and all(one.cost >= 2 for one in complete):
+            with self.clock.part(SIMPLER_SHARE):  # one far-fetched slip is likelier than one and another mistake
+                complete = self._repaired_otherwise() or complete
         if all(one.cost >= 3 for one in complete):
             complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
         return complete

@@ -13,7 +13,7 @@ from gradproof.report import Finding, number
 
 def unexplained(runs: Runs, right: Arrays, wrong: Sequence[str], tried: str) -> Finding:
     """The finding that says plainly that the mistake is not known, with all that the numbers do say."""
-    fine = [name for name in runs.params if name not in wrong and np.isfinite(runs.paths[name]).all()]
+    fine = [name for name in runs.params if name not in wrong and not _differs(runs, right, name).any()]
     lines = []
     by_text: dict[str, list[str]] = {}
     for name in wrong:
@@ -29,9 +29,15 @@ def unexplained(runs: Runs, right: Arrays, wrong: Sequence[str], tried: str) -> 
 
 def first_difference(runs: Runs, right: Arrays, name: str) -> int:
     """The number of the first step after which a parameter is wrong."""
-    off = np.abs(runs.paths[name] - right[name]) > runs.allowed(name)
-    wrong = np.flatnonzero(off.reshape(len(off), -1).any(axis=1))
-    return int(wrong[0]) + 1 if len(wrong) else len(off)
+    off = _differs(runs, right, name)
+    return int(np.flatnonzero(off)[0]) + 1 if off.any() else len(off)
+
+
+def _differs(runs: Runs, right: Arrays, name: str) -> Array:
+    """For each step, whether a parameter is wrong after it."""
+    apart = np.abs(runs.paths[name] - right[name])
+    far: Array = np.any(~(apart <= runs.allowed(name)).reshape(len(apart), -1), axis=1)
+    return far
 
 
 def _line(runs: Runs, right: Arrays, name: str) -> str:

@@ -56,18 +56,19 @@ def findings(
     gradients: Sequence[Arrays],
     few: int,
     rtol: float,
+    alone: bool,
 ) -> list[Finding]:
     """The changes of a step function after which its steps are torch's; none where no small one does that.
 
     `make` makes torch's optimizer of a list of tensors; `rtol` is relative to the distance that a parameter moves. The
-    changes are looked for in the first `few` steps, and have to hold for all.
+    changes are looked for in the first `few` steps, and have to hold for all. With `alone`, only one change is told.
     """
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # the candidate has been heard
         case, whole = _case(step, make, params, gradients[:few], rtol), _case(step, make, params, gradients, rtol)
         if case is None or whole is None:
             return []
-        return [_told(fault, case) for fault in _mended(case, whole)]
+        return [_told(fault, case) for fault in _mended(case, whole, alone)]
 
 
 def _case(
@@ -103,11 +104,11 @@ def _case(
     return case
 
 
-def _mended(case: Case, whole: Case) -> tuple[Fault, ...]:
+def _mended(case: Case, whole: Case, alone: bool) -> tuple[Fault, ...]:
     """The changes that make right all of the steps, found in the few of them that make up the case."""
     repairs = Repairs(case, Clock(SECONDS), Confirmation(case))
     try:
-        found = repairs.likely() or repairs.unlikely() or repairs.several()
+        found = repairs.likely() or repairs.unlikely() or ([] if alone else repairs.several())
         return next((one.faults for one in found if repairs.mended_by(one.faults, whole)), ())
     except Exception as error:  # of code that nobody has thought of
         repairs.clock.break_off(error)

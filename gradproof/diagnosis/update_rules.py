@@ -58,9 +58,11 @@ def diagnose_updates(
     findings = [update_pattern.unexplained(runs, right, still, "")] if still else []
     for rule, h, names in _groups(reference, params, [name for name in wrong if name not in still]):
         findings += _of_group(runs, right, names, rule, h)
-    if all(one.code == "unexplained" for one in findings):
+    unknown = any(one.code == "unexplained" for one in findings)
+    if unknown or len(findings) > 1:
         few = max(_enough(runs, right, [name]) for name in wrong)
-        changes = update_repairs.findings(step, reference, params, gradients, few, max(tolerance.values()))
+        rtol = max(tolerance.values())
+        changes = update_repairs.findings(step, reference, params, gradients, few, rtol, alone=not unknown)
         findings = changes or findings
     return _merged(findings)
 

@@ -11,6 +11,7 @@ from gradproof.own_code.indices import constant, of_index, whole_number
 from gradproof.own_code.running import Shape
 from gradproof.own_code.statements import exchanged, is_assigned, is_factor, with_fields
 from gradproof.own_code.vocabulary import (
+    COLUMN,
     LESS_LIKELY,
     LIKELIEST,
     LIKELY,
@@ -66,6 +67,9 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     elif isinstance(op, ast.MatMult):
         yield "not-transposed", ast.BinOp(right, op, left), LIKELY
         yield from (("wrong-operand", one, POSSIBLE) for one in (left, right))
+        if words.numpy is not None and len(words.shape(left) or ()) == len(words.shape(right) or ()) == 1:
+            outer = ast.Attribute(ast.Name(words.numpy, ast.Load()), "outer", ast.Load())
+            yield "wrong-operand", ast.Call(outer, [left, right], []), POSSIBLE
     elif isinstance(op, ast.Pow):
         yield "different-function", left, LIKELY
     shape = words.shape(node)
@@ -88,6 +92,7 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     yield from _bracketed(node, words)
     yield from _bracketed_further(node, words)
     yield from _within_a_function(node)
+    yield from _within_a_divisor(node)
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
@@ -114,14 +119,22 @@ def _bracketed(node: ast.BinOp, words: Vocabulary) -> Iterator[Made]:
 
 
 def _within_a_function(node: ast.BinOp) -> Iterator[Made]:
-    """What is added to a function's result, added to what it is taken of: `sqrt(v + eps)` for `sqrt(v) + eps`.
-
-    And the reverse.
-    """
+    """What is added to a function's result, added to what it is taken of: `sqrt(v + eps)` for `sqrt(v) + eps`."""
     call, more = node.left, node.right
-    if isinstance(node.op, (ast.Add, ast.Sub)) and isinstance(call, ast.Call) and len(call.args) == 1:
-        inner = ast.BinOp(call.args[0], node.op, more)
-        yield "different-function", with_fields(call, args=[inner]), POSSIBLE
+    if isinstance(node.op, (ast.Add, ast.Sub)) and isinstance(call, ast.Call) and len(call.args) <= 2:
+        for i, argument in enumerate(call.args):
+            inner = [*call.args[:i], ast.BinOp(argument, node.op, more), *call.args[i + 1 :]]
+            yield "different-function", with_fields(call, args=inner), POSSIBLE
+
+
+def _within_a_divisor(node: ast.BinOp) -> Iterator[Made]:
+    """What is added at the end, added to what the term before is divided by: `a - b / (c + d)` for `a - b / c + d`."""
+    terms = _terms(node)
+    if len(terms) > 2:
+        (sign, before), (op, more) = terms[-2:]
+        if isinstance(before, ast.BinOp) and isinstance(before.op, ast.Div):
+            quotient = ast.BinOp(before.left, ast.Div(), ast.BinOp(before.right, op, more))
+            yield "different-function", _summed([*terms[:-2], (sign, quotient)]), POSSIBLE
 
 
 def _without_one(node: ast.BinOp) -> ast.expr:
@@ -197,6 +210,9 @@ def _of_comparison(node: ast.Compare, parent: Any, words: Vocabulary) -> Iterato
                     yield code, ast.Compare(node.left, [kind()], node.comparators), LIKELY
     if isinstance(node.ops[0], COMPARISONS) and not isinstance(node.comparators[0], ast.Constant):
         yield "derivative-at-wrong-point", ast.Compare(node.left, node.ops, [ast.Constant(0)]), POSSIBLE
+        for factor in words.factors.get(words.shape(node.left) or (), ()):
+            both = (ast.BinOp(one, ast.Mult(), factor) for one in (node.left, node.comparators[0]))
+            yield "different-function", ast.Compare(next(both), node.ops, [next(both)]), LESS_LIKELY
 
 
 def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -212,6 +228,18 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
         if not isinstance(parent, ast.UnaryOp):
             yield from _of_number(value, parent)
         yield from (("wrong-operand", one, LESS_LIKELY) for one in words.scalars)
+        yield from (("wrong-operand", one, LESS_LIKELY) for one in _arrays_beside(parent, words))
+
+
+def _arrays_beside(parent: Any, words: Vocabulary) -> Iterator[ast.expr]:
+    """What a number may stand for beside an array: another of its shape, or one with a number for each row."""
+    made = parent.target if isinstance(parent, ast.AugAssign) else parent
+    summed = isinstance(parent, (ast.BinOp, ast.AugAssign)) and isinstance(parent.op, (ast.Add, ast.Sub))
+    shape = words.shape(with_fields(made, ctx=ast.Load()) if made is not parent else made) if summed else None
+    if shape:
+        yield from words.arrays.get(shape, ())
+        if len(shape) == 2:
+            yield from (ast.Subscript(one, COLUMN, ast.Load()) for one in words.arrays.get(shape[:1], ()))
 
 
 def _of_number(value: float, parent: Any) -> Iterator[Made]:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from gradproof import candidate as candidates
 from gradproof.case import Problem
@@ -276,6 +277,8 @@ def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
             value = eval(text, dict(names))
         except Exception:
             continue
+        if isinstance(value, torch.Tensor) and value.layout is torch.strided:
+            value = value.detach().numpy()
         if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
             one.numbers[text] = float(value)
         elif isinstance(value, np.ndarray) and value.dtype.kind == "f" and not value.ndim:

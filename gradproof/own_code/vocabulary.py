@@ -95,7 +95,10 @@ class Vocabulary:
             yield "number", node
         if isinstance(node, ast.BinOp):
             if isinstance(node.op, ast.Mult):
-                yield from (("factor", one) for one in (node.left, node.right))
+                for one in (node.left, node.right):
+                    yield "factor", one
+                    if isinstance(one, ast.UnaryOp) and isinstance(one.op, ast.USub):
+                        yield "factor", one.operand
             elif isinstance(node.op, (ast.Add, ast.Sub)):
                 yield from (("term", one) for one in (node.left, node.right))
             elif isinstance(node.op, ast.Div):

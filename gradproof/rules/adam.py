@@ -37,6 +37,7 @@ from gradproof.rules.base import (
 M = "m = beta1 * m + (1 - beta1) * g"
 V = "v = beta2 * v + (1 - beta2) * g**2"
 HATS = "m_hat = m / (1 - beta1**t)\nv_hat = v / (1 - beta2**t)"
+LARGEST_HATS = HATS.replace("= v /", "= v_max /")  # of AMSGrad
 COUNTED = f"{HATS}, with t = 1 at the first step"
 STEP = "theta = theta - lr * m_hat / (sqrt(v_hat) + eps)"
 
@@ -118,14 +119,14 @@ def correction_mistakes(right: str) -> Iterator[Mistake]:
     yield Mistake(code, wrong_way, right, {"correction": "multiplied"}, rank=1.1)
 
 
-def beta_mistakes(corrected: bool = True) -> Iterator[Mistake]:
+def beta_mistakes(corrected: bool = True, key: str = "v", second: str = V) -> Iterator[Mistake]:
     code = "moments-mixed-up"
-    right = f"{M}\n{V}" + (f"\n{HATS}" if corrected else "")
-    message = "beta1 and beta2 are exchanged: m fades with beta2, v with beta1"
+    right = f"{M}\n{second}" + (f"\n{HATS}" if corrected else "")
+    message = f"beta1 and beta2 are exchanged: m fades with beta2, {key} with beta1"
     yield Mistake(code, message, right, {"betas": "exchanged"})
-    message = "v fades with beta1, as m does: beta2 is not used"
+    message = f"{key} fades with beta1, as m does: beta2 is not used"
     yield Mistake(code, message, right, {"betas": "both the first"})
-    message = "m fades with beta2, as v does: beta1 is not used"
+    message = f"m fades with beta2, as {key} does: beta1 is not used"
     yield Mistake(code, message, right, {"betas": "both the second"})
     if not corrected:
         return
@@ -153,6 +154,11 @@ def anew_mistakes(first: str, second: str) -> Iterator[Mistake]:
 
 
 def mistakes(h: Hyper) -> Iterator[Mistake]:
+    for one in _mistakes(h):
+        yield replace(one, right=one.right.replace(HATS, LARGEST_HATS)) if h["amsgrad"] else one
+
+
+def _mistakes(h: Hyper) -> Iterator[Mistake]:
     yield from sign_mistakes(h)
     for one in anew_mistakes(M, V):
         yield replace(one, switches={**one.switches, "largest": "anew"}) if h["amsgrad"] else one
@@ -183,10 +189,17 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
 
 def formula(h: Hyper) -> str:
     if h["amsgrad"]:
-        return f"{beginning(h)}{M}\n{V}\nv_max = max(v_max, v)\n{HATS.replace('= v /', '= v_max /')}\n{STEP}"
+        return f"{beginning(h)}{M}\n{V}\nv_max = max(v_max, v)\n{LARGEST_HATS}\n{STEP}"
     return f"{beginning(h)}{M}\n{V}\n{HATS}\n{STEP}"
 
 
 SOLVED = {"beta1": "unit", "beta2": "unit", "eps": "positive", "weight_decay": "positive"}
 ACTS = {"beta1": f"{M}\nm_hat = m / (1 - beta1**t)", "beta2": f"{V}\nv_hat = v / (1 - beta2**t)"}
-ADAM = Rule("Adam", step, formula, mistakes, SOLVED, ("amsgrad",), lambda h: ACTS | {"eps": STEP, "lr": STEP})
+LARGEST_ACTS = ACTS | {"beta2": f"{V}\nv_max = max(v_max, v)\nv_hat = v_max / (1 - beta2**t)"}
+
+
+def _where(h: Hyper) -> dict[str, str]:
+    return (LARGEST_ACTS if h["amsgrad"] else ACTS) | {"eps": STEP, "lr": STEP}
+
+
+ADAM = Rule("Adam", step, formula, mistakes, SOLVED, ("amsgrad",), _where)

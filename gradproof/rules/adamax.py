@@ -70,7 +70,7 @@ def mistakes(h: Hyper) -> Iterator[Mistake]:
     yield Mistake("epsilon-misplaced", "eps is added to u after the maximum: u + eps", U, {"eps": "outside"})
     yield Mistake("epsilon-misplaced", "eps is left out", U, {"eps": "left out"})
     yield Mistake("epsilon-misplaced", "eps is a lower bound of u, and is not added", U, {"eps": "largest"}, rank=1.1)
-    yield from adam.beta_mistakes(corrected=False)
+    yield from adam.beta_mistakes(corrected=False, key="u", second=U)
     yield from mean_mistakes("m", "g", "beta1", M)
     nothing = "nothing is kept from step to step: m, u and the counter start anew at every step"
     keep = f"{M}\n{U}, with m, u and t kept from step to step"
