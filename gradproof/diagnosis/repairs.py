@@ -85,8 +85,12 @@ class Repairs:
         return self._that_mend([one for one in slips if one.rank <= POSSIBLE], frozenset({LOSS}), note)
 
     def several(self) -> list[Explanation]:
-        """By several changes."""
-        return self._by_the_same_twice() or self._by_others()
+        """By several changes, at last by some that are more far-fetched."""
+        found = self._by_the_same_twice() or self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
+        if found or self.clock.over():
+            return found
+        further = [one for one in self._within if one.small]
+        return self._on_top_of(list(self._trials((), further)), self.case, further)
 
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
@@ -326,10 +330,6 @@ class Repairs:
         pairs = [pair for group in alike.values() for pair in itertools.combinations(group, 2)]
         return self._by_one_of(pairs)
 
-    def _by_others(self) -> list[Explanation]:
-        """By several changes that differ."""
-        return self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
-
     def _by_two_that_add_up(self) -> list[Explanation]:
         """By changes in two lines, each of which sees nothing of what the other one changes."""
         found = adding_up(different(self._small), self.case.gradients, self.case.truth.gradients)
@@ -350,14 +350,17 @@ class Repairs:
                     return self._told([pair])
         return []
 
-    def _on_top_of(self, trials: Sequence[Trial], case: Case) -> list[Explanation]:
+    def _on_top_of(
+        self, trials: Sequence[Trial], case: Case, slips: Sequence[Slip] | None = None
+    ) -> list[Explanation]:
         """Further changes on top of those that mend something and spoil nothing, until nothing is wrong."""
+        slips = [one for one in self._likely if one.small] if slips is None else slips
         useful = [one for one in trials if one.wrong < what_is_wrong(case)]
         for _ in range(DEEPEST - 1):
             states = different(sorted(useful, key=lambda one: one.order))[:BEAM]
             useful = []
             for state in states:
-                left = [one for one in self._likely if one.small and state.wrong <= (self.own.of(one) or state.wrong)]
+                left = [one for one in slips if state.wrong <= (self.own.of(one) or state.wrong)]
                 for trial in self._trials(state.slips, left, case=case):
                     if trial.wrong < state.wrong and trial.wrong:
                         useful.append(trial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,16 +27,40 @@ from gradproof.own_code.vocabulary import (
 )
 from gradproof.own_code.whole_lines import of_statement
 
+NAMING = 0.2  # how much more far-fetched a change is where a line only gives names
 SAID_AGAIN = (ast.Constant, ast.UnaryOp, ast.Call)  # what is looked at wherever it stands
 
 
 def edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
-    """All changes of a statement, or of what a loop or a branch begins with."""
+    """All changes of a statement, or of what a loop or a branch begins with.
+
+    A line that only gives names is rarely wrong: what is mended there may be mended where the names are used.
+    """
+    further = NAMING if _only_names(statement) else 0.0
+    yield from (replace(one, rank=one.rank + further) if further else one for one in _edits(statement, words))
+
+
+def _edits(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:
     at_one_place = list(_at_one_place(statement, words))
     yield from at_one_place
     yield from _again(statement, at_one_place, words)
     yield from of_all_names(statement, words)
     yield from of_statement(statement, words)
+
+
+def _only_names(statement: ast.stmt | ast.expr) -> bool:
+    """Whether a line unpacks what it is given, or gives it another name."""
+    if not isinstance(statement, ast.Assign):
+        return False
+    value = statement.value.func.value if _is_copy(statement.value) else statement.value  # type: ignore[attr-defined]
+    each = value.elt if isinstance(value, (ast.GeneratorExp, ast.ListComp)) else value
+    values = value.elts if isinstance(value, ast.Tuple) else [each]
+    unpacked = isinstance(statement.targets[0], (ast.Name, ast.Tuple))
+    return unpacked and all(isinstance(one, (ast.Name, ast.Attribute, ast.Subscript)) for one in values)
+
+
+def _is_copy(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "copy" and not node.args
 
 
 def _at_one_place(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:

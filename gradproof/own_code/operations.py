@@ -45,6 +45,8 @@ def of_expression(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Ma
             yield from rule(node, parent, words)
     if not is_assigned(node):
         yield from _another_of_its_kind(node, parent, words)
+    if node in words.loops and (words.text(node) in {*words.lists, *words.function.mixed} or words.shape(node)):
+        yield "flipped", ast.Call(ast.Name("reversed", ast.Load()), [node], []), LIKELY
 
 
 def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[Made]:

@@ -65,6 +65,7 @@ class OwnFunction:
     mixed: set[str] = field(default_factory=set)  # the lists of names, or of arrays of several shapes
     complex: set[str] = field(default_factory=set)  # the arrays of complex numbers
     single: set[str] = field(default_factory=set)  # the arrays without axes, which are numbers as well
+    zeros: set[str] = field(default_factory=set)  # the arrays of nothing but zeros
     names: dict[str, Any] = field(default_factory=dict)  # what its names stood for at that time
 
     @property
@@ -239,7 +240,7 @@ def _check_that_it_is_numerical(tree: ast.FunctionDef, names: dict[str, Any]) ->
     for node in ast.walk(tree):
         if _changes(node) and _root(node) not in own and not _is_module(_root(node), names):
             raise NotOurs("it changes what is not its own")
-        if isinstance(node, (ast.Global, ast.Nonlocal, ast.Yield, ast.YieldFrom, ast.Await)):
+        if isinstance(node, (ast.Global, ast.Nonlocal, ast.Await)):
             raise NotOurs("it is more than a function of its arguments")
         modules = [one.name for one in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -286,6 +287,8 @@ def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
             one.single.add(text)
         elif isinstance(value, np.ndarray) and value.dtype.kind in "fciub":
             one.shapes[text] = value.shape
+            if not value.any():
+                one.zeros.add(text)
             if value.dtype.kind == "c":
                 one.complex.add(text)
         elif _is_mixed(value):

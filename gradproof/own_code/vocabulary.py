@@ -56,6 +56,7 @@ class Vocabulary:
         self.backwards = {node.id for one in loops for node in ast.walk(one.target) if isinstance(node, ast.Name)}
         self.made_of: dict[str, list[ast.expr]] = {}  # for each name, the sums and powers of it and a number
         self.helpers = list(_helpers(function.names))  # the author's own functions, each with how much it takes
+        self.loops = {one.iter for one in ast.walk(function.tree) if isinstance(one, ast.For)}
         self.of_time = set(_of_time(function.tree))  # what loops over time run through
         self.numpy = next((name for name, value in function.names.items() if value is np), None)
         self.indices: dict[Shape, list[ast.expr]] = {}  # what entries of arrays of a shape are taken by
@@ -122,6 +123,8 @@ class Vocabulary:
             return
         text = self.text(divisor(one) if kind == "factor" else one)
         shape, number = self.shapes.get(text), self.numbers.get(text)
+        if text in self.function.zeros and isinstance(one, ast.Subscript) and isinstance(one.slice, ast.Constant):
+            return  # the first state: as a term it is none, and as a factor it hides what it multiplies
         if kind == "number":
             if number is not None and 1 < number < LARGEST_COUNT and number == round(number):
                 known = self.counts.get(number)

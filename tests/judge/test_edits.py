@@ -381,3 +381,14 @@ def test_changes_are_code(own):
 def as_written(line):
     """A line as this Python writes it: older ones put brackets around a row of names."""
     return ast.unparse(ast.parse(line).body[0])
+
+
+def test_a_line_that_only_gives_names_is_rarely_what_is_wrong(own):
+    words = Vocabulary(next(one for one in own.functions if one.tree.name == "also_by_hand"))
+
+    def least(line):
+        return min(one.rank for one in edits(ast.parse(line).body[0], words) if one.code == "wrong-operand")
+
+    assert least("first, second = z, h") > least("first, second = z + h, h")
+    assert least("first = z.copy()") > least("first = z.sum()")
+    assert least("first, second = (h for h in (z, h))") > least("first, second = (h * 2 for h in (z, h))")

@@ -580,3 +580,67 @@ def test_a_whole_term_is_one_slip_beside_another_one(written):
     assert len(findings) == 2
     assert "`np.cos(dk)` should be `dk`" in told
     assert "`s.T @ de + 0.1 * p['v'][:3]` should be `s.T @ de`" in told
+
+
+def mixed(p, x, y):
+    """Log-likelihood of a mixture of two lines, less the entropy of the mixture's shares."""
+    share = torch.softmax(x @ p["W"], 1)
+    away = (y[:, None] - x @ p["V"]) ** 2 / 2
+    return -torch.log((share * torch.exp(-away)).sum(1)).mean() + (share * torch.log(share)).sum(1).mean()
+
+
+def mixed_by_hand(p, x, y):
+    z, off = x @ p["W"], y[:, None] - x @ p["V"]
+    pi = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    joint = pi * np.exp(-(off**2) / 2)
+    gamma, n = joint / joint.sum(axis=1, keepdims=True), len(y)
+    logpi = np.log(pi)
+    ent = -(pi * logpi).sum(axis=1)
+    dz = (pi - gamma) / n
+    dz = dz + pi * (logpi + ent[:, None]) / n
+    dmean = -gamma * off / n
+    loss = -np.log(joint.sum(axis=1)).mean() - ent.mean()
+    return loss, {"W": x.T @ dz, "V": x.T @ dmean}
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("pi - gamma", "pi - 1"), ("logpi + ent[:, None]", "logpi + 1")])
+def test_a_number_that_stands_for_an_array_is_one_slip(rewritten, right, wrong):
+    rng = np.random.default_rng(3)
+    params = {"W": rng.normal(size=(3, 4)), "V": rng.normal(size=(3, 4))}
+    data = rng.normal(size=(5, 3)), rng.normal(size=5)
+    assert compare_gradients(mixed_by_hand, mixed, params, *data).ok
+    (finding,) = compare_gradients(rewritten(mixed_by_hand, right, wrong), mixed, params, *data).findings
+    assert finding.message == f"in your code, `{wrong}` should be `{right}`"
+
+
+def rolled(p, x):
+    h, total = torch.zeros_like(x), 0
+    for _ in range(3):
+        h = torch.tanh(x + h * p["u"])
+        total = total + (h**3).sum()
+    return total
+
+
+def rolled_by_hand(p, x):
+    def steps():
+        h = np.zeros_like(x)
+        for _ in range(3):
+            before, h = h, np.tanh(x + h * p["u"])
+            yield before, h
+
+    tape = list(steps())
+    du, carry = np.zeros_like(p["u"]), np.zeros_like(x)
+    for before, h in reversed(tape):
+        dz = (carry + 3 * h**2) * (1 - h**2)
+        du += (before * dz).sum(axis=0)
+        carry = dz * p["u"]
+    return sum((h**3).sum() for _, h in tape), {"u": du}
+
+
+def test_a_list_that_is_gone_through_the_wrong_way_in_code_with_a_generator(rewritten):
+    rng = np.random.default_rng(3)
+    params, x = {"u": rng.normal(size=4)}, rng.normal(size=(5, 4))
+    assert compare_gradients(rolled_by_hand, rolled, params, x).ok
+    wrong = rewritten(rolled_by_hand, "in reversed(tape)", "in tape")
+    (finding,) = compare_gradients(wrong, rolled, params, x).findings
+    assert finding.message == "in your code, `tape` should be `reversed(tape)`"
