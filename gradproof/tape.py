@@ -37,6 +37,8 @@ from gradproof.tolerances import largest, relative_tolerance
 Tensor = torch.Tensor
 _POINTWISE = ("leaky_relu", "elu", "softplus", "hardtanh")  # torch 2.6 does not say so of them
 MOST_REMEMBERED = 10_000_000  # numbers (80 MB)
+# Operations after which it is still the same array.
+VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape flatten clone to".split())
 PARTS = ("split", "unsafe_split", "split_with_sizes", "chunk")
 _HERE = str(Path(__file__).parent)
 _SKIPPED_FOLDERS = (os.path.dirname(torch.__file__), os.path.join(os.path.dirname(np.__file__), ""), _HERE)
@@ -80,6 +82,7 @@ class Node:
     site: Site
     part: tuple[str, int] | None = None  # of a fused operation: its name, and which of its operations this is
     cut: bool = False  # whether it was done under no_grad
+    inner: bool = False  # whether its source text does more with its result, as a loss with what it takes the log of
 
     @functools.cached_property
     def name(self) -> str:
@@ -814,7 +817,18 @@ def _record(reference: Callable[..., Any], params: Arrays, data: tuple[Any, ...]
     done, given = _until(terms.values(), recorder.nodes), {*parameters.values(), *inputs.values()}
     nodes, results = read_through(done, recorder.values, given, list(terms.values()))
     terms = dict(zip(terms, results, strict=True))
+    _mark_inner(nodes)
     return Tape(nodes, recorder.values, parameters, terms, inputs, how, recorder.torn)
+
+
+def _mark_inner(nodes: Sequence[Node]) -> None:
+    """Mark the operations whose results are used on by others of the same expression, done in one go with them."""
+    for _, run in itertools.groupby(nodes, lambda node: node.site):
+        used: set[int] = set()
+        for node in reversed(list(run)):
+            node.inner = node.site != NOWHERE and not used.isdisjoint(node.outputs)
+            if node.name not in VIEWS or node.inner:
+                used.update(node.inputs)
 
 
 def _until(values: Collection[int], nodes: Sequence[Node]) -> list[Node]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gradproof.diagnosis.places import VIEWS
-from gradproof.tape import Node, Tape, Tensor
+from gradproof.tape import VIEWS, Node, Tape, Tensor
 
 MOST_OPERATIONS = 24  # that make a coefficient of a loop from parameters
 EVEN = frozenset(("pow", "abs"))  # functions of a parameter whatever its sign

@@ -11,10 +11,10 @@ import torch
 from gradproof.diagnosis.contributions import parameter_of, penalised
 from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.loops import carried, loops, pass_starts
-from gradproof.diagnosis.places import VIEWS, Place, result_of_node
+from gradproof.diagnosis.places import Place, result_of_node
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import Backward, Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import VIEWS, Backward, Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
 CONSTANTS = (0.0, -1.0)  # a route dropped, a sign; other constants are fitted
 

@@ -10,11 +10,11 @@ import torch
 from gradproof.diagnosis.elementary import COMMON, FUNCTIONS, MORE
 from gradproof.diagnosis.elementwise import RegionHook
 from gradproof.diagnosis.fault import Fault, Replacement, replaced, with_constant
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.regions import Region, elementwise_regions
 from gradproof.diagnosis.survey import Survey
 from gradproof.diagnosis.windows import extreme
-from gradproof.tape import PARTS, Node, Tape, Tensor, ValueHook, pulled_back
+from gradproof.tape import PARTS, VIEWS, Node, Tape, Tensor, ValueHook, pulled_back
 
 
 def faults(survey: Survey) -> Iterator[Fault]:

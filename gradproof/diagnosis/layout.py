@@ -10,9 +10,9 @@ import torch
 from gradproof.diagnosis.arrays import orders_after_the_first, read_in_order
 from gradproof.diagnosis.branches import branches, restricted
 from gradproof.diagnosis.fault import Fault, OneInput, Replacement, replaced
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals
+from gradproof.tape import VIEWS, Gradients, Node, NodeHook, Tape, Tensor, Totals
 
 MOST_GROUPS = 8
 JOINED = ("stack", "cat")

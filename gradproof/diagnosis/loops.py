@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 
 from gradproof.diagnosis.contributions import of_parameters_alone, parameter_of
 from gradproof.diagnosis.fault import Fault, not_from
-from gradproof.diagnosis.places import EACH, VIEWS, Place
+from gradproof.diagnosis.places import EACH, Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, Tape, Tensor, Totals, ValueHook, added, joined
+from gradproof.tape import VIEWS, Gradients, Node, Tape, Tensor, Totals, ValueHook, added, joined
 
 
 def faults(survey: Survey) -> Iterator[Fault]:

@@ -12,10 +12,10 @@ import torch
 from gradproof.diagnosis.constants import sizes
 from gradproof.diagnosis.edges import origin
 from gradproof.diagnosis.fault import Fault, Replacement, constants_of, neighbours, replaced, with_constant
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.report import number
-from gradproof.tape import PARTS, Node, Tape, Tensor, ValueHook
+from gradproof.tape import PARTS, VIEWS, Node, Tape, Tensor, ValueHook
 
 OTHERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div}
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}

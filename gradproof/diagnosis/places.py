@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gradproof.decompositions import OF_PROBABILITIES
-from gradproof.tape import NOWHERE, Node, Site, Tape
+from gradproof.tape import NOWHERE, VIEWS, Node, Site, Tape
 
-# Operations after which it is still the same array.
-VIEWS = tuple("t transpose permute view _unsafe_view expand unsqueeze squeeze reshape flatten clone to".split())
 # Functions of one array, entry by entry or row by row.
 ELEMENTARY = (
     *"sigmoid tanh relu leaky_relu elu softplus gelu silu mish hardtanh _softmax _log_softmax".split(),
@@ -185,6 +183,8 @@ def quoted(site: Site) -> str:
 def result_of_node(node: Node) -> str:
     """What an operation made, in words: as it is written, where that is short and all of it."""
     written = quoted(node.site) if node.part is None else ""
+    if node.inner and written:
+        return f"the result of the `{plain(node.name)}` of `{written}` (line {node.site.line})"
     return f"the result of `{written or node.name}` (line {node.site.line})"
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradproof.diagnosis.contributions import of_parameters_alone
-from gradproof.diagnosis.places import EACH, VIEWS, Place, bare, ordinal, result_of_node
-from gradproof.tape import Tape, Tensor
+from gradproof.diagnosis.places import EACH, Place, bare, ordinal, result_of_node
+from gradproof.tape import VIEWS, Tape, Tensor
 
 NEARBY = 3  # operations from an array to others that may stand for it
 

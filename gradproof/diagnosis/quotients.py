@@ -14,10 +14,9 @@ from functools import partial
 import torch
 
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import VIEWS
 from gradproof.diagnosis.reductions import axis_of
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, added, joined
+from gradproof.tape import VIEWS, Node, Tape, Tensor, Totals, ValueHook, added, joined
 
 FORMULAS = {
     "sum": "(g - sum(g * y)) / sum(x)",

@@ -11,10 +11,10 @@ import torch
 from gradproof.diagnosis.edges import origin, scale_route
 from gradproof.diagnosis.elementwise import RegionHook
 from gradproof.diagnosis.fault import Fault, Replacement, replaced, value_hooks
-from gradproof.diagnosis.places import VIEWS, Place, result_of_node
+from gradproof.diagnosis.places import Place, result_of_node
 from gradproof.diagnosis.regions import Region, row_regions
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import VIEWS, Gradients, Node, NodeHook, Tape, Tensor, Totals, ValueHook, joined
 
 
 def faults(survey: Survey) -> Iterator[Fault]:

@@ -52,7 +52,7 @@ MOST_PAIRS = 50  # of changes that add up to what is wanted
 FEW_ALIKE = 3  # changes that come to the same, of which each is looked at
 MOST_ALIKE = 40  # changes that come to the same over fewer steps, of which each is looked at in the whole
 
-BELONGING = "Your loss and your gradient belong together, but to another function: mend both."
+BELONGING = "Your {} and your gradient belong together, but to another function{}."
 
 
 @dataclass
@@ -79,10 +79,20 @@ class Repairs:
         in_turn = [one for one in more if one.rank <= LIKELY], less_likely, [one for one in more if one.rank > LIKELY]
         return next((found for found in map(self._that_mend, in_turn) if found), [])
 
-    def of_the_loss(self, note: str = "") -> list[Explanation]:
-        """By one change that makes the loss right, whatever the gradient is then."""
+    def of_the_loss(self, belonging: bool = False) -> list[Explanation]:
+        """By one change that makes the loss right, whatever the gradient is then; or belonged to the loss before."""
         slips = self.own.slips(lambda depending: depending is None or LOSS in depending)
-        return self._that_mend([one for one in slips if one.rank <= POSSIBLE], frozenset({LOSS}), note)
+        likely = [one for one in slips if one.rank <= POSSIBLE]
+        aim = frozenset({LOSS})
+        found = self._mends_of(self._trials((), likely, aim, self.own.quick), aim)
+        return self._told(found, note=self._belonging(found) if belonging and found else "")
+
+    def _belonging(self, found: Sequence[tuple[Slip, ...]]) -> str:
+        """That loss and gradient belong together; and that both are to be mended, where one line does not do."""
+        everything = frozenset((LOSS, *self.case.gradients))
+        with self.own.compiled(found[0]) as ask:
+            both = self._mends(ask, found[0], everything)
+        return BELONGING.format(self.case.value, "" if both else ": mend both")
 
     def several(self) -> list[Explanation]:
         """By several changes, at last by some that are more far-fetched."""
@@ -129,11 +139,9 @@ class Repairs:
                 return False
             return self._mends(ask, slips, aim)
 
-    def _that_mend(
-        self, slips: Iterable[Slip], aim: frozenset[str] | None = None, note: str = ""
-    ) -> list[Explanation]:
-        """By one of the likeliest changes that make right what is aimed at, or everything."""
-        return self._told(self._mends_of(self._trials((), slips, aim, self.own.quick), aim), note=note)
+    def _that_mend(self, slips: Iterable[Slip]) -> list[Explanation]:
+        """By one of the likeliest changes that make everything right."""
+        return self._told(self._mends_of(self._trials((), slips, None, self.own.quick)))
 
     def _mends_of(self, trials: Iterable[Trial], aim: frozenset[str] | None = None) -> list[tuple[Slip, ...]]:
         """The changes that are the mend; the least that does as much in the place of another change of its line."""

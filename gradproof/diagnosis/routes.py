@@ -206,7 +206,7 @@ def product(factors: Sequence[Tensor]) -> Tensor:
 
 def shown(node: Node) -> str:
     """An operation in words."""
-    written = quoted(node.site)
+    written = "" if node.inner else quoted(node.site)
     return f"`{written}`" if written else f"`{node.name}` (line {node.site.line})"
 
 

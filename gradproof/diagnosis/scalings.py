@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import Place, bare, result_of_node
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import VIEWS, Tape, Tensor, Totals, ValueHook, joined
 
 
 def faults(survey: Survey) -> Iterator[Fault]:
@@ -48,7 +48,7 @@ def _factors(tape: Tape, places: Sequence[Place]) -> dict[tuple[int, ...], tuple
             for position in (0, 1):
                 values = tuple(node.inputs[position] for node in place.nodes if len(node.inputs) == 2)
                 divides = _divides(tape, values[-1])
-                words = f"{'1 / ' * divides}`{_made_by(tape, values[-1])}`"
+                words = f"{'1 / ' * divides}{_made_by(tape, values[-1])}"
                 found.setdefault(values, (words, -1 if divides else 1))
         elif place.name == "rsqrt" and not place.everywhere:
             found[tuple(node.outputs[0] for node in place.nodes)] = (f"`{place.name}` (line {place.site.line})", 1)
@@ -70,11 +70,13 @@ def _divides(tape: Tape, value: int) -> bool:
 
 
 def _made_by(tape: Tape, value: int) -> str:
-    name, producer = tape.name_of(value), tape.producer.get(value)
-    if name is not None or producer is None:
-        return name or "constant"
-    site = tape.nodes[producer].site
-    return site.expression or f"{tape.nodes[producer].name} (line {site.line})"
+    value = bare(tape, value)
+    name, maker = tape.name_of(value), tape.maker(value)
+    if name is not None or maker is None:
+        return f"`{name}`" if name else "a constant"
+    if maker.inner or not maker.site.expression:
+        return result_of_node(maker)
+    return f"`{maker.site.expression}`"
 
 
 def _spread(factor: Tensor, like: Tensor) -> Tensor | None:

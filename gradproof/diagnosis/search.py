@@ -26,7 +26,7 @@ from gradproof.diagnosis.factors import Factors
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.pairs import Pairs
 from gradproof.diagnosis.proposals import Proposals
-from gradproof.diagnosis.repairs import BELONGING, Repairs
+from gradproof.diagnosis.repairs import Repairs
 from gradproof.diagnosis.shadows import Shadows, cast
 from gradproof.diagnosis.survey import Survey
 
@@ -191,7 +191,7 @@ class _Search:
         """Of a candidate whose gradient belongs to its own wrong loss: a change that makes the loss right."""
         if not self.whole or not self.proposals.of_another_loss:
             return []
-        return self._by_changes(lambda: self.repairs.of_the_loss(BELONGING))
+        return self._by_changes(lambda: self.repairs.of_the_loss(belonging=True))
 
     def _in_part_or_otherwise(self) -> list[Explanation]:
         """By such a change and another mistake, unless there is one rule that does: that takes longer.

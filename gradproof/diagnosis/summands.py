@@ -10,9 +10,9 @@ import torch
 from gradproof.case import Problem
 from gradproof.diagnosis.contributions import contribution, parameter_of, parameter_value
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import VIEWS, Place
+from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import VIEWS, Node, Tape, Tensor, Totals, ValueHook, joined
 
 Change = Callable[[Tensor], Tensor]
 MOST_AXES = 5

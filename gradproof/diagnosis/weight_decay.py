@@ -9,9 +9,8 @@ import torch
 
 from gradproof.diagnosis.contributions import only_adds_up
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import VIEWS
 from gradproof.diagnosis.survey import Survey
-from gradproof.tape import Node, Tape, Tensor, Totals, ValueHook, joined, reached
+from gradproof.tape import VIEWS, Node, Tape, Tensor, Totals, ValueHook, joined, reached
 
 PARTS = ("slice", "select", "index", "index_select", "narrow")
 

@@ -367,3 +367,20 @@ def test_a_modulus_that_is_left_out_is_no_loss():
     code, message = told(by_hand, spectrum, {"x": RNG.normal(size=8)}, RNG.normal(size=5))
     assert code == "different-function"
     assert "log10" in message
+
+
+def test_a_part_of_what_one_call_does_is_not_told_as_its_result():
+    def reference(params, x):
+        return (F.normalize(x @ params["W"], dim=1) ** 3).sum()
+
+    def by_hand(params, x):
+        f = x @ params["W"]
+        norm = np.sqrt((f**2).sum(axis=1, keepdims=True))
+        u = f / norm
+        du = 3 * u**2
+        df = (du - u * (u * du).sum(axis=1, keepdims=True)) / norm**2
+        return (u**3).sum(), {"W": x.T @ df}
+
+    code, message = told(by_hand, reference, {"W": RNG.normal(size=(4, 3))}, X)
+    assert code == "extra-derivative"
+    assert "twice the factor 1 / the result of the `clamp_min` of `F.normalize(x @ params[\"W\"], dim=1)`" in message
