@@ -199,6 +199,8 @@ class _Search:
         Where one gradient alone is wrong, two mistakes are less likely than one that is far-fetched, and come later.
         """
         in_part = [] if self._one_is_wrong else self._repaired_in_part()
+        if any(one.cost < 2 for one in in_part):
+            return in_part
         otherwise = [] if self.clock.over() else self._by_one_rule_otherwise()
         return in_part if in_part and all(one.cost >= 2 for one in otherwise) else otherwise
 
