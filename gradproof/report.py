@@ -137,7 +137,7 @@ class Report:
         what = AMISS[codes[0]] if codes[0] in AMISS and len(codes) == 1 else f"not {self._theirs(names)}"
         if names == ["loss"] and codes == ["wrong-type"]:
             what = "not a number"
-        return _fitted(names, what, codes)
+        return _fitted(names, what, codes, max(len(codes), sum(one.exact for one in findings)))
 
     def _passed(self) -> str:
         error = max((one.relative_error for one in self._quantities().values()), default=0.0)
@@ -353,13 +353,13 @@ def _amiss_as_a_whole(code: str) -> str:
     return "your code gave two answers" if code == "not-repeatable" else "not the return value asked for"
 
 
-def _fitted(names: list[str], what: str, codes: list[str]) -> str:
+def _fitted(names: list[str], what: str, codes: list[str], count: int) -> str:
     """The first wording that fits the line: the names give way first, then the codes, then what they are not."""
     shown = ", ".join(names), _listed(names, 2), _listed(names, 1)
     if codes == ["unexplained"]:
         told = [" (unexplained)", ""]
     else:
-        told = [f" ({', '.join(codes)})"] + [f" ({len(codes)} mistakes)"] * (len(codes) > 1)
+        told = [f" ({', '.join(codes)})"] + [f" ({count} mistakes)"] * (count > 1)
     lines = [f"{one}: {what}{code}" for code in told for one in shown]
     if what.startswith("not torch's"):
         lines += [f"{one}: not torch's{told[0]}" for one in (*shown, f"{len(names)} quantities")]

@@ -495,6 +495,7 @@ def test_right_beside_a_numerical_derivative():
         (["wrong-sign", "wrong-scale"], ["W1"], "W1: not torch's gradient (wrong-sign, wrong-scale)"),
         (["derivative-at-wrong-point"], ["W1"], "W1: not torch's gradient (derivative-at-wrong-point)"),
         (["derivative-at-wrong-point", "wrong-sign"], ["W1"], "W1: not torch's gradient (2 mistakes)"),
+        (["derivative-at-wrong-point", "wrong-sign", "wrong-sign"], ["W1"], "W1: not torch's gradient (3 mistakes)"),
         (["wrong-sign"], ["W1", "b1", "W2", "b2"], "W1, b1, W2, b2: not torch's gradient (wrong-sign)"),
         (["extra-derivative"], ["W1", "b1", "W2", "b2"], "W1 and 3 more: not torch's gradient (extra-derivative)"),
         (["truncated-in-time"], ["W_hh", "W_xh", "b_h"], "W_hh, W_xh, b_h: not torch's (truncated-in-time)"),
