@@ -421,7 +421,7 @@ class ByHand(TorchFunctionMode):
         return func(*args, **kwargs) if found is NotImplemented else found
 
 
-_TORCH, _DISTRIBUTIONS = os.path.dirname(torch.__file__), os.path.dirname(torch.distributions.__file__)
+_TORCH, _DISTRIBUTIONS = (os.path.join(os.path.dirname(one.__file__), "") for one in (torch, torch.distributions))
 
 
 def _asked_by_a_distribution() -> bool:

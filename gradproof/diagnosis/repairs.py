@@ -48,6 +48,7 @@ FEW_ENTRIES = 6  # that have their parameters' signs by chance
 BEAM = 3  # states that are gone on from
 MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
 WRONG_ARRAYS = ("wrong-operand", "derivative-at-wrong-point")
+WAY_SHARE = 0.15  # of the time, for what is right on the way
 MOST_PAIRS = 50  # of changes that add up to what is wanted
 FEW_ALIKE = 3  # changes that come to the same, of which each is looked at
 MOST_ALIKE = 40  # changes that come to the same over fewer steps, of which each is looked at in the whole
@@ -105,8 +106,10 @@ class Repairs:
     def with_others(self, rules: Rules) -> list[Explanation]:
         """By a change and a broken rule of the reference, or by several changes."""
         found = self._by_the_same_twice() or self._with_a_rule(self._small, rules)
-        found = found or self._by_two_that_add_up() or self._on_the_way(self._small, rules)
-        found = found or self._on_top_of(self._small, self.case)
+        found = found or self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
+        if not found:
+            with self.clock.part(WAY_SHARE):
+                found = self._on_the_way(self._small, rules)
         if found or self.clock.over():
             return found
         # What is right by a coincidence, as a sum over what was exchanged is, may depend on the first of the changes.
@@ -168,6 +171,14 @@ class Repairs:
     @cached_property
     def _likely(self) -> list[Slip]:
         return [one for one in self._within if one.rank <= POSSIBLE]
+
+    @cached_property
+    def _likely_and_small(self) -> list[Slip]:
+        return [one for one in self._likely if one.small]
+
+    def _acting_on(self, names: frozenset[str], slips: Sequence[Slip]) -> list[Slip]:
+        """Those changes on which all of some quantities may depend."""
+        return [one for one in slips if names <= (self.own.of(one) or names)]
 
     @cached_property
     def _within(self) -> list[Slip]:
@@ -240,14 +251,14 @@ class Repairs:
                 return found
             nearer = []
             for state in states:
-                more = self._trials(state.slips, [one for one in self._likely if one.small], noted=True)
+                more = self._trials(state.slips, self._likely_and_small, noted=True)
                 nearer += [one for one in more if _is_nearer(one, state.midway, state.wrong)]
         return []
 
     def _with_one_more(self, states: Sequence[Trial]) -> list[Explanation]:
         """Changes, and another one after which nothing is wrong."""
         for state in states:
-            left = [one for one in self._likely if one.small and state.wrong <= (self.own.of(one) or state.wrong)]
+            left = self._acting_on(state.wrong, self._likely_and_small)
             found = [one.slips for one in self._trials(state.slips, left) if one.mends]
             if found or self.clock.over():
                 return self._told(found[:1])
@@ -362,14 +373,13 @@ class Repairs:
         self, trials: Sequence[Trial], case: Case, slips: Sequence[Slip] | None = None
     ) -> list[Explanation]:
         """Further changes on top of those that mend something and spoil nothing, until nothing is wrong."""
-        slips = [one for one in self._likely if one.small] if slips is None else slips
+        slips = self._likely_and_small if slips is None else slips
         useful = [one for one in trials if one.wrong < what_is_wrong(case)]
         for _ in range(DEEPEST - 1):
             states = different(sorted(useful, key=lambda one: one.order))[:BEAM]
             useful = []
             for state in states:
-                left = [one for one in slips if state.wrong <= (self.own.of(one) or state.wrong)]
-                for trial in self._trials(state.slips, left, case=case):
+                for trial in self._trials(state.slips, self._acting_on(state.wrong, slips), case=case):
                     if trial.wrong < state.wrong and trial.wrong:
                         useful.append(trial)
                     elif trial.mends:

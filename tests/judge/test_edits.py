@@ -74,6 +74,11 @@ def once_more_by_hand(x, h, z, t):
     last = z.reshape(5, -1)
     last = (h == z[t]) * 1.0
     dh = h[t : t + 2, 1:] - 1
+    dh = h - t * z / np.sqrt(z**2) + 0.01
+    dh = np.maximum(z, h) + 0.01
+    dh = h - 2
+    dz = (z > h) * -share
+    dh = np.outer(h[0], z[0] @ z[0])
     x1 = np.clip(h, -1, 1, out=h.copy())
     np.clip(z, -1, 1, out=h.copy())
     mask = h > share
@@ -283,6 +288,12 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("last = z.reshape(5, -1)", "last = z.T.reshape(5, -1)", "not-transposed"),
         ("last = (h == z[t]) * 1.0", "last = (z == h[t]) * 1.0", "wrong-operand"),
         ("dh = h[t:t + 2, 1:] - 1", "dh = h[t * stride:t * stride + 2, 1:] - 1", "wrong-operand"),
+        ("dh = h - t * z / np.sqrt(z ** 2) + 0.01", "dh = h - t * z / (np.sqrt(z ** 2) + 0.01)", "different-function"),
+        ("dh = np.maximum(z, h) + 0.01", "dh = np.maximum(z, h + 0.01)", "different-function"),
+        ("dh = h - 2", "dh = h - z", "wrong-operand"),
+        ("dz = (z > h) * -share", "dz = (z * z > h * z) * -share", "different-function"),
+        ("dh = np.outer(h[0], z[0] @ z[0])", "dh = np.outer(h[0], np.outer(z[0], z[0]))", "wrong-operand"),
+        ("dh = squashed(h) * z", "dh = squashed(h) * z * share", "missing-derivative"),
         ("np.clip(z, -1, 1, out=h.copy())", "", "different-function"),
         ("mask = h > share", "mask = h > 0", "derivative-at-wrong-point"),
         ("range(len(x) - 1)", "range(len(x))", "missing-path"),

@@ -651,3 +651,62 @@ def test_message_of_a_slip():
         "a division stands where a product belongs: your numbers are those of `theta = theta - lr / g`"
     )
     assert finding.mend == "theta = theta - lr * g"
+
+
+# What is told of the right line.
+
+
+@pytest.mark.parametrize(
+    ("v_max", "correction", "message", "mend"),
+    [
+        (np.maximum, lambda t: 1.0, "v is used as it is", "m_hat = m / (1 - beta1**t)\nv_hat = v_max / (1 - beta2**t)"),
+        (np.minimum, lambda t: 1 - 0.9**t, "the smaller of the two is taken, not the larger", "v_max = max(v_max, v)"),
+    ],
+)
+def test_the_right_line_of_amsgrad_has_the_largest_v(v_max, correction, message, mend):
+    def step(params, grads, state):
+        t = state["t"] = state.get("t", 0) + 1
+        made = {}
+        for k, theta in params.items():
+            m = state["m" + k] = 0.5 * state.get("m" + k, 0) + 0.5 * grads[k]
+            v = state["v" + k] = 0.9 * state.get("v" + k, 0) + 0.1 * grads[k] ** 2
+            largest = state["max" + k] = v_max(state.get("max" + k, v), v)
+            made[k] = theta - 0.01 * m / (1 - 0.5**t) / (np.sqrt(largest / correction(t)) + 1e-8)
+        return made
+
+    report = compare_updates(step, torchs("Adam", betas=(0.5, 0.9), amsgrad=True), *problem(steps=12))
+    (finding,) = report.findings
+    assert message in finding.message
+    assert finding.mend == mend
+
+
+def test_the_right_lines_of_adamax_are_its_own():
+    (finding,) = judged("Adamax", ("beta2 * state", "beta1 * state"), given=problem(steps=12)).findings
+    assert finding.code == "moments-mixed-up"
+    assert "u fades with beta1" in finding.message
+    assert finding.mend.endswith("u = max(beta2 * u, abs(g) + eps)")
+
+
+def test_no_parameter_is_called_right_that_is_wrong():
+    def reference(tensors):
+        return torch.optim.SGD([{"params": tensors[:1], "lr": 0.1}, {"params": tensors[1:], "lr": 0.2}])
+
+    report = compare_updates(fits_nothing, reference, *problem())
+    assert [finding.code for finding in report.findings] == ["unexplained"] * len(report.findings)
+    assert "right" not in " ".join(finding.message for finding in report.findings)
+
+
+def half_the_gradient(params, grads, state):
+    made = {}
+    for k, theta in params.items():
+        d = grads[k] / 2
+        d = d + 0.1 * theta
+        buf = state[k] = 0.9 * state[k] + d if k in state else d
+        made[k] = theta - 0.01 * buf
+    return made
+
+
+def test_one_slip_of_the_code_is_simpler_than_two_hyperparameters():
+    report = compare_updates(half_the_gradient, torchs("SGD", momentum=0.9, weight_decay=0.1), *problem())
+    (finding,) = report.findings
+    assert finding.message == "in your code, `grads[k] / 2` should be `grads[k]`"
