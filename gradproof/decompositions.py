@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.distributions
 from torch.overrides import TorchFunctionMode
 
 Tensor = torch.Tensor
@@ -421,7 +420,8 @@ class ByHand(TorchFunctionMode):
         return func(*args, **kwargs) if found is NotImplemented else found
 
 
-_TORCH, _DISTRIBUTIONS = (os.path.join(os.path.dirname(one.__file__), "") for one in (torch, torch.distributions))
+_TORCH = os.path.join(os.path.dirname(torch.__file__), "")
+_DISTRIBUTIONS = os.path.join(_TORCH, "distributions", "")
 
 
 def _asked_by_a_distribution() -> bool:

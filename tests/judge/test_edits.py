@@ -77,7 +77,7 @@ def once_more_by_hand(x, h, z, t):
     dh = h - t * z / np.sqrt(z**2) + 0.01
     dh = np.maximum(z, h) + 0.01
     dh = h - 2
-    dz = (z > h) * -share
+    dz = (z > h) * -width
     dh = np.outer(h[0], z[0] @ z[0])
     x1 = np.clip(h, -1, 1, out=h.copy())
     np.clip(z, -1, 1, out=h.copy())
@@ -291,9 +291,9 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dh = h - t * z / np.sqrt(z ** 2) + 0.01", "dh = h - t * z / (np.sqrt(z ** 2) + 0.01)", "different-function"),
         ("dh = np.maximum(z, h) + 0.01", "dh = np.maximum(z, h + 0.01)", "different-function"),
         ("dh = h - 2", "dh = h - z", "wrong-operand"),
-        ("dz = (z > h) * -share", "dz = (z * z > h * z) * -share", "different-function"),
+        ("dz = (z > h) * -width", "dz = (z * z > h * z) * -width", "different-function"),
         ("dh = np.outer(h[0], z[0] @ z[0])", "dh = np.outer(h[0], np.outer(z[0], z[0]))", "wrong-operand"),
-        ("dh = squashed(h) * z", "dh = squashed(h) * z * share", "missing-derivative"),
+        ("dz = z * 2 * h", "dz = z * 2 * h * width", "missing-derivative"),
         ("np.clip(z, -1, 1, out=h.copy())", "", "different-function"),
         ("mask = h > share", "mask = h > 0", "derivative-at-wrong-point"),
         ("range(len(x) - 1)", "range(len(x))", "missing-path"),
