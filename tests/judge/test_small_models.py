@@ -383,4 +383,6 @@ def test_a_part_of_what_one_call_does_is_not_told_as_its_result():
 
     code, message = told(by_hand, reference, {"W": RNG.normal(size=(4, 3))}, X)
     assert code == "extra-derivative"
-    assert "twice the factor 1 / the result of the `clamp_min` of `F.normalize(x @ params[\"W\"], dim=1)`" in message
+    factor = message.split("twice the factor ")[1]
+    assert factor.startswith("1 / the result of ")
+    assert "`clamp_min`" in factor
