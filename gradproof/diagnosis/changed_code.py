@@ -18,7 +18,6 @@ from gradproof.diagnosis.changes import LOSS, Answer, Slip, Trial, changed, what
 from gradproof.diagnosis.confirmation import answered
 from gradproof.own_code.edit import Edit
 from gradproof.own_code.edits import edits
-from gradproof.own_code.notes import NONE
 from gradproof.own_code.order import moves
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
 from gradproof.own_code.statements import Way, at, points, put
@@ -94,7 +93,8 @@ class ChangedCode:
     @property
     def noted(self) -> np.ndarray:
         """The names of all arrays that the last call has noted."""
-        return NONE if self.code is None else self.code.notes.names()
+        assert self.code is not None
+        return self.code.notes.names()
 
     def slips(self, wanted: Callable[[frozenset[str] | None], bool]) -> Iterator[Slip]:
         """The changes at places on which what is wanted depends."""

@@ -22,8 +22,7 @@ AXES = 2  # along which somebody may go step by step, or sample by sample
 def right_arrays(case: Case) -> np.ndarray:
     """By name: all gradients on the reference's way back, in all and one by one; and the values of a wrong loss."""
     tape = case.tape
-    if tape is None:
-        return NONE
+    assert tape is not None  # the search goes by it
     arrays = list(map(_entries, [*_gradients(tape), *([] if case.loss_is_right else tape.values)]))
     parts = [np.moveaxis(one, axis, 0) for one in arrays for axis in range(min(AXES, one.ndim - 1))]
     rows = [row for one in parts if len(one) <= MOST_PARTS for row in one]

@@ -174,7 +174,7 @@ class _Search:
     def _repaired_both(self) -> list[Explanation]:
         """By one change that makes a wrong loss right as well, where one broken rule tells the gradient alone."""
         with self.clock.part(SIMPLER_SHARE):
-            return self._repaired or self._repaired_otherwise()
+            return self._repaired or self._repaired_otherwise
 
     def _repaired_over_fewer_steps(self) -> list[Explanation]:
         rules = self.rules if self._shorter else None
@@ -183,6 +183,7 @@ class _Search:
         inner = self._shorter[-1]  # with a single step, what acts on the state before is hidden: it is often zero
         return self._by_changes(lambda: self.repairs.over_fewer_steps(inner.case, inner.rules, rules))
 
+    @cached_property
     def _repaired_otherwise(self) -> list[Explanation]:
         """By one that is more far-fetched."""
         return self._by_changes(self.repairs.unlikely) if self.whole else []
@@ -283,7 +284,7 @@ class _Search:
                 complete = self._repaired or self._by_a_likely_array() or complete
         if changes_code and all(one.cost >= 2 for one in complete):
             with self.clock.part(SIMPLER_SHARE):  # one far-fetched slip is likelier than one and another mistake
-                complete = self._repaired_otherwise() or complete
+                complete = self._repaired_otherwise or complete
         if all(one.cost >= 3 for one in complete):
             complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
         return complete
@@ -301,7 +302,7 @@ class _Search:
             lambda: self._outwards(REPEATED),
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
-            self._repaired_otherwise,
+            lambda: self._repaired_otherwise,
             lambda: self._repaired_in_part() if self._one_is_wrong else [],
             self._of_own_function,
             lambda: self._by_several_over_fewer,

@@ -262,7 +262,7 @@ def _constant_for_a_factor(survey: Survey, place: Place, program: Program) -> It
         on_spine = [value in program.spine for value in node.inputs]
         if node.name in ("mul", "div") and len(node.inputs) == 2 and sum(on_spine) == 1:
             if program.values[node.inputs[1 - on_spine.index(True)]].numel() > 1:
-                for position in _touched(survey.tape, place, program, node.index):
+                for position in _touched(survey.tape, place, program, node.index):  # with 1, the factor is left out
                     yield _with_a_constant(survey, place, program, node, position, 0.5)
 
 

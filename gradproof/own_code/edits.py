@@ -52,15 +52,17 @@ def _only_names(statement: ast.stmt | ast.expr) -> bool:
     """Whether a line unpacks what it is given, or gives it another name."""
     if not isinstance(statement, ast.Assign):
         return False
-    value = statement.value.func.value if _is_copy(statement.value) else statement.value  # type: ignore[attr-defined]
+    value = _copied(statement.value) or statement.value
     each = value.elt if isinstance(value, (ast.GeneratorExp, ast.ListComp)) else value
     values = value.elts if isinstance(value, ast.Tuple) else [each]
     unpacked = isinstance(statement.targets[0], (ast.Name, ast.Tuple))
     return unpacked and all(isinstance(one, (ast.Name, ast.Attribute, ast.Subscript)) for one in values)
 
 
-def _is_copy(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "copy" and not node.args
+def _copied(node: ast.expr) -> ast.expr | None:
+    """a of `a.copy()`."""
+    called = node.func if isinstance(node, ast.Call) and not node.args else None
+    return called.value if isinstance(called, ast.Attribute) and called.attr == "copy" else None
 
 
 def _at_one_place(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[Edit]:

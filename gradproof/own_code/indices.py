@@ -43,13 +43,13 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
 
 def _one_by_one(node: ast.Subscript, entries: list[ast.expr], words: Vocabulary) -> Iterator[Made]:
     """One entry of each row, where all rows were taken at each of some columns: `a[np.arange(len(a)), y]`."""
-    numpy = words.numpy
+    arange = words.of_numpy("arange")
     looked_up = [one for one in entries if words.shape(one)]
     whole = [i for i, one in enumerate(entries) if isinstance(one, ast.Slice) and not (one.lower or one.upper)]
-    if numpy is None or len(looked_up) != 1 or len(whole) != 1 or len(entries) != 2:
+    if arange is None or len(looked_up) != 1 or len(whole) != 1 or len(entries) != 2:
         return
     count = ast.Call(ast.Name("len", ast.Load()), looked_up, [])
-    each = ast.Call(ast.Attribute(ast.Name(numpy, ast.Load()), "arange", ast.Load()), [count], [])
+    each = ast.Call(arange, [count], [])
     index = ast.Tuple([each if i in whole else one for i, one in enumerate(entries)], ast.Load())
     yield "wrong-operand", ast.Subscript(node.value, index, node.ctx), LIKELY
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from gradproof.own_code.statements import with_fields
 
 NOTE = "_gradproof_note"  # the name under which the functions find where to note what they make
 MOST_NOTES = 4000  # of one call
@@ -78,13 +80,22 @@ def names(of: Sums) -> np.ndarray:
 def noting(statement: ast.stmt) -> list[ast.stmt]:
     """What notes the values that a statement gives to names and entries: nothing where it gives none."""
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    given = [one for target in targets for one in getattr(target, "elts", [target]) if one is not None]
+    given = [one for target in targets if target is not None for one in _given(target)]
     around = [one.value for one in given if isinstance(one, ast.Subscript)]
     calls = [_call(statement, one, False) for one in given] + [_call(statement, one, True) for one in around]
     nothing = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
     return [ast.Try([ast.Expr(one)], [nothing], [], []) for one in calls]
 
 
-def _call(statement: ast.stmt, target: ast.expr, around: bool) -> ast.Call:
-    value = ast.parse(ast.unparse(target), mode="eval").body  # to be read, not to be written to
+def _given(target: ast.expr) -> Iterator[ast.expr]:
+    """The names and entries that a target writes to, to be read."""
+    if isinstance(target, ast.Starred):
+        yield from _given(target.value)
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        yield from (found for one in target.elts for found in _given(one))
+    else:
+        yield with_fields(target, ctx=ast.Load())
+
+
+def _call(statement: ast.stmt, value: ast.expr, around: bool) -> ast.Call:
     return ast.Call(ast.Name(NOTE, ast.Load()), [ast.Constant(id(statement)), value, ast.Constant(around)], [])

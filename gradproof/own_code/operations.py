@@ -69,8 +69,8 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     elif isinstance(op, ast.MatMult):
         yield "not-transposed", ast.BinOp(right, op, left), LIKELY
         yield from (("wrong-operand", one, POSSIBLE) for one in (left, right))
-        if words.numpy is not None and len(words.shape(left) or ()) == len(words.shape(right) or ()) == 1:
-            outer = ast.Attribute(ast.Name(words.numpy, ast.Load()), "outer", ast.Load())
+        outer = words.of_numpy("outer")
+        if outer is not None and len(words.shape(left) or ()) == len(words.shape(right) or ()) == 1:
             yield "wrong-operand", ast.Call(outer, [left, right], []), POSSIBLE
     elif isinstance(op, ast.Pow):
         yield "different-function", left, LIKELY
@@ -235,9 +235,8 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
 
 def _arrays_beside(parent: Any, words: Vocabulary) -> Iterator[ast.expr]:
     """What a number may stand for beside an array: another of its shape, or one with a number for each row."""
-    made = parent.target if isinstance(parent, ast.AugAssign) else parent
     summed = isinstance(parent, (ast.BinOp, ast.AugAssign)) and isinstance(parent.op, (ast.Add, ast.Sub))
-    shape = words.shape(with_fields(made, ctx=ast.Load()) if made is not parent else made) if summed else None
+    shape = words.shape(parent.target if isinstance(parent, ast.AugAssign) else parent) if summed else None
     if shape:
         yield from words.arrays.get(shape, ())
         if len(shape) == 2:

@@ -58,7 +58,7 @@ class Vocabulary:
         self.helpers = list(_helpers(function.names))  # the author's own functions, each with how much it takes
         self.loops = {one.iter for one in ast.walk(function.tree) if isinstance(one, ast.For)}
         self.of_time = set(_of_time(function.tree))  # what loops over time run through
-        self.numpy = next((name for name, value in function.names.items() if value is np), None)
+        self._numpy = next((name for name, value in function.names.items() if value is np), None)
         self.indices: dict[Shape, list[ast.expr]] = {}  # what entries of arrays of a shape are taken by
         self.flags: dict[str, list[ast.Call]] = {}  # the calls of each function that say more than an array
         self.assigned_anew = set(_assigned_anew(function.tree))
@@ -152,6 +152,10 @@ class Vocabulary:
     def shape(self, node: ast.expr) -> Shape | None:
         text = self.text(node)
         return () if text in self.numbers else self.shapes.get(text)
+
+    def of_numpy(self, function: str) -> ast.expr | None:
+        """A function of NumPy's, by the name that the module has here; None where it has none."""
+        return None if self._numpy is None else ast.parse(f"{self._numpy}.{function}", mode="eval").body
 
     def shape_of_new(self, node: ast.expr) -> Shape | None:
         """The shape of an expression that the function does not have; None where that cannot be told."""

@@ -55,19 +55,20 @@ def of_statement(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[
 
 def _added_one_by_one(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[ast.Expr]:
     """`np.add.at` where positions that stand in an array more than once are assigned to, or added to once."""
-    numpy = words.numpy
-    if numpy is None or not isinstance(statement, (ast.Assign, ast.AugAssign)):
+    if not isinstance(statement, (ast.Assign, ast.AugAssign)):
         return
     target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
     name = "add" if isinstance(statement, ast.Assign) else AT.get(type(statement.op))
     if name is None or not isinstance(target, ast.Subscript):
         return
+    function, index = words.of_numpy(f"{name}.at"), words.of_numpy("s_")
+    if function is None or index is None:
+        return
     entries = target.slice.elts if isinstance(target.slice, ast.Tuple) else [target.slice]
     if any(words.shape(one) for one in entries):
-        module = ast.Name(numpy, ast.Load())
-        index = ast.Subscript(ast.Attribute(module, "s_", ast.Load()), target.slice, ast.Load())
-        whole = index if any(isinstance(one, ast.Slice) for one in entries) else target.slice
-        function = ast.Attribute(ast.Attribute(module, name, ast.Load()), "at", ast.Load())
+        whole = target.slice
+        if any(isinstance(one, ast.Slice) for one in entries):
+            whole = ast.Subscript(index, target.slice, ast.Load())
         yield ast.Expr(ast.Call(function, [with_fields(target.value, ctx=ast.Load()), whole, statement.value], []))
 
 
