@@ -91,7 +91,7 @@ class ChangedCode:
             yield ask
 
     @property
-    def noted(self) -> np.ndarray:
+    def noted(self) -> list[int]:
         """The names of all arrays that the last call has noted."""
         assert self.code is not None
         return self.code.notes.names()

@@ -12,14 +12,14 @@ import numpy as np
 from torch import Tensor
 
 from gradproof.case import Case
-from gradproof.own_code.notes import NONE, names, sums
+from gradproof.own_code.notes import names, sums
 from gradproof.tape import Tape
 
 MOST_PARTS = 200  # of an array along one axis, that are looked at one by one
 AXES = 2  # along which somebody may go step by step, or sample by sample
 
 
-def right_arrays(case: Case) -> np.ndarray:
+def right_arrays(case: Case) -> frozenset[int]:
     """By name: all gradients on the reference's way back, in all and one by one; and the values of a wrong loss."""
     tape = case.tape
     assert tape is not None  # the search goes by it
@@ -28,12 +28,12 @@ def right_arrays(case: Case) -> np.ndarray:
     rows = [row for one in parts if len(one) <= MOST_PARTS for row in one]
     every = [one.ravel() for one in (*arrays, *rows, *_of_passages(tape)) if one.size]
     with np.errstate(all="ignore"):
-        return names(sums(every))
+        return frozenset(names(sums(every)))
 
 
 def _entries(one: Tensor) -> np.ndarray:
     """A tensor's numbers; none of one that has no real ones."""
-    return one.detach().numpy() if one.is_floating_point() else NONE
+    return one.detach().numpy() if one.is_floating_point() else np.zeros(0)
 
 
 def _gradients(tape: Tape) -> Iterator[Tensor]:

@@ -220,11 +220,10 @@ class Repairs:
 
     def _noted_as_right(self) -> frozenset[int]:
         """What of all that the candidate has made in its last call is right."""
-        made = self.own.noted
-        return frozenset(made[np.isin(made, self._right_arrays)])
+        return self._right_arrays.intersection(self.own.noted)
 
     @cached_property
-    def _right_arrays(self) -> np.ndarray:
+    def _right_arrays(self) -> frozenset[int]:
         return right_arrays(self.case)
 
     def _on_the_way(self, trials: Sequence[Trial], rules: Rules) -> list[Explanation]:

@@ -18,7 +18,6 @@ EXACT = 1e-7  # how near two arrays are told to be the same, by sums of powers o
 SIZES = 1e-9  # how near to a whole number a count of entries is that all have one size
 NO_SIZE = -1e3  # the logarithm of a size that nothing has
 MIX = np.random.default_rng(7).integers(1, 2**40, 4) * 2 + 1  # tells any two lists of whole numbers apart
-NONE = np.zeros(0, np.int64)
 Sums = np.ndarray  # for each of several arrays, the sums of its entries, of their squares, cubes and fourth powers
 
 
@@ -45,10 +44,10 @@ class Notes:
         self.made.clear()
         self.count = 0
 
-    def names(self) -> np.ndarray:
+    def names(self) -> list[int]:
         """A number for each array that was made: each time, and at each place in all."""
         each = [sums(known) for known in self.made.values() if known]
-        return names(np.concatenate([*each, *(one.sum(axis=0, keepdims=True) for one in each)])) if each else NONE
+        return names(np.concatenate([*each, *(one.sum(axis=0, keepdims=True) for one in each)])) if each else []
 
 
 def sums(arrays: Sequence[np.ndarray]) -> Sums:
@@ -60,7 +59,7 @@ def sums(arrays: Sequence[np.ndarray]) -> Sums:
     return np.add.reduceat(powers, starts, axis=1).T
 
 
-def names(of: Sums) -> np.ndarray:
+def names(of: Sums) -> list[int]:
     """Numbers that are the same where arrays are, in any layout: with their size and sign, and but for a factor.
 
     None of an array whose entries are all of one size: such are masks, and constants; many things are.
@@ -74,7 +73,8 @@ def names(of: Sums) -> np.ndarray:
     turned[np.where(np.abs(form[:, 1]) > EXACT, form[:, 1], form[:, 0]) < 0, :2] *= -1
     exactly = np.column_stack([form, np.log(size)])
     but_for_a_factor = np.column_stack([turned, np.full(len(of), NO_SIZE)])
-    return np.unique(np.round(np.concatenate([exactly, but_for_a_factor]) / EXACT).astype(np.int64) @ MIX)
+    found: list[int] = (np.round(np.concatenate([exactly, but_for_a_factor]) / EXACT).astype(np.int64) @ MIX).tolist()
+    return found
 
 
 def noting(statement: ast.stmt) -> list[ast.stmt]:

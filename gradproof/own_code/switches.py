@@ -59,11 +59,7 @@ def _switched_body(body: Sequence[ast.stmt], alternatives: Alternatives, noted: 
 def _switched(one: ast.stmt, alternatives: Alternatives, noted: bool) -> ast.stmt:
     if id(one) in alternatives:
         number, others = alternatives[id(one)]
-        chosen: list[ast.stmt] = [
-            ast.If(ast.Compare(_state(number), [ast.Eq()], [ast.Constant(k)]), [other or ast.Pass()], [])
-            for k, other in enumerate(others)
-        ]
-        return ast.If(_is_on(number), chosen, [one]) if chosen else one
+        return ast.If(_is_on(number), [_chosen(number, others)], [one]) if others else one
     made = copy.copy(one)
     header = _header(one)
     if header and id(getattr(one, header)) in alternatives:
@@ -77,6 +73,16 @@ def _switched(one: ast.stmt, alternatives: Alternatives, noted: bool) -> ast.stm
         if getattr(one, name, None):
             setattr(made, name, _switched_body(getattr(one, name), alternatives, noted))
     return made
+
+
+def _chosen(number: int, others: Sequence[ast.stmt | None], first: int = 0) -> ast.stmt:
+    """The alternative that is on, found by halves: a line in a loop has hundreds of them."""
+    if len(others) == 1:
+        return others[0] or ast.Pass()
+    half = len(others) // 2
+    is_below = ast.Compare(_state(number), [ast.Lt()], [ast.Constant(first + half)])
+    below, above = _chosen(number, others[:half], first), _chosen(number, others[half:], first + half)
+    return ast.If(is_below, [below], [above])
 
 
 def _is_on(number: int) -> ast.expr:
