@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -188,7 +189,7 @@ class Table(Protocol):
     """Many arrays, and what numbers that are linear in their entries come to for each."""
 
     def gained(self, weights: Tensor) -> Tensor:
-        """For each row of weights, their sum over the entries of each array: (arrays, rows)."""
+        """The sum of each array's entries with these weights: (arrays,)."""
         ...
 
     def made(self, index: int) -> Made: ...
@@ -204,7 +205,7 @@ class Listed:
     numbers: Tensor
 
     def gained(self, weights: Tensor) -> Tensor:
-        return self.numbers @ weights.T
+        return self.numbers @ weights
 
     def made(self, index: int) -> Made:
         return self.every[index]
@@ -232,19 +233,16 @@ class ByTwos:
         return torch.stack([upper if pattern in COMMUTE else other for pattern in TOGETHER]).reshape(-1)
 
     def gained(self, weights: Tensor) -> Tensor:
-        plain, inverse = self.numbers, self._inverse
-        found = []
-        for row in weights:
-            single = plain @ row
-            products = {
-                "{} * {}": (plain * row) @ plain.T,
-                "{} / {}": (plain * row) @ inverse.T,
-                "1 / ({} * {})": (inverse * row) @ inverse.T,
-                "({} - {})": single[:, None] - single[None],
-                "({} + {})": single[:, None] + single[None],
-            }
-            found.append(torch.stack([products[pattern] for pattern in TOGETHER]).reshape(-1))
-        return torch.where(self._kept[:, None], torch.stack(found, 1), torch.nan)
+        plain, inverse, single = self.numbers, self._inverse, self.numbers @ weights
+        products = {
+            "{} * {}": (plain * weights) @ plain.T,
+            "{} / {}": (plain * weights) @ inverse.T,
+            "1 / ({} * {})": (inverse * weights) @ inverse.T,
+            "({} - {})": single[:, None] - single[None],
+            "({} + {})": single[:, None] + single[None],
+        }
+        found = torch.stack([products[pattern] for pattern in TOGETHER]).reshape(-1)
+        return torch.where(self._kept, found, torch.nan)
 
     def _parts(self, index: int) -> tuple[str, int, int]:
         count = len(self.every)
@@ -383,11 +381,13 @@ class Arrays:
 
     def _looked_up(self) -> Iterator[Made]:
         """The rows of each table at each array of whole numbers."""
+        entries = math.prod(self.shape)
         whole = [(v, one) for v, one in enumerate(self.tape.values) if one.dtype == torch.int64 and 0 < one.dim() <= 2]
+        last = {v: int(rows.max()) for v, rows in whole[:MOST_ARRANGED] if rows.numel() and int(rows.min()) >= 0}
+        sizes = {v: self.tape.values[v].numel() for v in last}
         for value, table in enumerate(self.tape.values):
-            for index, rows in whole[:MOST_ARRANGED] if table.dtype.is_floating_point and table.dim() else ():
-                shape = (*rows.shape, *table.shape[1:])
-                if int(np.prod(shape)) == int(np.prod(self.shape)) and bool(((rows >= 0) & (rows < len(table))).all()):
+            for index in last if table.dtype.is_floating_point and table.dim() else ():
+                if last[index] < len(table) and sizes[index] * table.numel() == entries * len(table):
                     rows_of = self._names.get(index, "that were looked up")
                     words = f"{self._names.get(value, 'another array')} at the rows {rows_of}"
                     yield Made(words, (value, index), _Whole(self.shape))

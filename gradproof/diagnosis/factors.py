@@ -199,26 +199,27 @@ class _Trial:
         """The arrays that fit, each with a constant: 1, or the one that the operations multiply with."""
         assert self.weights is not None
         first, right = rows
-        sizes = np.repeat(self.shadows.sizes[:, 0], self.shadows.ours.shape[1])
+        asked = first + right
+        off = LOOSE * np.repeat(self.shadows.sizes[:, 0], self.shadows.ours.shape[1])
         weights = self.weights if rest is None else self.weights * rest
-        gained = table.gained(weights[first]).numpy()
+        gained = table.gained(weights[first[0]]).numpy()  # one number tells nearly all of them apart
         for constant in dict.fromkeys((1.0, own, -1.0, -own)):
-            near = np.all(np.abs(constant * gained - wanted[first]) <= LOOSE * sizes[first], axis=1)
+            near = np.abs(constant * gained - wanted[first[0]]) <= off[first[0]]
             for i in np.flatnonzero(near).tolist():
-                others = constant * (weights[right] @ table.row(i)).numpy()
-                if np.all(np.abs(others - wanted[right]) <= LOOSE * sizes[right]):
+                all_of_them = constant * (weights[asked] @ table.row(i)).numpy()
+                if np.all(np.abs(all_of_them - wanted[asked]) <= off[asked]):
                     yield table.made(i), constant
         if isinstance(table, Listed) and not right:
             operand = isinstance(self.spot, Operand)
             few = table if operand else Listed(table.every[:1], table.numbers[:1])  # of the number 1: any constant
-            yield from self._multiples(few, gained[: len(few.every)], wanted[first], sizes[first])
+            yield from self._multiples(few, (few.numbers @ weights[first].T).numpy(), wanted[first], off[first])
 
     def _multiples(
-        self, table: Listed, gained: np.ndarray, wanted: np.ndarray, sizes: np.ndarray
+        self, table: Listed, gained: np.ndarray, wanted: np.ndarray, off: np.ndarray
     ) -> Iterator[tuple[Made, float]]:
         """Plain arrays of which a multiple fits: a sum where the reference divides, a mean where it does not."""
         factors = gained @ wanted / np.maximum(np.sum(gained**2, axis=1), 1e-300)
-        near = np.all(np.abs(factors[:, None] * gained - wanted) <= LOOSE * sizes, axis=1)
+        near = np.all(np.abs(factors[:, None] * gained - wanted) <= off, axis=1)
         for i in np.flatnonzero(near).tolist():
             made, factor = table.made(i), float(factors[i])
             plain = made.function is ALONE["{}"] or not made.values
