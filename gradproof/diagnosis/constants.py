@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_left, bisect_right
 from fractions import Fraction
 
 import numpy as np
@@ -33,9 +34,10 @@ def named(factor: float, problem: Problem, rtol: float = 1e-9) -> str | None:
     if factor < 0:
         positive = named(-factor, problem, rtol)
         return f"minus {positive}" if positive else None
-    for value, name in _table(problem):
-        if abs(factor - value) <= rtol * abs(value):
-            return name
+    values, ranks, names = _table(problem)
+    near = slice(bisect_left(values, factor / (1 + rtol)), bisect_right(values, factor / (1 - rtol)))
+    if ranks[near]:
+        return names[min(ranks[near])]
     fraction = Fraction(factor).limit_denominator(64)
     if fraction and abs(float(fraction) - factor) <= rtol * factor and fraction.numerator <= 64:
         return str(fraction) if fraction.denominator > 1 else f"{fraction.numerator}"
@@ -45,13 +47,16 @@ def named(factor: float, problem: Problem, rtol: float = 1e-9) -> str | None:
     return None
 
 
-_TABLES: weakref.WeakKeyDictionary[Problem, list[tuple[float, str]]] = weakref.WeakKeyDictionary()
+Table = tuple[list[float], list[int], list[str]]
+_TABLES: weakref.WeakKeyDictionary[Problem, Table] = weakref.WeakKeyDictionary()
 
 
-def _table(problem: Problem) -> list[tuple[float, str]]:
-    """The constants that a problem's sizes make, with their names; made once."""
+def _table(problem: Problem) -> Table:
+    """The constants that a problem's sizes make, in order; the rank of each, and by rank the names; made once."""
     if problem not in _TABLES:
-        _TABLES[problem] = _combined(sizes(problem))
+        known = _combined(sizes(problem))
+        ordered = sorted((value, rank) for rank, (value, _) in enumerate(known))
+        _TABLES[problem] = [value for value, _ in ordered], [rank for _, rank in ordered], [name for _, name in known]
     return _TABLES[problem]
 
 

@@ -7,6 +7,8 @@ one forward pass each. A rule broken at one operation is judged by its local cha
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +31,20 @@ LOOSE = 1e-6  # what passes here is run in full, and judged at the strict tolera
 LARGEST = 30_000_000  # numbers that the movements may take together (240 MB)
 
 
+Row = Sequence[float]  # the numbers of one parameter
+
+
+@dataclass(frozen=True)
+class _OfOne:
+    """What is known of one parameter: the candidate's numbers and the base's, and whether these are others."""
+
+    ours: Row
+    known: Row
+    size: float
+    wrong: bool
+    rearranged: Sequence[Row]  # the candidate's numbers, were its gradients transposed or turned round
+
+
 @dataclass(frozen=True)
 class Shadows:
     """For each parameter: how every value moves along its directions, and the numbers of both sides.
@@ -46,11 +62,11 @@ class Shadows:
     directions: list[list[np.ndarray]]
     ours: np.ndarray
     sizes: np.ndarray
+    rearranged: tuple[np.ndarray, ...]  # the candidate's numbers, were its gradients transposed or turned round
     base: Backward
-    lowest: float = float("inf")
+    lowest: float = math.inf
     leaves: frozenset[int] = frozenset()
     faults: tuple[Fault, ...] = ()  # those of the base
-    rearranged: tuple[np.ndarray, ...] = ()  # the candidate's numbers, were its gradients transposed or turned round
     _told: dict[Fault, np.ndarray | None] = field(default_factory=dict)
     _unrunnable: set[Fault] = field(default_factory=set)
 
@@ -252,24 +268,33 @@ class Shadows:
                 return not fault.local or not self._spoils(fault)
         except UNRUNNABLE:
             return False
-        near = np.all(np.abs(numbers - self.ours) <= LOOSE * self.sizes, axis=1)
-        if not np.all(near | self.wrong):
+        rows = [(numbers[i].tolist(), self._each[i]) for i in np.flatnonzero((numbers != self.known).any(axis=1))]
+        off = [(row, one) for row, one in rows if not _are_near(row, one.ours, one.size)]
+        if not all(one.wrong for _, one in off):
             return False
-        if np.any(near & self.wrong):
+        if len(off) < sum(one.wrong for _, one in rows):
             return True
-        turned = np.zeros_like(near)
-        for other in self.rearranged:
-            turned |= np.all(np.abs(numbers - other) <= LOOSE * self.sizes, axis=1)
-        changed = np.any(np.abs(numbers - self.known) > LOOSE * self.sizes, axis=1)  # the rest is so without the fault
-        multiple = np.any(numbers != 0, axis=1) & _parallel(numbers, self.ours, self.sizes) & ~turned
-        asked = changed & self.wrong
-        return bool(np.any(turned & asked)) or any(
-            self._is_named(self.ours[i], numbers[i]) for i in np.flatnonzero(multiple & asked)
-        )
+        changed = [(row, one) for row, one in off if not _are_near(row, one.known, one.size)]
+        return any(self._are_turned(row, one) for row, one in changed)
 
-    def _is_named(self, ours: np.ndarray, numbers: np.ndarray) -> bool:
+    @cached_property
+    def _each(self) -> list[_OfOne]:
+        """What is known of each parameter, as plain numbers: of so few, these are quicker than arrays."""
+        every = (self.ours.tolist(), self.known.tolist(), self.sizes[:, 0].tolist(), self.wrong.tolist())
+        turned = np.stack(self.rearranged, axis=1).tolist()
+        return [_OfOne(*one) for one in zip(*every, turned, strict=True)]
+
+    def _are_turned(self, numbers: Row, one: _OfOne) -> bool:
+        """Whether numbers are the candidate's in another layout, or but for a constant."""
+        if any(_are_near(numbers, other, one.size) for other in one.rearranged):
+            return True
+        return any(numbers) and _are_parallel(numbers, one.ours, one.size) and self._is_named(one.ours, numbers)
+
+    def _is_named(self, ours: Row, numbers: Row) -> bool:
         """Whether some numbers are others times a constant that code could have got wrong."""
-        return named(float(ours @ numbers / (numbers @ numbers)), self.problem, LOOSE) is not None
+        square = sum(one * one for one in numbers)
+        factor = sum(map(operator.mul, ours, numbers)) / square if square else math.inf
+        return named(factor, self.problem, LOOSE) is not None
 
     def fits_a_constant(self, zero: Fault, one: Fault) -> bool:
         """Whether a fault with a constant may fit some wrong parameter, from its numbers at the constants 0 and 1."""
@@ -279,12 +304,12 @@ class Shadows:
                 return not zero.local or not self._spoils(zero)
         except UNRUNNABLE:
             return False
-        slope, wanted = high - low, self.ours - low
-        moves = np.any(np.abs(slope) > LOOSE * self.sizes, axis=1)
-        if np.any(moves & ~self.wrong):
-            return False
-        fitting = np.flatnonzero(moves & _parallel(slope, wanted, self.sizes))
-        return any(self._many[i] or self._is_named(wanted[i], slope[i]) for i in fitting)
+        rows = zip((high - low).tolist(), (self.ours - low).tolist(), self._each, self._many, strict=True)
+        moved = [row for row in rows if any(abs(number) > LOOSE * row[2].size for number in row[0])]
+        return all(one.wrong for _, _, one, _ in moved) and any(
+            _are_parallel(slope, wanted, one.size) and (many or self._is_named(wanted, slope))
+            for slope, wanted, one, many in moved
+        )
 
     @cached_property
     def _many(self) -> list[bool]:
@@ -306,12 +331,16 @@ class Shadows:
 PARTS = 6  # places of one fault that are looked at one by one
 
 
-def _parallel(one: np.ndarray, other: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """For each parameter, whether the second numbers are a multiple of the first; zeros are a multiple of nothing."""
-    cross = np.abs(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    something = np.linalg.norm(other, axis=1) > 1e-3 * LOOSE * sizes[:, 0]
-    return np.asarray(something & (cross <= LOOSE * np.maximum(lengths, 1e-6 * sizes[:, 0] ** 2)))
+def _are_near(one: Row, other: Row, size: float) -> bool:
+    off = LOOSE * size
+    return abs(one[0] - other[0]) <= off and abs(one[1] - other[1]) <= off
+
+
+def _are_parallel(one: Row, other: Row, size: float) -> bool:
+    """Whether the second numbers are a multiple of the first; zeros are a multiple of nothing."""
+    length = math.hypot(*other)
+    cross = abs(one[0] * other[1] - one[1] * other[0])
+    return length > 1e-3 * LOOSE * size and cross <= LOOSE * max(length * math.hypot(*one), 1e-6 * size**2)
 
 
 def _numbers(directions: list[list[np.ndarray]], gradients: list[np.ndarray]) -> np.ndarray:
@@ -356,7 +385,7 @@ def cast(case: Case, tape: Tape) -> Shadows | None:
         for arrange in REARRANGEMENTS
     )
     size = np.asarray(sizes)[:, None]
-    return Shadows(tape, case.problem, names, moves, directions, numbers, size, tape.clean, rearranged=rearranged)
+    return Shadows(tape, case.problem, names, moves, directions, numbers, size, rearranged, tape.clean)
 
 
 REARRANGEMENTS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
