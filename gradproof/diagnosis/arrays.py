@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from gradproof.diagnosis.places import result_of_node
+from gradproof.diagnosis.edges import result_of
 from gradproof.diagnosis.pool import fitted
 from gradproof.tape import Tape, Tensor
 
@@ -304,15 +304,12 @@ class Arrays:
                 except ValueError:
                     continue
                 if bool(torch.isfinite(array).all()) and bool(array.any()):
-                    found.setdefault(_key(array), (Made(self._words(value), (value,), ALONE["{}"]), array))
+                    found.setdefault(_key(array), (Made(result_of(self.tape, value), (value,), ALONE["{}"]), array))
         return self._sources(list(found.values()))
 
     @cached_property
     def _names(self) -> dict[int, str]:
         return {number: name for names in (self.tape.data, self.tape.parameters) for name, number in names.items()}
-
-    def _words(self, value: int) -> str:
-        return self._names.get(value) or shown_value(self.tape, value)
 
     def _sources(self, found: list[tuple[Made, Tensor]]) -> Sources:
         rows = [row for _, row in found]
@@ -397,7 +394,7 @@ class Arrays:
         for value, one in enumerate(self.tape.values):
             if not one.dtype.is_floating_point or one.dim() != len(self.shape) or one.dim() < 2:
                 continue
-            words = self._words(value)
+            words = result_of(self.tape, value)
             if tuple(one.mT.shape) == self.shape:
                 yield Made(f"the transpose of {words}", (value,), _Whole(self.shape, transposed=True))
             if tuple(one.shape) != self.shape and all(a >= b for a, b in zip(one.shape, self.shape, strict=True)):
@@ -415,7 +412,7 @@ class Arrays:
             for axis in range(len(shape)):
                 if shape[:axis] + shape[axis + 1 :] == self.shape and shape[axis] > 1:
                     for words, reduce in REDUCED.items():
-                        told = f"{words} of {self._words(value)} along axis {axis}"
+                        told = f"{words} of {result_of(self.tape, value)} along axis {axis}"
                         yield Made(told, (value,), _Whole(self.shape, reduced=partial(reduce, axis=axis)))
 
 
@@ -429,7 +426,8 @@ class Arrays:
                 continue
             axis = int(node.constants[0]) if node.constants else 0
             for value in self._before(node.inputs[0])[:MOST_ARRANGED]:
-                words = f"what `stack` (line {node.site.line}) joins, each a step late, {self._words(value)} the first,"
+                first = result_of(self.tape, value)
+                words = f"what `stack` (line {node.site.line}) joins, each a step late, {first} the first,"
                 code = "shifted-in-time" if axis != self.batch_axis else "wrong-operand"
                 yield Made(words, (node.outputs[0], value), _StepLate(self.shape, axis), code=code)
 
@@ -446,12 +444,6 @@ def _code(pattern: str, in_time: bool) -> str:
     if "one further" in pattern or "one back" in pattern:
         return "shifted-in-time" if in_time else "wrong-operand"
     return "flipped" if "reversed" in pattern else "missing-path" if "without" in pattern else "wrong-operand"
-
-
-def shown_value(tape: Tape, value: int) -> str:
-    """A value that was computed, in words."""
-    maker = tape.producer.get(value)
-    return "a constant" if maker is None else result_of_node(tape.nodes[maker])
 
 
 def _key(array: Tensor) -> bytes:

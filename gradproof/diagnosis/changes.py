@@ -71,9 +71,11 @@ class Slip:
 
     @property
     def leaves_out(self) -> bool:
-        """Whether what belongs there is a part of what stands there."""
-        new = self.edit.new
-        return new is None or any(ast.dump(one) == ast.dump(new) for one in ast.walk(self.edit.old))
+        """Whether what belongs there is a part of what stands there; not what a function is taken of."""
+        old, new = self.edit.old, self.edit.new
+        if isinstance(old, ast.Call) and len(old.args) == 1 and old.args[0] is new:
+            return False
+        return new is None or any(ast.dump(one) == ast.dump(new) for one in ast.walk(old))
 
     @property
     def wording(self) -> tuple[str, str, str]:

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from gradproof.diagnosis.arrays import shown_value
-from gradproof.diagnosis.edges import origin
+from gradproof.diagnosis.edges import origin, result_of
 from gradproof.diagnosis.fault import Fault, Replacement
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
@@ -135,7 +134,7 @@ def _rows(survey: Survey, place: Place, own: Sequence[int]) -> dict[tuple[int, .
         if len(steps) == len(own):
             rows.setdefault(tuple(steps), f"that `{name}` (line {line}) takes")
     for value in tape.producer if len(own) == 1 else ():
-        rows.setdefault((value,), f"of {shown_value(tape, value)}")
+        rows.setdefault((value,), f"of {result_of(tape, value)}")
     return rows
 
 

@@ -52,7 +52,7 @@ def _reduced(how: str) -> Resample:
 
 
 BACK_TO_MORE = {
-    "each": "spread evenly over its window",
+    "each": "given to every entry of its window",
     "whole": "put side by side with all others, again and again",
     "first": "taken to the first entry of its window alone",
 }
@@ -89,11 +89,13 @@ def _of_place(tape: Tape, place: Place) -> Iterator[Fault]:
         return
     for how, words in (BACK_TO_MORE if pools else BACK_TO_FEWER).items():
         resample = _enlarged(how) if pools else _reduced(how)
-        for constant, more in ((1.0, ""), (1 / count, f", divided by {count}")):
+        for constant, more in ((1.0, ", undivided" * pools), (1 / count, f", divided by {count}")):
             message = f"on the way back through {place}, what arrives is {words}{more}"
             hooks = {node.index: _back(resample, constant) for node in place.nodes}
-            one_of_many = how == "first" and not pools and constant == 1.0
-            yield Fault("overwritten" if one_of_many else "different-function", message, place.site, 1.3, hooks)
+            code = "overwritten" if how == "first" and not pools and constant == 1.0 else "different-function"
+            if how == "each" and ("avg" in place.name or "nearest" in place.name):
+                code = "wrong-reduction"  # the right entries, of a sum for a mean or the other way round
+            yield Fault(code, message, place.site, 1.3, hooks)
     for how, words in (FORWARD_TO_FEWER if pools else FORWARD_TO_MORE).items():
         resample = _reduced(how) if pools else _enlarged(how)
         constant = 1 / count if pools and how != "first" else 1.0

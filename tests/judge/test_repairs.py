@@ -644,3 +644,28 @@ def test_a_list_that_is_gone_through_the_wrong_way_in_code_with_a_generator(rewr
     wrong = rewritten(rolled_by_hand, "in reversed(tape)", "in tape")
     (finding,) = compare_gradients(wrong, rolled, params, x).findings
     assert finding.message == "in your code, `tape` should be `reversed(tape)`"
+
+
+def two_heads(p, x, y):
+    h = torch.tanh(x @ p["W"])
+    return torch.mean((h @ p["A"] - y) ** 2) + 0.3 * torch.mean(torch.cos(h @ p["B"]))
+
+
+def from_one_head(p, x, y):
+    h = np.tanh(x @ p["W"])
+    error, angle = h @ p["A"] - y, h @ p["B"]
+    da, db = 2 * error / error.size, -0.3 * np.sin(angle) / angle.size
+    dh = da @ p["A"].T
+    dW = x.T @ (dh * (1 - np.tanh(h) ** 2))
+    loss = np.mean(error**2) + 0.3 * np.mean(np.cos(angle))
+    return loss, {"W": dW, "A": h.T @ da, "B": h.T @ db}
+
+
+def test_a_function_too_much_is_left_out_and_not_exchanged_beside_what_is_missing():
+    """In place of `h`, `np.abs(h)` gives the same numbers: its square is as large."""
+    rng = np.random.default_rng(0)
+    params = {"W": rng.normal(size=(4, 5)), "A": rng.normal(size=(5, 2)), "B": rng.normal(size=(5, 3))}
+    report = compare_gradients(from_one_head, two_heads, params, rng.normal(size=(7, 4)), rng.normal(size=(7, 2)))
+    messages = {finding.code: finding.message for finding in report.findings}
+    assert messages["derivative-at-wrong-point"] == "in your code, `np.tanh(h)` should be `h`"
+    assert 'through `h @ p["B"]`' in messages["missing-path"]

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from gradproof import compare_gradients
+from gradproof.diagnosis import resampling
+from gradproof.diagnosis.survey import Survey
 from tests.judge.test_other_functions import read_back
 from tests.judge.test_small_models import STATES, X, Y, by_torch, told
 
@@ -138,6 +140,23 @@ def test_biases_of_two_maps_averaged(samples):
     found = named(network, lambda p, *d: network(p, *d, averaged), params, numbers(6, 2, 5, 4), Y)
     assert found[0] == "wrong-reduction"
     assert "but for a mean over entries that should be a sum" in found[1]
+
+
+def pooled(params, images, y, pool=lambda z: F.avg_pool2d(z, 2)):
+    h = pool(torch.tanh(F.conv2d(images, params["A"], params["a"], padding=1)))
+    return F.mse_loss(h.flatten(1) @ params["W"], y)
+
+
+def test_an_average_over_windows_that_is_not_divided_on_the_way_back(case_of):
+    def undivided(z):
+        return as_if(F.avg_pool2d(z, 2), 4 * F.avg_pool2d(z, 2))
+
+    params = {"A": numbers(3, 2, 3, 3), "a": numbers(3), "W": numbers(18, 3)}
+    case = case_of(by_torch(lambda p, *d: pooled(p, *d, undivided)), pooled, params, numbers(6, 2, 6, 4), Y)
+    told = {fault.message: fault.code for fault in resampling.faults(Survey(case.tape, case.problem))}
+    assert [code for message, code in told.items() if message.endswith("every entry of its window, undivided")] == [
+        "wrong-reduction"
+    ]
 
 
 def shared_heads(params, states, y, laid_out=lambda k: k.repeat_interleave(3, dim=1)):
