@@ -15,11 +15,11 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.shadows import Shadows
 from gradproof.lanes import UNRUNNABLE
 from gradproof.oracles import Arrays
-from gradproof.own_code.calls import axis_of
+from gradproof.own_code.calls import BOUNDS, axis_of
 from gradproof.own_code.edit import Edit
 from gradproof.own_code.running import OwnFunction
 from gradproof.own_code.statements import at
-from gradproof.own_code.switches import Place
+from gradproof.own_code.switches import Place, first_line
 from gradproof.tape import Site
 
 LOSS = ""  # the loss's name among those of the gradients
@@ -71,9 +71,9 @@ class Slip:
 
     @property
     def leaves_out(self) -> bool:
-        """Whether what belongs there is a part of what stands there; not what a function is taken of."""
+        """Whether what belongs there is a part of what stands there; not what a function is taken of, nor a bound."""
         old, new = self.edit.old, self.edit.new
-        if isinstance(old, ast.Call) and len(old.args) == 1 and old.args[0] is new:
+        if isinstance(old, ast.Call) and new in old.args and (len(old.args) == 1 or _is_of_bounds(old)):
             return False
         return new is None or any(ast.dump(one) == ast.dump(new) for one in ast.walk(old))
 
@@ -100,7 +100,9 @@ class Slip:
     @property
     def _mended(self) -> str:
         made = self.edit.made
-        lines = made.body if self.edit.moved else [made] if isinstance(made, ast.stmt) else []
+        if isinstance(made, ast.expr):
+            return first_line(self.function.tree, self.place, made)
+        lines = made.body if self.edit.moved else [] if made is None else [made]
         return "\n".join(map(ast.unparse, lines))
 
 
@@ -109,10 +111,16 @@ def _should(edit: Edit) -> str:
 
 
 def _is_a_term(one: ast.AST, of: ast.AST) -> bool:
-    """Whether an expression is one of the two terms of a sum."""
+    """Whether an expression is one of the two terms of a sum, or one of the bounds of `min` or `max`."""
+    if isinstance(of, ast.Call) and _is_of_bounds(of):
+        return any(ast.dump(one) == ast.dump(bound) for bound in of.args)
     if not isinstance(of, ast.BinOp) or not isinstance(of.op, (ast.Add, ast.Sub)):
         return False
     return ast.dump(one) == ast.dump(of.left) or (isinstance(of.op, ast.Add) and ast.dump(one) == ast.dump(of.right))
+
+
+def _is_of_bounds(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id in BOUNDS
 
 
 def _operations(node: ast.AST) -> int:

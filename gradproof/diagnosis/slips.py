@@ -394,12 +394,17 @@ def _of_operation(program: Program, node: Node) -> Iterator[tuple[str, str, Chan
         yield "different-function", f"{whole} is only `{program.text(node.inputs[0])}`", _kept(0)
     elif node.name == "neg":
         yield "wrong-sign", f"the minus of {whole} is left out", _kept(0)
-    elif node.name in ("gt", "ge", "lt", "le"):
+    elif node.name in ("gt", "ge", "lt", "le") and _is_mixed(program.values[node.outputs[0]]):
         yield "different-function", f"the comparison {whole} is the other way round", lambda one, x: ~one.run(x)[0]
     elif node.name in SQUARE:
         yield from _of_matrices(program, node, whole)
     elif node.name == "sum" and node.inputs[0] in program.spine:
         yield from _of_reduction(program, node, whole)
+
+
+def _is_mixed(condition: Tensor) -> bool:
+    """Whether a condition holds for some entries and not for others: what is zero everywhere is told as such."""
+    return bool(condition.any()) and not bool(condition.all())
 
 
 def _of_product(program: Program, node: Node, whole: str) -> Iterator[tuple[str, str, Changed]]:

@@ -247,7 +247,8 @@ def _of_number(value: float, parent: Any) -> Iterator[Made]:
     in_product = is_factor(parent)
     code = "wrong-scale" if in_product else "different-function"
     code = _another_argument(parent) if isinstance(parent, ast.Call) else code
-    others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value, 10 * value, value / 10]
+    others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value]
+    others += [10 * value, value / 10] if value % 1 or abs(value) >= 10 else []  # of no small whole number
     in_sum = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Add, ast.Sub))
     for other in dict.fromkeys(others):
         if other != value and not (other == 0 and (in_product or in_sum)):  # of a sum, the other term is looked at
@@ -351,9 +352,10 @@ def _another_array(node: ast.expr, shape: Shape, parent: Any, words: Vocabulary)
     yield from ((wrong_array(parent), one, POSSIBLE) for one in _of_other_shapes(node, shape, parent, words))
     squares = (ast.BinOp(one, ast.Pow(), ast.Constant(2)) for one in words.others(node, words.arrays.get(shape, ())))
     yield from (("wrong-operand", one, UNLIKELY) for one in squares)
-    if len(shape) > 1:
-        turned = ast.Attribute(node, "T", ast.Load())
-        yield "not-transposed", turned if len(shape) == 2 else _with_last_axes_exchanged(node), LIKELY
+    if len(shape) == 2:
+        yield "not-transposed", ast.Attribute(node, "T", ast.Load()), LIKELY
+    elif len(shape) > 2:
+        yield "not-transposed", _with_last_axes_exchanged(node), POSSIBLE
     yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
     yield "different-function", ast.BinOp(node, ast.Pow(), ast.Constant(2)), POSSIBLE
     if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mult):

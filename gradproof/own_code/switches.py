@@ -9,6 +9,7 @@ from typing import Any
 
 from gradproof.own_code.notes import noting
 from gradproof.own_code.running import SWITCH
+from gradproof.own_code.statements import with_fields
 
 Place = ast.stmt | ast.expr  # a statement, or what a loop or a branch begins with
 Alternatives = Mapping[int, tuple[int, Sequence[Any]]]
@@ -32,9 +33,15 @@ def _places(body: Sequence[ast.stmt]) -> Iterator[Place]:
             yield from _places(getattr(one, name, ()))
 
 
-def _header(one: ast.stmt) -> str:
+def _header(one: ast.AST) -> str:
     """The name of the expression that a loop or a branch begins with; empty where there is none to be changed."""
     return "iter" if isinstance(one, ast.For) else "test" if isinstance(one, ast.If) else ""
+
+
+def first_line(tree: ast.FunctionDef, header: ast.AST, instead: ast.expr) -> str:
+    """The line that a loop or a branch begins with, with another expression in place of its header."""
+    whole = next(one for one in ast.walk(tree) if _header(one) and getattr(one, _header(one)) is header)
+    return ast.unparse(with_fields(whole, **{_header(whole): instead}, body=[], orelse=[])).strip()
 
 
 def _is_text(one: ast.stmt) -> bool:
