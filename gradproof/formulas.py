@@ -310,14 +310,11 @@ def summed(text: str, shape: tuple[int, ...], whole: tuple[int, ...]) -> str:
     """An expression of shape `whole`, summed to `shape`: what a broadcast operand gets back."""
     if shape == whole:
         return text
-    text = text if re.fullmatch(r"\w+", text) else f"({text})"
-    if not shape:
-        return f"{text}.sum()"
     extra = len(whole) - len(shape)
-    if extra:
-        text += f".sum({axis_of(range(extra))})"
     kept = [i for i, length in enumerate(shape) if length == 1 and whole[extra + i] != 1]
-    return f"{text}.sum({axis_of(kept)}, keepdims=True)" if kept else text
+    sums = "" if not extra else f".sum({axis_of(range(extra))})" if shape else ".sum()"
+    sums += f".sum({axis_of(kept)}, keepdims=True)" if kept else ""
+    return f"({text}){sums}" if sums and not re.fullmatch(r"\w+", text) else f"{text}{sums}"
 
 
 def _names(own: list[str], given: Names, parts: list[str], taken: set[str]) -> dict[str, str]:

@@ -45,6 +45,10 @@ def _of_factor(survey: Survey, place: Place, position: int) -> Iterator[Fault]:
         message = f"what flows back through {place} to {target} is transposed"
         hooks = {node.index: _turned(position) for node in place.nodes}
         yield Fault("transposed", message, place.site, 1.2, hooks)
+        if tape.values[place.model.inputs[other]].shape[-2 + other] == 1:
+            message = f"in the gradient of {target}, the weighting by {factor} is left out"
+            hooks = {node.index: _unweighted(position) for node in place.nodes}
+            yield Fault("missing-derivative", message, place.site, 1.2, hooks)
     if place.name == "convolution" and position == 0:
         message = f"in the gradient of {target}, the filters lie the other way round: flipped too often, or not at all"
         yield Fault("flipped", message, place.site, 1.1, {node.index: _flipped_filters for node in place.nodes})
@@ -148,6 +152,18 @@ def untransposed(position: int) -> NodeHook:
             if made.shape != tape.values[node.inputs[position]].shape:
                 raise ValueError("the shapes do not fit")
             found[position] = made
+        return found
+
+    return OneInput(position, hook)
+
+
+def _unweighted(position: int) -> NodeHook:
+    """The gradient of one factor, as if the other one, a row or a column, were all ones."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, other = list(tape.vjp(node, grads)), 1 - position
+        ones = torch.ones_like(tape.values[node.inputs[other]])
+        found[position] = tape.vjp(node, grads, at={other: ones})[position]
         return found
 
     return OneInput(position, hook)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gradproof.formulas import TABLE, _key, _whole, written
+from gradproof.formulas import TABLE, _key, _whole, summed, written
 from gradproof.tape import record
 
 RNG = np.random.default_rng(0)
@@ -217,3 +217,18 @@ def entry_of(tape, node):
 
 def test_every_entry_is_checked():
     assert {entry for entry, _, _ in CASES} == set(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("shape", "whole", "text"),
+    [
+        ((3, 4), (3, 4), "dc * b"),
+        ((4,), (3, 4), "(dc * b).sum(axis=0)"),
+        ((3, 1), (3, 4), "(dc * b).sum(axis=1, keepdims=True)"),
+        ((1,), (3, 4), "(dc * b).sum(axis=0).sum(axis=0, keepdims=True)"),
+        ((), (3, 4), "(dc * b).sum()"),
+        ((2, 4), (3, 4), "dc * b"),
+    ],
+)
+def test_what_was_broadcast_is_summed_and_what_was_not_has_no_brackets(shape, whole, text):
+    assert summed("dc * b", shape, whole) == text

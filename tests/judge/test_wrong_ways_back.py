@@ -159,6 +159,20 @@ def test_an_average_over_windows_that_is_not_divided_on_the_way_back(case_of):
     ]
 
 
+def read_out(params, x, y, weighted=lambda h, v: h @ v):
+    return (weighted(torch.tanh(x @ params["A"]), params["v"]) - y[:, :1]).square().mean()
+
+
+def test_a_weighting_that_is_left_out():
+    def plain(h, v):
+        return as_if(h @ v, h.sum(1, keepdim=True) + h.detach() @ v)
+
+    params = {"A": numbers(4, 5), "v": numbers(5, 1)}
+    found = named(read_out, lambda p, *d: read_out(p, *d, plain), params, numbers(6, 4), Y)
+    assert found[0] == "missing-derivative"
+    assert "the weighting by v is left out" in found[1]
+
+
 def shared_heads(params, states, y, laid_out=lambda k: k.repeat_interleave(3, dim=1)):
     k = laid_out(torch.tanh(states @ params["A"]).unflatten(2, (2, 2)).transpose(1, 2))
     return F.mse_loss((k * params["q"][:, None]).sum((1, 2, 3))[:, None] * params["v"], y)
