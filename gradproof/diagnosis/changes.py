@@ -67,7 +67,7 @@ class Slip:
         if new is None or self.edit.moved:
             return True
         zero = isinstance(new, ast.Constant) and new.value == 0
-        return not zero and (_operations(old) - _operations(new) <= 1 or _is_a_term(new, old))
+        return not zero and (_operations(old) - _operations(new) <= 1 or _is_a_term_or_bound(new, old))
 
     @property
     def leaves_out(self) -> bool:
@@ -110,7 +110,7 @@ def _should(edit: Edit) -> str:
     return f"belongs {edit.moved}" if edit.moved else "should be"
 
 
-def _is_a_term(one: ast.AST, of: ast.AST) -> bool:
+def _is_a_term_or_bound(one: ast.AST, of: ast.AST) -> bool:
     """Whether an expression is one of the two terms of a sum, or one of the bounds of `min` or `max`."""
     if isinstance(of, ast.Call) and _is_of_bounds(of):
         return any(ast.dump(one) == ast.dump(bound) for bound in of.args)

@@ -403,3 +403,10 @@ def test_a_line_that_only_gives_names_is_rarely_what_is_wrong(own):
     assert least("first, second = z, h") > least("first, second = z + h, h")
     assert least("first = z.copy()") > least("first = z.sum()")
     assert least("first, second = (h for h in (z, h))") > least("first, second = (h * 2 for h in (z, h))")
+
+
+def test_a_small_whole_number_is_not_taken_for_its_tenfold(possible):
+    assert "dz = h - 0.01 * z" in possible("dz = h - 0.1 * z")
+    made = possible("last, counts = (x[:, :1], np.arange(2, 5))")
+    assert "last, counts = (x[:, :1], np.arange(2, 6))" in made
+    assert "last, counts = (x[:, :1], np.arange(2, 50))" not in made

@@ -14,12 +14,14 @@ import torch
 from gradproof import compare_gradients
 from gradproof.case import Problem
 from gradproof.diagnosis import divergence, proposals, shorter
-from gradproof.diagnosis.changes import Trial, different
+from gradproof.diagnosis.changes import Slip, Trial, different
 from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import Confirmation
 from gradproof.diagnosis.repairs import Repairs
 from gradproof.diagnosis.survey import Survey
+from gradproof.own_code.edit import Edit
 from gradproof.own_code.running import SWITCH, own_code
+from gradproof.own_code.switches import first_line, places
 from gradproof.subjects import load_module
 
 search = importlib.import_module("gradproof.diagnosis.search")
@@ -667,5 +669,22 @@ def test_a_function_too_much_is_left_out_and_not_exchanged_beside_what_is_missin
     params = {"W": rng.normal(size=(4, 5)), "A": rng.normal(size=(5, 2)), "B": rng.normal(size=(5, 3))}
     report = compare_gradients(from_one_head, two_heads, params, rng.normal(size=(7, 4)), rng.normal(size=(7, 2)))
     messages = {finding.code: finding.message for finding in report.findings}
-    assert messages["derivative-at-wrong-point"] == "in your code, `np.tanh(h)` should be `h`"
+    assert "abs" not in messages["derivative-at-wrong-point"]
     assert 'through `h @ p["B"]`' in messages["missing-path"]
+
+
+@pytest.mark.parametrize(
+    ("line", "left"), [("a * b", True), ("np.dot(a, b)", True), ("np.tanh(a)", False), ("max(a, t - 2)", False)]
+)
+def test_what_is_left_out_is_no_function_and_no_bound(line, left):
+    old = ast.parse(line, mode="eval").body
+    new = old.left if isinstance(old, ast.BinOp) else old.args[0]
+    slip = Slip(Edit("different-function", old, new, lambda: new, ()), None, old, False)
+    assert slip.leaves_out == left
+
+
+def test_the_mended_first_line_of_a_loop_and_of_a_branch():
+    tree = ast.parse("def f(n):\n    for i in range(n):\n        if i > 1:\n            n += i").body[0]
+    loop, branch, *_ = places(tree)
+    assert first_line(tree, loop, ast.Name("n")) == "for i in n:"
+    assert first_line(tree, branch, ast.Name("n")) == "if n:"

@@ -173,6 +173,19 @@ def test_a_weighting_that_is_left_out():
     assert "the weighting by v is left out" in found[1]
 
 
+def past_a_norm(params, x, y, skip=lambda h, normed: h):
+    h = torch.tanh(x @ params["A"])
+    normed = F.layer_norm(h, (4,))
+    return F.mse_loss((skip(h, normed) + torch.tanh(normed @ params["B"])) @ params["C"], y)
+
+
+def test_a_skip_connection_whose_gradient_is_sent_through_what_it_skips():
+    params = {"A": numbers(4, 4), "B": SQUARE, "C": numbers(4, 3)}
+    found = named(past_a_norm, lambda p, *d: past_a_norm(p, *d, as_if), params, numbers(6, 4), Y)
+    assert found[0] == "missing-path"
+    assert "it is added before the way back through that, and belongs behind it" in found[1]
+
+
 def shared_heads(params, states, y, laid_out=lambda k: k.repeat_interleave(3, dim=1)):
     k = laid_out(torch.tanh(states @ params["A"]).unflatten(2, (2, 2)).transpose(1, 2))
     return F.mse_loss((k * params["q"][:, None]).sum((1, 2, 3))[:, None] * params["v"], y)
