@@ -29,11 +29,11 @@ def faults(survey: Survey) -> Iterator[Fault]:
 def _of_way(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
     source = place.model.inputs[position]
     for passed in _passed(tape, place.model, position):
-        shift = place.model.index - passed.index
+        earlier = place.model.index - passed.index
         values: dict[int, ValueHook] = {}
         for node in place.nodes:
-            other = tape.nodes[max(node.index - shift, 0)]
-            if other.name == passed.name:
+            other = tape.nodes[node.index - earlier] if node.index >= earlier else None
+            if other is not None and other.name == passed.name:
                 values[node.inputs[position]] = _without(node)
                 values[other.outputs[0]] = _with(node, position)
         message = f"what {place} sends back to {result_of(tape, source)} goes through {_shown(tape, passed)} first:"
