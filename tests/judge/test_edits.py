@@ -407,6 +407,6 @@ def test_a_line_that_only_gives_names_is_rarely_what_is_wrong(own):
 
 def test_a_small_whole_number_is_not_taken_for_its_tenfold(possible):
     assert "dz = h - 0.01 * z" in possible("dz = h - 0.1 * z")
-    made = possible("last, counts = (x[:, :1], np.arange(2, 5))")
-    assert "last, counts = (x[:, :1], np.arange(2, 6))" in made
-    assert "last, counts = (x[:, :1], np.arange(2, 50))" not in made
+    made = possible(as_written("last, counts = x[:, :1], np.arange(2, 5)"))
+    assert as_written("last, counts = x[:, :1], np.arange(2, 6)") in made
+    assert as_written("last, counts = x[:, :1], np.arange(2, 50)") not in made

@@ -670,7 +670,7 @@ def test_a_function_too_much_is_left_out_and_not_exchanged_beside_what_is_missin
     report = compare_gradients(from_one_head, two_heads, params, rng.normal(size=(7, 4)), rng.normal(size=(7, 2)))
     messages = {finding.code: finding.message for finding in report.findings}
     assert "abs" not in messages["derivative-at-wrong-point"]
-    assert 'through `h @ p["B"]`' in messages["missing-path"]
+    assert messages.keys() == {"derivative-at-wrong-point", "missing-path"}
 
 
 @pytest.mark.parametrize(
