@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from itertools import permutations
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from gradproof.diagnosis.edges import result_of
@@ -313,7 +312,7 @@ class Arrays:
 
     def _sources(self, found: list[tuple[Made, Tensor]]) -> Sources:
         rows = [row for _, row in found]
-        table = torch.stack(rows) if rows else torch.zeros(0, int(np.prod(self.shape, dtype=int)), dtype=torch.float64)
+        table = torch.stack(rows) if rows else torch.zeros(0, math.prod(self.shape), dtype=torch.float64)
         return [made for made, _ in found], table
 
     @property
@@ -334,7 +333,7 @@ class Arrays:
     @cached_property
     def arranged(self) -> Listed:
         """The values with their entries in other places, rows of one looked up in another, parts of larger ones."""
-        entries = int(np.prod(self.shape, dtype=int))
+        entries = math.prod(self.shape)
         made = [*self._looked_up(), *self._parts_of_larger(), *self._reduced(), *self._one_step_back()]
         own = [one for one in self.plain[0] if self.tape.values[one.values[0]].numel() == entries]
         for one in own[:MOST_ARRANGED]:
@@ -418,7 +417,7 @@ class Arrays:
 
     def _one_step_back(self) -> Iterator[Made]:
         """The arrays of all steps that are put together, each a step late: before the first stands what led to it."""
-        entries = int(np.prod(self.shape, dtype=int))
+        entries = math.prod(self.shape)
         for node in self.tape.nodes:
             whole = self.tape.values[node.outputs[0]]
             shapes = {tuple(self.tape.values[value].shape) for value in node.inputs}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradproof.diagnosis.edges import result_of
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, not_from
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import VIEWS, Node, Tape, Tensor, Totals, ValueHook, added, joined, reached
@@ -34,7 +34,7 @@ def _of_way(tape: Tape, place: Place, position: int) -> Iterator[Fault]:
         for node in place.nodes:
             other = tape.nodes[node.index - earlier] if node.index >= earlier else None
             if other is not None and other.name == passed.name:
-                values[node.inputs[position]] = _without(node)
+                values[node.inputs[position]] = not_from([node.index])
                 values[other.outputs[0]] = _with(node, position)
         message = f"what {place} sends back to {result_of(tape, source)} goes through {_shown(tape, passed)} first:"
         message += " it is added before the way back through that, and belongs behind it"
@@ -64,17 +64,12 @@ def _passed(tape: Tape, node: Node, position: int) -> list[Node]:
     found = [
         one
         for one in between
-        if one.outputs[0] in on_the_way - {source}
+        if one.outputs[0] in on_the_way
         and one.name not in VIEWS
         and tape.values[one.outputs[0]].shape == shape
-        and (one.outputs[0] == end or tape.depends(end, one))
+        and tape.depends(end, one)
     ]
     return found[:MOST]
-
-
-def _without(node: Node) -> ValueHook:
-    """What arrives at a value, but for what a sum sends there."""
-    return lambda tape, arriving, totals: joined(arriving, without={node.index})
 
 
 def _with(node: Node, position: int) -> ValueHook:

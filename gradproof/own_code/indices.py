@@ -43,10 +43,12 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
 
 def _one_by_one(node: ast.Subscript, entries: list[ast.expr], words: Vocabulary) -> Iterator[Made]:
     """One entry of each row, where all rows were taken at each of some columns: `a[np.arange(len(a)), y]`."""
-    arange = words.of_numpy("arange")
     looked_up = [one for one in entries if words.shape(one)]
     whole = [i for i, one in enumerate(entries) if isinstance(one, ast.Slice) and not (one.lower or one.upper)]
-    if arange is None or len(looked_up) != 1 or len(whole) != 1 or len(entries) != 2:
+    if len(looked_up) != 1 or len(whole) != 1 or len(entries) != 2:
+        return
+    arange = words.of_numpy("arange")
+    if arange is None:
         return
     count = ast.Call(ast.Name("len", ast.Load()), looked_up, [])
     each = ast.Call(arange, [count], [])

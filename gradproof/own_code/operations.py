@@ -69,8 +69,9 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     elif isinstance(op, ast.MatMult):
         yield "not-transposed", ast.BinOp(right, op, left), LIKELY
         yield from (("wrong-operand", one, POSSIBLE) for one in (left, right))
-        outer = words.of_numpy("outer")
-        if outer is not None and len(words.shape(left) or ()) == len(words.shape(right) or ()) == 1:
+        rows = len(words.shape(left) or ()) == len(words.shape(right) or ()) == 1
+        outer = words.of_numpy("outer") if rows else None
+        if outer is not None:
             yield "wrong-operand", ast.Call(outer, [left, right], []), POSSIBLE
     elif isinstance(op, ast.Pow):
         yield "different-function", left, LIKELY

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from gradproof.own_code.notes import noting
 from gradproof.own_code.running import SWITCH
 from gradproof.own_code.statements import with_fields
 
+T = TypeVar("T")
 Place = ast.stmt | ast.expr  # a statement, or what a loop or a branch begins with
 Alternatives = Mapping[int, tuple[int, Sequence[Any]]]
 SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr, ast.Continue, ast.Break)
@@ -66,30 +67,32 @@ def _switched_body(body: Sequence[ast.stmt], alternatives: Alternatives, noted: 
 def _switched(one: ast.stmt, alternatives: Alternatives, noted: bool) -> ast.stmt:
     if id(one) in alternatives:
         number, others = alternatives[id(one)]
-        return ast.If(_is_on(number), [_chosen(number, others)], [one]) if others else one
+        chosen = [_chosen(number, [other or ast.Pass() for other in others], _either)] if others else []
+        return ast.If(_is_on(number), chosen, [one]) if chosen else one
     made = copy.copy(one)
     header = _header(one)
     if header and id(getattr(one, header)) in alternatives:
         number, others = alternatives[id(getattr(one, header))]
-        choice = getattr(one, header)
-        for k, other in enumerate(others):
-            test = ast.Compare(_state(number), [ast.Eq()], [ast.Constant(k)])
-            choice = ast.IfExp(test, other, choice)
-        setattr(made, header, ast.IfExp(_is_on(number), choice, getattr(one, header)))
+        if others:
+            setattr(made, header, ast.IfExp(_is_on(number), _chosen(number, others, ast.IfExp), getattr(one, header)))
     for name in BODIES:
         if getattr(one, name, None):
             setattr(made, name, _switched_body(getattr(one, name), alternatives, noted))
     return made
 
 
-def _chosen(number: int, others: Sequence[ast.stmt | None], first: int = 0) -> ast.stmt:
+def _chosen(number: int, others: Sequence[T], either: Callable[[ast.expr, T, T], T], first: int = 0) -> T:
     """The alternative that is on, found by halves: a line in a loop has hundreds of them."""
     if len(others) == 1:
-        return others[0] or ast.Pass()
+        return others[0]
     half = len(others) // 2
     is_below = ast.Compare(_state(number), [ast.Lt()], [ast.Constant(first + half)])
-    below, above = _chosen(number, others[:half], first), _chosen(number, others[half:], first + half)
-    return ast.If(is_below, [below], [above])
+    below = _chosen(number, others[:half], either, first)
+    return either(is_below, below, _chosen(number, others[half:], either, first + half))
+
+
+def _either(test: ast.expr, one: ast.stmt, other: ast.stmt) -> ast.stmt:
+    return ast.If(test, [one], [other])
 
 
 def _is_on(number: int) -> ast.expr:

@@ -61,11 +61,11 @@ def _added_one_by_one(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iter
     name = "add" if isinstance(statement, ast.Assign) else AT.get(type(statement.op))
     if name is None or not isinstance(target, ast.Subscript):
         return
-    function, index = words.of_numpy(f"{name}.at"), words.of_numpy("s_")
-    if function is None or index is None:
-        return
     entries = target.slice.elts if isinstance(target.slice, ast.Tuple) else [target.slice]
-    if any(words.shape(one) for one in entries):
+    if not any(words.shape(one) for one in entries):
+        return
+    function, index = words.of_numpy(f"{name}.at"), words.of_numpy("s_")
+    if function is not None and index is not None:
         whole = target.slice
         if any(isinstance(one, ast.Slice) for one in entries):
             whole = ast.Subscript(index, target.slice, ast.Load())
