@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradproof.case import Case
-from gradproof.diagnosis import losses, mends, pattern, penalties
+from gradproof.diagnosis import losses, mends, pattern, penalties, term_weights
 from gradproof.diagnosis.explanation import Explanation
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.search import Found, search
@@ -22,7 +22,7 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
     findings: list[Finding] = []
     explained_loss = case.loss_is_right
     if case.wrong and searching:
-        findings = penalties.findings(case)
+        findings = penalties.findings(case) or term_weights.findings(case)
         found = _searched(case) if not findings or not explained_loss else None
         if found is not None and found.explanations:
             findings = told(case, found)

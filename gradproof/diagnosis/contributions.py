@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradproof.tape import VIEWS, Node, Tape, Tensor
+from gradproof.tape import VIEWS, Node, Site, Tape, Tensor, ValueHook
 
 MOST_OPERATIONS = 24  # that make a coefficient of a loop from parameters
 EVEN = frozenset(("pow", "abs"))  # functions of a parameter whatever its sign
@@ -47,17 +47,43 @@ def _made_of_parameters(tape: Tape, value: int) -> set[int] | None:
     return None if left else seen
 
 
-def penalised(tape: Tape, value: int) -> str | None:
-    """The parameter on which a value is a penalty: made of it alone, of its squares, absolute values or norm.
+def penalised(tape: Tape, value: int) -> list[str]:
+    """The parameters on which a value is a penalty: made of them alone, of squares, absolute values or a norm.
 
     And a term of the loss: a length that something is divided by is none.
     """
     names = tape.made_of.get(value, frozenset())
-    made = _made_of_parameters(tape, value) if len(names) == 1 else None
+    made = _made_of_parameters(tape, value) if names else None
     if not made or not only_adds_up(tape, value):
-        return None
+        return []
     even = any(tape.nodes[one].name in EVEN or _is_square(tape.nodes[one]) for one in made)
-    return next(iter(names)) if even else None
+    return [name for name in tape.parameters if name in names] if even else []
+
+
+def penalised_by(tape: Tape, node: Node, position: int) -> list[str]:
+    """The parameters on which what an operation is given, or makes of a parameter itself, is a penalty."""
+    value = node.inputs[position]
+    if parameter_of(tape, value) is not None and len(node.outputs) == 1:
+        value = node.outputs[0]
+    return penalised(tape, value)
+
+
+def penalties(tape: Tape) -> list[frozenset[int]]:
+    """Of each line that penalises parameters, the values that it makes a penalty, of what was none before."""
+    lines: dict[Site, set[int]] = {}
+    for node in tape.nodes:
+        if len(node.outputs) == 1 and penalised(tape, node.outputs[0]):
+            if not any(penalised(tape, one) for one in node.inputs):
+                lines.setdefault(node.site, set()).update(node.outputs)
+    return [frozenset(one) for one in lines.values()]
+
+
+def shares(tape: Tape, penalty: frozenset[int]) -> dict[str, Tensor]:
+    """What a penalty adds to the gradients of the parameters that it acts on."""
+    cut: dict[int, ValueHook] = {value: lambda tape, arriving, totals: None for value in penalty}
+    rest, right = tape.backward({}, cut).gradients, tape.clean.gradients
+    found = {name: right[name] - rest[name] for name in right}
+    return {name: one for name, one in found.items() if bool(one.any())}
 
 
 def only_adds_up(tape: Tape, value: int) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
-from gradproof.diagnosis.contributions import parameter_of, penalised
+from gradproof.diagnosis.contributions import parameter_of, penalised_by
 from gradproof.diagnosis.fault import Fault, OneInput
 from gradproof.diagnosis.loops import carried, loops, pass_starts
 from gradproof.diagnosis.places import Place, result_of_node
@@ -38,9 +38,15 @@ def faults(survey: Survey) -> Iterator[Fault]:
         last = [-1] if len(counts) > 1 else []  # what is newest in a list that grows
         for position in [*range(min(counts)), *last]:
             if _is_junction(tape, place.model, position):
-                in_time = survey.pool.in_time(len(place.nodes)) and carried(tape, starts, place.model, position)
-                yield from _of_route(tape, place, position, in_time)
+                in_time = _is_in_time(survey, place) and carried(tape, starts, place.model, position)
+                yield from _of_route(survey, place, position, in_time)
                 yield from _by_scalars(tape, place, position, scalars)
+
+
+def _is_in_time(survey: Survey, place: Place) -> bool:
+    """Whether its passages are steps of a recurrence; a sum that begins at zero has one less."""
+    count, total = len(place.nodes), survey.tape.values[place.model.outputs[0]]
+    return survey.pool.in_time(count) or (total.numel() == 1 and survey.pool.in_time(count + 1))
 
 
 def _branches(tape: Tape, value: int) -> bool:
@@ -173,27 +179,33 @@ def _is_junction(tape: Tape, node: Node, position: int) -> bool:
 class _Route:
     """One input of a place, along which the gradient flows back."""
 
+    survey: Survey
     place: Place
     position: int
     source: str  # where it leads, in words
     in_time: bool
     of_losses: bool  # a sum of losses that grows from step to step
     of_parameter: bool
-    penalty: str | None  # the parameter on which its value is a penalty
+
+    def penalised(self, nodes: Sequence[Node]) -> list[str]:
+        """The parameters on which its value is a penalty; none where it is no penalty in each passage."""
+        names = [penalised_by(self.survey.tape, node, self.position) for node in nodes]
+        return list(dict.fromkeys(name for some in names for name in some)) if all(names) else []
 
 
-def _of_route(tape: Tape, place: Place, position: int, from_before: bool) -> Iterator[Fault]:
+def _of_route(survey: Survey, place: Place, position: int, from_before: bool) -> Iterator[Fault]:
+    tape = survey.tape
     in_time = from_before and is_recurrent(tape, place, position) and _only_recurrent_route(tape, place, position)
     shared = len(place.nodes) > 1 == len({node.inputs[position] for node in place.nodes})  # by the steps of a loop
     value = place.model.inputs[position]
     route = _Route(
+        survey,
         place,
         position,
         source=origin(tape, place.nodes[-1], position),
         in_time=in_time,
         of_losses=in_time and tape.values[value].numel() == 1,
         of_parameter=shared or parameter_of(tape, value) is not None,
-        penalty=penalised(tape, value),
     )
     for words, nodes in _passages(place, in_time):
         for constant in CONSTANTS:
@@ -227,10 +239,8 @@ def _told(route: _Route, nodes: tuple[Node, ...], words: str, constant: float) -
     place, source = route.place, route.source
     if constant == -1.0:
         return "wrong-sign", f"what flows back through {place} to {source} has the wrong sign{words}"
-    if route.penalty is not None and constant == 0.0:
-        return "wrong-part-penalised", f"the penalty is missing on {route.penalty}{words}"
-    if route.penalty is not None and constant > 0.0:
-        return "wrong-term-weight", f"the penalty on {route.penalty} has {number(constant)} times its weight{words}"
+    if penalised := route.penalised(nodes):
+        return _of_penalty(route, penalised, "" if penalised != route.penalised(place.nodes) else words, constant)
     if constant != 0.0:
         message = f"what flows back through {place} to {source} is {number(constant)} times the right{words}"
         return "wrong-scale", message
@@ -241,6 +251,15 @@ def _told(route: _Route, nodes: tuple[Node, ...], words: str, constant: float) -
         code = "last-step-only" if place.nodes[-1] is nodes[-1] or "all but the last" in words else "missing-path"
     told = "the gradient does not flow back through" if route.in_time else "nothing of the gradient flows back through"
     return code, f"{told} {place} to {source}{words}"
+
+
+def _of_penalty(route: _Route, names: list[str], words: str, constant: float) -> tuple[str, str]:
+    penalty = f"the penalty on {' and '.join(names)}"
+    if constant:
+        return "wrong-term-weight", f"{penalty} has {number(constant)} times its weight{words}"
+    if not words and route.survey.penalised <= set(names):
+        return "wrong-term-weight", f"your gradient has nothing of {penalty} (weight 0, expected 1)"
+    return "wrong-part-penalised", f"the penalty is missing on {' and '.join(names)}{words}"
 
 
 def _rank(words: str) -> float:

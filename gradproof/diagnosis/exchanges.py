@@ -8,7 +8,7 @@ from itertools import combinations
 import torch
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault
+from gradproof.diagnosis.fault import Fault, constants_of, other_constant, with_constant
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.products import with_operand
 from gradproof.diagnosis.survey import Survey
@@ -26,9 +26,35 @@ def faults(survey: Survey) -> Iterator[Fault]:
             yield from _of_split(survey.tape, place)
         elif place.name in ("cat", "stack"):
             yield from _of_joined(survey.tape, place)
+    yield from _of_weights(survey.tape, survey.places)
     yield from _of_slices(survey.tape, [place for place in survey.places if place.name in SLICES])
     yield from _of_gates(survey.tape, [place for place in survey.places if place.name == "mul"])
     yield from _of_products(survey.tape, [place for place in survey.places if place.name in PRODUCTS])
+
+
+def _of_weights(tape: Tape, places: list[Place]) -> Iterator[Fault]:
+    """Two single numbers that are weighted with a constant: each has the other one's weight."""
+    weighted = []
+    for place in places:
+        constants = list(constants_of(place)) if place.name == "mul" and not place.everywhere else []
+        if len(constants) == 1 and tape.values[place.model.outputs[0]].numel() == 1:
+            weighted.append((place, *constants[0]))
+    for (one, i, a), (other, j, b) in combinations(weighted[:MOST], 2):
+        if a != b:
+            message = f"the weights of {one} and {other} are exchanged"
+            hooks = {node.index: _weighted(i, b) for node in one.nodes}
+            hooks |= {node.index: _weighted(j, a) for node in other.nodes}
+            yield Fault("wrong-term-weight", message, one.site, 1.3, hooks)
+            forward = {node.index: with_constant(i, b) for node in one.nodes}
+            forward |= {node.index: with_constant(j, a) for node in other.nodes}
+            yield Fault("wrong-term-weight", message, one.site, 1.32, forward=forward)
+
+
+def _weighted(which: int, weight: float) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        return tape.vjp(other_constant(node, which, weight), grads, at={})
+
+    return hook
 
 
 def _of_gates(tape: Tape, places: list[Place]) -> Iterator[Fault]:

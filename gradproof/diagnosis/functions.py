@@ -199,15 +199,27 @@ def _axes(axes: tuple[int, ...]) -> str:
 def _other_order(place: Place) -> Iterator[Fault]:
     """Entries that are ranked: the smallest first where the reference has the largest, and the other way round."""
     flags = [i for i, one in enumerate(place.model.constants) if isinstance(one, bool)]
-    if place.name in ("sort", "argsort", "topk") and flags:
-        which = flags[0] if place.name == "topk" else flags[-1]
-        first = "smallest" if place.model.constants[which] else "largest"
-        message = f"{place} has the {first} first"
-        yield replaced("different-function", message, place, 1.3, with_constant(which, first == "largest"))
+    if place.name in ("sort", "argsort", "topk"):
+        which = (flags[0] if place.name == "topk" else flags[-1]) if flags else None
+        largest = place.name == "topk" if which is None else bool(place.model.constants[which])
+        message = f"{place} has the {'smallest' if largest else 'largest'} first"
+        turned = _in_other_order(place.name) if which is None else with_constant(which, not largest)
+        yield replaced("different-function", message, place, 1.3, turned)
     if place.name in ("argmax", "argmin"):
         other = torch.argmin if place.name == "argmax" else torch.argmax
         message = f"{'the smallest' if place.name == 'argmax' else 'the largest'} is looked for by {place}"
         yield replaced("different-function", message, place, 1.3, lambda node, x, _: [other(x[0], *node.constants)])
+
+
+def _in_other_order(name: str) -> Replacement:
+    """The same operation with the order that is not torch's own."""
+    flag = {"largest": False} if name == "topk" else {"descending": True}
+
+    def replacement(node: Node, inputs: list[Tensor], values: Sequence[Tensor]) -> Sequence[Tensor]:
+        found = getattr(torch, name)(inputs[0], *node.constants, **flag)
+        return [found] if isinstance(found, Tensor) else list(found)
+
+    return replacement
 
 
 def _swapped_order(tape: Tape, places: list[Place]) -> Iterator[Fault]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from gradproof.case import Case
+from gradproof.diagnosis import contributions
 from gradproof.diagnosis.confirmation import fresh_case
 from gradproof.diagnosis.weight_decay import penalties_of
 from gradproof.oracles import Array, Arrays
 from gradproof.report import Finding, along, number, whole_along
+
+LOOSE = 1e-7  # of what is compared; what differs by less is rounding
+FEW, FEW_GROWING = 3, 6  # entries that are a multiple of their parameter by chance, or grow with it
 
 
 def findings(case: Case) -> list[Finding]:
@@ -37,6 +43,69 @@ def findings(case: Case) -> list[Finding]:
     return [Finding("wrong-part-penalised", tuple(parts), message)]
 
 
+def of_what_was_added(case: Case, added: Arrays) -> str | None:
+    """What is wrong with a penalty, where it alone makes what some gradients have too much; None where it does not."""
+    size = max((float(np.max(np.abs(one), initial=0.0)) for one in added.values()), default=0.0)
+    touched = [name for name, one in added.items() if np.max(np.abs(one), initial=0.0) > LOOSE * size]
+    if not touched:
+        return None
+    tape = case.tape
+    shares = [] if tape is None else [contributions.shares(tape, one) for one in contributions.penalties(tape)]
+    lines = [{name: one.numpy() for name, one in line.items()} for line in shares]
+    columns = [_joined(case, line, touched) for line in lines]
+    columns = [one for one in columns if one.any()]
+    parameters, extra = _joined(case, case.problem.params, touched), _joined(case, added, touched)
+    weights = _weights(columns, extra)
+    if weights is not None:
+        missing = np.isclose(weights, -1.0) | (np.abs(weights) < LOOSE)
+        in_part = any(name not in touched for line in lines for name in line)
+        return "wrong-part-penalised" if missing.all() and in_part else "wrong-term-weight"
+    there = np.abs(extra) > LOOSE * size
+    share = sum(columns, np.zeros_like(extra))[there]
+    if share.any() and np.allclose(extra[there], -share, rtol=LOOSE, atol=LOOSE * size):
+        return "wrong-part-penalised"
+    if _is_penalty(parameters[there], extra[there]) or _is_penalty_of_rows(case, added, touched):
+        return "wrong-term-weight" if share.all() else "wrong-part-penalised"
+    return None
+
+
+def _joined(case: Case, arrays: Mapping[str, Array], names: Sequence[str]) -> Array:
+    """The entries of some parameters' arrays behind each other; zeros where there is none."""
+    return np.concatenate([np.ravel(arrays.get(name, np.zeros_like(case.problem.params[name]))) for name in names])
+
+
+def _weights(columns: Sequence[Array], extra: Array) -> Array | None:
+    """By how much more than once each share of penalties counts, where that gives just what is too much."""
+    if not columns:
+        return None
+    matrix = np.stack(columns, axis=1)
+    weights = np.linalg.lstsq(matrix, extra, rcond=None)[0]
+    left = np.linalg.norm(extra - matrix @ weights)
+    return np.asarray(weights) if len(extra) > len(columns) and left <= LOOSE * np.linalg.norm(extra) else None
+
+
+def _is_penalty(parameters: Array, added: Array) -> bool:
+    """Whether something is a multiple of parameters; or grows with them, entry by entry, and has their signs."""
+    if len(added) >= FEW and np.all(parameters) and np.ptp(added / parameters) <= LOOSE * np.max(added / parameters):
+        return True
+    if len(added) < FEW_GROWING or np.any(np.sign(parameters) != np.sign(added)):
+        return False
+    steps = np.diff(np.abs(added)[np.argsort(np.abs(parameters))])
+    return bool(np.all(steps >= -LOOSE * np.max(np.abs(added))))
+
+
+def _is_penalty_of_rows(case: Case, added: Arrays, touched: Sequence[str]) -> bool:
+    """Whether each row has its own multiple of a parameter's row added: as often as the data look it up."""
+    for name in touched:
+        value = case.problem.params[name]
+        if value.ndim != 2 or min(value.shape) < FEW or not value.all():
+            return False
+        ratios = added[name] / value
+        if np.any(ratios < -LOOSE) or np.any(np.ptp(ratios, axis=1) > LOOSE * np.max(ratios)):
+            return False
+    return True
+
+
 def _holds_again(case: Case, coefficients: dict[str, float]) -> bool:
     """Whether the gradients differ by the same multiples of the parameters on fresh inputs: a length has others."""
     fresh = fresh_case(case)
@@ -54,9 +123,9 @@ def _acting(case: Case, name: str, known: float | None) -> float | None:
 
 
 def _own_coefficient(case: Case, name: str) -> float | None:
-    """By how much of itself what is made of a parameter alone, with no part of the data in it, moves its gradient.
+    """By how much of itself what is made of a parameter alone, with no part of the data in it, moves what differs.
 
-    0 where that is no multiple of it; None where nothing is made of it alone.
+    0 where that is no multiple of it; None where nothing is made of it alone there.
     """
     searched = case.searchable
     tape = None if searched is None else searched.tape
@@ -72,6 +141,10 @@ def _own_coefficient(case: Case, name: str) -> float | None:
     sent = np.zeros_like(parameter)
     for index, grad in tape.clean.arriving(value):
         sent = sent + grad.numpy() if index in alone else sent
+    differs = _differs(case, name)
+    parameter, sent = parameter[differs], sent[differs]
+    if not sent.any():
+        return None
     strength = float(np.vdot(parameter, sent) / np.vdot(parameter, parameter))
     return strength if np.allclose(sent, strength * parameter, rtol=1e-9) else 0.0
 

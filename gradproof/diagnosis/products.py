@@ -209,7 +209,9 @@ def _other_operands(tape: Tape, place: Place, pool: Pool, position: int, target:
             message = f"in the gradient of {target}, each step takes {factor} of the step {which} its own"
         fault = _substituted(place, position, row, message, 1.6 + 0.05 * row.transposed, needed)
         if pool.is_part(row.values, own):
-            fault = replace(fault, code="missing-path", message=f"{message}, of which it is a part")
+            # Of h + z * (c - h), z gets a path less; in a product of matrices, it is another activation.
+            code = "missing-path" if place.name == "mul" else fault.code
+            fault = replace(fault, code=code, message=f"{message}, of which it is a part")
         yield fault
     yield from _behind_views(tape, place, pool, position, (target, factor))
     if 1 < len(place.nodes) <= EACH and not place.everywhere and len({tape.values[value].shape for value in own}) > 1:

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from gradproof.case import Case
+from gradproof.diagnosis import penalties
 from gradproof.diagnosis.changed_code import Ask, ChangedCode
 from gradproof.diagnosis.changes import (
     LOOSE,
@@ -38,13 +39,11 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.midway import right_arrays
 from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
-from gradproof.oracles import Arrays
 from gradproof.own_code.relations import instead_of, is_another_step
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE
 
 AT_ONCE = 2000  # changes that are compiled together
 DEEPEST = 3  # changes made together
-FEW_ENTRIES = 6  # that have their parameters' signs by chance
 BEAM = 3  # states that are gone on from
 MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
 WRONG_ARRAYS = ("wrong-operand", "derivative-at-wrong-point")
@@ -410,17 +409,16 @@ class Repairs:
         return replace(fault, touches=known)
 
     def _fault(self, slip: Slip) -> Fault:
-        """What is wrong; where it adds a gradient in the direction of the parameters, a penalty on them."""
+        """What is wrong; where it is a penalty's share of a gradient alone, what is wrong with that."""
         fault = slip.fault
-        if fault.code not in ("different-function", "missing-path", *WRONG_ARRAYS):
+        if fault.code not in ("different-function", "missing-path", "wrong-scale", *WRONG_ARRAYS):
             return fault
         with self.own.compiled([slip]) as ask:
             answer = ask([slip], self.case.problem)
         ours = self.case.gradients
         added = {} if answer is None else {name: ours[name] - right for name, right in answer[1].items()}
-        if self._is_penalty(added):
-            return replace(fault, code="wrong-part-penalised")
-        return replace(fault, code=self._relation(slip) or fault.code)
+        code = penalties.of_what_was_added(self.case, added)
+        return replace(fault, code=code or self._relation(slip) or fault.code)
 
     def _relation(self, slip: Slip) -> str | None:
         """What a wrong operand on the way back is to the right one, where the lines there tell."""
@@ -438,17 +436,6 @@ class Repairs:
             steps = self.own.code.seen(slip.function, slip.place.lineno, texts, self.case.problem)
             code = "shifted-in-time" if is_another_step(steps) else None
         return code
-
-    def _is_penalty(self, added: Arrays) -> bool:
-        """Whether something grows with the parameters, entry by entry, and has their signs."""
-        pairs = [(self.case.problem.params[name].ravel(), one.ravel()) for name, one in added.items()]
-        w, d = (np.concatenate(each) for each in zip(*pairs, strict=True)) if pairs else (np.zeros(0), np.zeros(0))
-        there = np.abs(d) > LOOSE * np.max(np.abs(d), initial=0.0)
-        w, d = w[there], d[there]
-        if len(d) < FEW_ENTRIES or np.any(np.sign(w) != np.sign(d)):
-            return False
-        steps = np.diff(np.abs(d)[np.argsort(np.abs(w))])
-        return bool(np.all(steps >= -LOOSE * np.max(np.abs(d))))
 
     def _mends(self, ask: Ask, slips: Sequence[Slip], aim: frozenset[str]) -> bool:
         """Whether changes mend what is aimed at, and again on other inputs."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from gradproof.case import Problem
-from gradproof.diagnosis.contributions import parameter_of
+from gradproof.diagnosis.contributions import parameter_of, penalties, shares
 from gradproof.diagnosis.places import Place, find_places, layer_by_layer
 from gradproof.diagnosis.pool import Pool
-from gradproof.tape import Node, Tape
+from gradproof.tape import Node, Tape, Tensor
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,16 @@ class Survey:
     @cached_property
     def pool(self) -> Pool:
         return Pool(self.tape, self.all_places)
+
+    @cached_property
+    def penalties(self) -> dict[frozenset[int], dict[str, Tensor]]:
+        """For each line that penalises parameters, what it adds to their gradients."""
+        return {one: shares(self.tape, one) for one in penalties(self.tape)}
+
+    @property
+    def penalised(self) -> frozenset[str]:
+        """The parameters that have a penalty."""
+        return frozenset(name for one in self.penalties.values() for name in one)
 
     def subsets(self, place: Place) -> Iterator[tuple[str, tuple[Node, ...]]]:
         """The passages of a place that may have the same rule broken: single steps in time are not written apart."""

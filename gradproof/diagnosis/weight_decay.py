@@ -1,13 +1,13 @@
-"""A penalty of one parameter alone (its squares, its absolute values) that is taken of other parameters as well."""
+"""A penalty of one parameter alone (its squares, its absolute values): taken of others as well, or not of a part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from gradproof.diagnosis.contributions import only_adds_up
+from gradproof.diagnosis.contributions import only_adds_up, shares
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.survey import Survey
 from gradproof.tape import VIEWS, Node, Tape, Tensor, Totals, ValueHook, joined, reached
@@ -48,6 +48,51 @@ def faults(survey: Survey) -> Iterator[Fault]:
                 yield _penalised(tape, penalty, name, [name])
             for group in groups[:-1] if len(vectors) == len(free) > 1 else groups:
                 yield _penalised(tape, penalty, name, group)
+    for line, added in survey.penalties.items():
+        yield from _left_out(tape, line, added)
+
+
+def _left_out(tape: Tape, penalty: frozenset[int], added: dict[str, Tensor]) -> Iterator[Fault]:
+    """A row, a column or the diagonal that a penalty spares as if it were a bias: of one parameter, or of all."""
+    for words, part_of in SPARED.items():
+        parts = {name: part_of(one) for name, one in added.items() if one.dim() == 2 and min(one.shape) > 1}
+        names = [name for name, one in parts.items() if bool(one.any()) and not torch.equal(one, added[name])]
+        for group in [[name] for name in names] + ([names] if len(names) > 1 else []):
+            values = {tape.parameters[name]: _without(penalty, name, words) for name in group}
+            message = f"the penalty is missing on the {words} of {' and '.join(group)}"
+            yield Fault("wrong-part-penalised", message, rank=1.15, values=values)
+
+
+def _without(penalty: frozenset[int], name: str, words: str) -> ValueHook:
+    """What arrives at a parameter, without what a penalty adds to a part of it."""
+
+    def hook(tape: Tape, arriving: list[tuple[int, Tensor]], totals: Totals) -> Tensor | None:
+        total = joined(arriving)
+        part = tape.remembered((penalty, name, words), lambda: SPARED[words](shares(tape, penalty)[name]))
+        return None if total is None else total - part
+
+    return hook
+
+
+def _only(*where: slice) -> Callable[[Tensor], Tensor]:
+    """A function that keeps a part of a matrix, and has zeros elsewhere."""
+
+    def kept(matrix: Tensor) -> Tensor:
+        part = torch.zeros_like(matrix)
+        part[where] = matrix[where]
+        return part
+
+    return kept
+
+
+ALL, FIRST, LAST = slice(None), slice(1), slice(-1, None)
+SPARED: dict[str, Callable[[Tensor], Tensor]] = {
+    "first row": _only(FIRST),
+    "last row": _only(LAST),
+    "first column": _only(ALL, FIRST),
+    "last column": _only(ALL, LAST),
+    "diagonal": lambda matrix: matrix.tril().triu(),
+}
 
 
 def penalties_of(tape: Tape, value: int) -> Iterator[_Penalty]:

@@ -21,7 +21,7 @@ def of_index(node: ast.Subscript, parent: Any, words: Vocabulary) -> Iterator[Ma
     entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     for i, entry in enumerate(entries):
         shifted = words.shifts(node.value, i, entry)
-        for code, other in (*_other_indices(entry, shifted), *_other_positions(entry, words)):
+        for code, other in (*_other_indices(entry, shifted), *_other_positions(entry, words), *_blocks(entry, words)):
             changed = [*entries[:i], other, *entries[i + 1 :]]
             index = ast.Tuple(changed, ast.Load()) if isinstance(node.slice, ast.Tuple) else other
             yield code, ast.Subscript(node.value, index, node.ctx), LIKELY
@@ -95,6 +95,15 @@ def _other_positions(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, 
     """A position that has a name, for one that is a number."""
     if whole_number(entry) is not None:
         yield from (("wrong-operand", one) for one in words.scalars)
+
+
+def _blocks(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
+    """The block that belongs to a loop's passage, where each takes the first: `k * d:(k + 1) * d` for `:d`."""
+    if isinstance(entry, ast.Slice) and entry.lower is None and entry.upper is not None and entry.step is None:
+        for k in words.counters:
+            low = ast.BinOp(k, ast.Mult(), entry.upper)
+            high = ast.BinOp(ast.BinOp(k, ast.Add(), ast.Constant(1)), ast.Mult(), entry.upper)
+            yield "wrong-operand", ast.Slice(low, high, None)
 
 
 def moved(bound: ast.expr | None, towards: int) -> Iterator[ast.expr | None]:

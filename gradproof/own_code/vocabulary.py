@@ -57,6 +57,7 @@ class Vocabulary:
         self.made_of: dict[str, list[ast.expr]] = {}  # for each name, the sums and powers of it and a number
         self.helpers = list(_helpers(function.names))  # the author's own functions, each with how much it takes
         self.loops = {one.iter for one in ast.walk(function.tree) if isinstance(one, ast.For)}
+        self.counters = [ast.Name(name, ast.Load()) for name in sorted(set(_counters(function.tree)))]
         self.of_time = set(_of_time(function.tree))  # what loops over time run through
         self._numpy = next((name for name, value in function.names.items() if value is np), None)
         self.indices: dict[Shape, list[ast.expr]] = {}  # what entries of arrays of a shape are taken by
@@ -218,6 +219,13 @@ def _of_time(tree: ast.FunctionDef) -> Iterator[ast.expr]:
             name = getattr(loop.target, "id", "")
             if _is_backwards(loop.iter) or any(ast.unparse(one) in (f"{name} - 1", f"{name} + 1") for one in beside):
                 yield from (one for one in ast.walk(loop.iter) if isinstance(one, ast.Call))
+
+
+def _counters(tree: ast.FunctionDef) -> Iterator[str]:
+    """The names that count the passages of loops."""
+    for loop in ast.walk(tree):
+        if isinstance(loop, ast.For) and isinstance(loop.target, ast.Name) and "range(" in ast.unparse(loop.iter):
+            yield loop.target.id
 
 
 def _is_backwards(steps: ast.expr) -> bool:

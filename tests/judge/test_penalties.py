@@ -1,0 +1,106 @@
+"""What is wrong with a penalty alone: where it acts, and how much it weighs, beside other mistakes as well."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gradproof import compare_gradients
+from gradproof.diagnosis import penalties
+from tests.judge.test_small_models import X, Y, by_torch, told
+from tests.judge.test_wrong_ways_back import SQUARE, as_if, numbers
+
+PARAMS = {"W1": SQUARE, "W2": numbers(4, 4), "W3": numbers(4, 3)}
+
+
+def layers(params, x, y, slope=lambda h, z: h, penalty=lambda name, one: one):
+    h = x
+    for n in (1, 2, 3):
+        z = h @ params[f"W{n}"]
+        h = slope(torch.tanh(z), z) if n < 3 else z
+    decay = sum(penalty(n, params[f"W{n}"].square()).sum() for n in (1, 2, 3))
+    return F.mse_loss(h, y) + 0.1 * decay
+
+
+def without_slope(h, z):
+    return as_if(h, z)
+
+
+def findings(**wrong):
+    candidate = by_torch(lambda params, x, y: layers(params, x, y, **wrong))
+    return compare_gradients(candidate, layers, PARAMS, X, Y).findings
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+class TestBesideAForgottenSlope:
+    def test_a_layer_without_a_penalty(self):
+        found = findings(slope=without_slope, penalty=lambda n, one: one.detach() if n == 2 else one)
+        assert {one.code for one in found} == {"missing-derivative", "wrong-part-penalised"}
+        assert "the penalty is missing on W2" in [one.message for one in found]
+
+    def test_no_penalty_at_all(self):
+        found = findings(slope=without_slope, penalty=lambda n, one: one.detach())
+        assert {one.code for one in found} == {"missing-derivative", "wrong-term-weight"}
+        assert any("nothing of the penalty on W1 and W2 and W3" in one.message for one in found)
+
+    def test_a_row_that_is_spared_as_if_it_were_a_bias(self):
+        def but_the_last_row(n, squares):
+            return torch.cat([squares[:-1], squares[-1:].detach()])
+
+        found = findings(slope=without_slope, penalty=but_the_last_row)
+        assert {one.code for one in found} == {"missing-derivative", "wrong-part-penalised"}
+        assert "the penalty is missing on the last row of W1 and W2 and W3" in [one.message for one in found]
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_a_total_that_begins_at_zero():
+    """Such a sum of losses has one addition less than the loop has steps."""
+
+    def model(params, x, y, before=lambda total: total):
+        state, total = x, 0.0
+        for _ in range(4):
+            state = torch.tanh(state @ params["A"])
+            total = before(total) + ((state @ params["B"] - y) ** 2).mean()
+        return total
+
+    def last_one_only(total):
+        return total.detach() if isinstance(total, torch.Tensor) else total
+
+    params = {"A": SQUARE, "B": numbers(4, 3)}
+    assert told(by_torch(lambda *given: model(*given, last_one_only)), model, params, X, Y)[0] == "last-step-only"
+
+
+@pytest.fixture
+def case(case_of):
+    def reference(params, x, y):
+        data = F.mse_loss(torch.tanh(x @ params["A"]) @ params["B"], y)
+        return data + 0.1 * params["A"].square().sum() + 0.05 * params["A"].abs().sum()
+
+    params = {"A": SQUARE, "B": numbers(4, 3)}
+    nothing = {name: np.zeros_like(one) for name, one in params.items()}
+    return case_of(lambda *_: (1.0, {name: one + 1 for name, one in nothing.items()}), reference, params, X, Y)
+
+
+A, SIGN = SQUARE, np.sign(SQUARE)
+ROWS = np.array([[0.0], [1.0], [2.0], [1.0]])
+NONE_ON_A = {"A": np.zeros_like(A)}
+
+
+@pytest.mark.parametrize(
+    ("added", "code"),
+    [
+        ({"A": 0.2 * A}, "wrong-term-weight"),  # the squares twice
+        ({"A": -0.05 * SIGN}, "wrong-term-weight"),  # none of the absolute values
+        ({"A": 0.1 * A - 0.025 * SIGN}, "wrong-term-weight"),  # their weights exchanged
+        ({"A": np.where(np.eye(4) > 0, -0.2 * A - 0.05 * SIGN, 0)}, "wrong-part-penalised"),  # but the diagonal
+        ({**NONE_ON_A, "B": 0.3 * numbers(4, 3)}, "wrong-part-penalised"),
+        ({**NONE_ON_A, "B": 0.3 * ROWS * numbers(4, 3)}, "wrong-part-penalised"),  # as often as it is looked up
+        ({**NONE_ON_A, "B": np.tanh(numbers(4, 3))}, "wrong-part-penalised"),
+        ({**NONE_ON_A, "B": -0.3 * ROWS * numbers(4, 3)}, None),
+        ({**NONE_ON_A, "B": numbers(3, 4).T}, None),
+        ({"A": numbers(4, 4, 1)[..., 0]}, None),
+        (NONE_ON_A, None),
+    ],
+)
+def test_what_of_a_gradient_is_a_penalty(case, added, code):
+    assert penalties.of_what_was_added(case, added) == code
