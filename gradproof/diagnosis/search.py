@@ -35,7 +35,7 @@ T = TypeVar("T")
 SEARCH_SECONDS = float(os.environ.get("GRADPROOF_SEARCH_SECONDS", "10"))  # how long one diagnosis may search
 DEEPEST = 3  # rules broken at once
 MANY = ("different-function", "wrong-operand", "wrong-scale")  # codes of which two need not be of one kind
-FEW_PAIRED, MOST_PAIRED = 1000, 4000  # rules of which all pairs are looked at, first the likeliest
+LIKELY_PAIRED, FEW_PAIRED, MOST_PAIRED = 300, 1000, 4000  # rules of which all pairs are looked at, first the likeliest
 LIKELIEST = 1.12  # the rank up to which rules are tried where each try is a full run
 REPEATED = 1.25  # the same for single rules
 LIKELY = 1.36  # the rank up to which rules are tried where that takes long
@@ -140,6 +140,7 @@ class _Search:
     _by_several_over_fewer: list[Explanation] = field(default_factory=list)  # what several rules do over fewer steps
     _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
     _partial: list[Explanation] = field(default_factory=list)  # what single rules make right
+    _far_fetched_found: bool = False  # whether those that were left out at first make anything right
     _stuck: list[Explanation] = field(default_factory=list)  # what explains some parameters, and no more was found to
     _but_for_the_loss: list[Explanation] = field(default_factory=list)  # what explains the gradient of a wrong loss
 
@@ -299,7 +300,8 @@ class _Search:
             lambda: self._repaired,
             self._far_fetched,
             lambda: self._another_forward_pass(0.0, REPEATED),
-            lambda: self._outwards(REPEATED),
+            lambda: self._outwards(REPEATED) if self._far_fetched_found else [],
+            self._in_likely_pairs,
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
             lambda: self._repaired_otherwise,
@@ -450,6 +452,7 @@ class _Search:
         with self.clock.part(SINGLE_SHARE):
             found = list(self._on_top_of((), faults, self.order, self.shadows))
         self._partial += found
+        self._far_fetched_found = bool(found)
         return self._that_hold(found)
 
     def _fitted_constants(self) -> list[Explanation]:
@@ -608,6 +611,18 @@ class _Search:
                 if together is not None and together.complete and self.confirmed.holds(together):
                     complete.append(together)
         return complete
+
+    def _in_likely_pairs(self) -> list[Explanation]:
+        """Two of the likeliest rules, where no one mistake that is more far-fetched does."""
+        if not self.whole or self._one_is_wrong:
+            return []
+        complete = self._in_pairs(LIKELY_PAIRED)
+        if not complete:
+            return []
+        with self.clock.part(SIMPLER_SHARE):
+            simpler = self._by_one_rule_otherwise()
+        with self.clock.part(SIMPLER_SHARE):
+            return simpler or self._repaired_otherwise or complete
 
     def _in_pairs(self, most: int) -> list[Explanation]:
         """Two rules at once, wherever they are: alone, and on top of a rule that explains some parameter by itself."""
