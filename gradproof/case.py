@@ -96,6 +96,7 @@ class Case:
     candidate: Callable[..., Any] | None = None  # the code under test itself
     own_loss: Callable[..., Any] | None = None  # the candidate's loss, as NumPy computes it
     own_forward: Callable[..., Any] | None = None  # the same in torch, where that is the program and not the reference
+    function: Callable[[Problem], Tape | None] | None = None  # another one, where the candidate is held to that
 
     @property
     def value(self) -> str:
@@ -110,6 +111,8 @@ class Case:
     @cached_property
     def tape(self) -> Tape | None:
         """The program as a tape; None where it cannot be had as one that gives autograd's numbers."""
+        if self.function is not None:
+            return self.function(self.problem)
         return None if self.program is None else recorded(self.program, self.problem, self.truth, self.how)
 
     @cached_property
@@ -121,7 +124,7 @@ class Case:
     @cached_property
     def _of_probabilities(self) -> Case | None:
         """With the sigmoid or softmax of fused losses as a part of its own; None where there are none."""
-        if self.tape is None or not self.tape.of_probabilities:
+        if self.tape is None or not self.tape.of_probabilities or self.function is not None:
             return None
         other = replace(self, how=replace(self.tape.how, probabilities=True))
         return None if other.tape is None else other
@@ -166,6 +169,14 @@ class Case:
                 return replace(own, gradients=moving)
         return None
 
+    def of_another(self, function: Callable[[Problem], Tape | None]) -> Case | None:
+        """The candidate beside another function, which is known as a program on each problem."""
+        tape = function(self.problem)
+        if tape is None:
+            return None
+        other = replace(self, reference=None, own_forward=self.program, own_loss=None, function=function)
+        return replace(other, truth=_said_by(tape))
+
     def _held(self, name: str) -> bool:
         """Whether the reference holds a parameter constant, and the candidate does as well."""
         return not np.any(self.truth.gradients[name]) and not np.any(self.gradients[name])
@@ -186,9 +197,12 @@ class Case:
         """What is right on another problem. Raises whatever the program raises there."""
         if self.reference is not None:
             return oracles.autograd(self.reference, problem.params, problem.data)
-        assert self.program is not None
         assert self.tape is not None
-        tape = recorded(self.program, problem, how=self.tape.how)
+        if self.function is not None:
+            tape = self.function(problem)
+        else:
+            assert self.program is not None
+            tape = recorded(self.program, problem, how=self.tape.how)
         assert tape is not None
         return replace(_said_by(tape), terms=self.truth.terms, oracle=self.truth.oracle)
 

@@ -170,6 +170,16 @@ class Model:
         except Exception:
             return None
 
+    def function(self, forward: Fault, problem: Problem) -> Tape | None:
+        """The reference with another forward pass, on some inputs; None where it cannot run like that."""
+        tape = self._record(problem if forward.inputs is None else forward.inputs(problem))
+        if tape is None or not (forward.forward or forward.rewired):
+            return tape
+        try:
+            return tape.replay(forward.forward, forward.rewired)
+        except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError):
+            return None
+
     def _record(self, problem: Problem | None) -> Tape | None:
         if problem is None:
             return None

@@ -48,6 +48,7 @@ BEAM = 3  # states that are gone on from
 MOST_OVER_FEWER = 12  # pairs of a change and a rule that are looked for in the whole
 WRONG_ARRAYS = ("wrong-operand", "derivative-at-wrong-point")
 WAY_SHARE = 0.15  # of the time, for what is right on the way
+TWICE_SHARE = 0.1  # of the time, for the same change in two lines
 MOST_PAIRS = 50  # of changes that add up to what is wanted
 FEW_ALIKE = 3  # changes that come to the same, of which each is looked at
 MOST_ALIKE = 40  # changes that come to the same over fewer steps, of which each is looked at in the whole
@@ -345,7 +346,8 @@ class Repairs:
             if one.small and one.edit.new is not None:
                 alike.setdefault(one.wording, []).append(one)
         pairs = [pair for group in alike.values() for pair in itertools.combinations(group, 2)]
-        return self._by_one_of(pairs)
+        with self.clock.part(TWICE_SHARE):
+            return self._by_one_of(pairs)
 
     def _by_two_that_add_up(self) -> list[Explanation]:
         """By changes in two lines, each of which sees nothing of what the other one changes."""

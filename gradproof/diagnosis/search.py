@@ -8,8 +8,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import combinations
+from functools import cached_property, partial
+from itertools import combinations, islice
 from typing import TypeVar
 
 import numpy as np
@@ -51,6 +51,7 @@ NEAR_SHARE = 0.4  # of the time, for single rules, before anything else is looke
 REPAIR_SHARE = 0.4  # for changes of the candidate's own code
 SIMPLER_SHARE = 0.15  # for one change of it, where several rules are known to do
 OWN_SHARE = 0.35  # for the way back of another forward pass
+PASS_SHARE, MOST_PASSES = 0.25, 2  # for the way back through another forward pass, and how many of these are looked at
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
 BEAM = 6  # partial explanations that are followed up
 
@@ -138,6 +139,7 @@ class _Search:
     whole: bool = True  # whether it may look at fewer steps
     _losses: dict[Fault, float | None] = field(default_factory=dict)  # of other forward passes
     _by_several_over_fewer: list[Explanation] = field(default_factory=list)  # what several rules do over fewer steps
+    _by_several_behind: list[Explanation] = field(default_factory=list)  # what several do behind another forward pass
     _of_steps: list[Explanation] = field(default_factory=list)  # what explains the same over fewer steps
     _partial: list[Explanation] = field(default_factory=list)  # what single rules make right
     _far_fetched_found: bool = False  # whether those that were left out at first make anything right
@@ -298,6 +300,7 @@ class _Search:
             self._of_another_loss,
             self._repaired_over_fewer_steps,
             lambda: self._repaired,
+            self._behind_another_forward_pass,
             self._far_fetched,
             lambda: self._another_forward_pass(0.0, REPEATED),
             lambda: self._outwards(REPEATED) if self._far_fetched_found else [],
@@ -325,7 +328,7 @@ class _Search:
                 return self._or_simpler(complete) if all(one.cost >= 2 for one in complete) else complete
             if self.clock.over():
                 break
-        return self._but_for_the_loss or self._by_several_over_fewer
+        return self._but_for_the_loss or self._by_several_over_fewer or self._by_several_behind
 
     def _that_hold(self, found: Iterable[Explanation]) -> list[Explanation]:
         """Those that explain all parameters, on fresh inputs as well."""
@@ -475,6 +478,37 @@ class _Search:
         faults = [one for one in self.proposals.of_another_forward_pass if above < one.rank <= limit]
         return self._that_hold(self._on_top_of((), faults, self.order, self.shadows))
 
+    def _behind_another_forward_pass(self) -> list[Explanation]:
+        """Of a candidate whose gradient is not even its own wrong loss's: a forward pass with that loss, and the rest.
+
+        The rest is what is wrong on the way back through that other forward pass.
+        """
+        if self.case.forward_is_right or self.case.loss is None or self.proposals.belongs or not self.whole:
+            return []
+        others = (one for one in self.proposals.near if not one.local and self._gives_the_loss(one))
+        for forward in islice(filter(self._has_the_loss, others), MOST_PASSES):
+            case = self.case.of_another(partial(self.model.function, forward))
+            if case is None or not case.wrong:
+                continue
+            inner = _Search.of(case, self.clock, Confirmation(case, self.confirmed.known))
+            with self.clock.part(PASS_SHARE):
+                complete = [one for one in inner.found() if one.loss_matches and inner.confirmed.holds(one)]
+            both = [replace(one, case=self.case, faults=(forward, *one.faults)) for one in complete]
+            self.confirmed.known.update({id(one): (one, True) for one in both})
+            two = [one for one in both if one.cost < 3]
+            if two:
+                return self._unless_one_does(two)
+            self._by_several_behind += both
+        return []
+
+    def _has_the_loss(self, forward: Fault) -> bool:
+        """Whether a forward pass that can be gone back through has the candidate's loss, on fresh inputs as well."""
+        if forward.custom is not None or forward.forward_only:
+            return False
+        cases = [self.case, *([] if self.confirmed.fresh is None else [self.confirmed.fresh])]
+        tapes = [(case, self.model.function(forward, case.problem)) for case in cases]
+        return all(tape is not None and case.agrees("", case.loss, tape.loss()) for case, tape in tapes)
+
     def _on_top_of(
         self,
         before: tuple[Fault, ...],
@@ -616,7 +650,10 @@ class _Search:
         """Two of the likeliest rules, where no one mistake that is more far-fetched does."""
         if not self.whole or self._one_is_wrong:
             return []
-        complete = self._in_pairs(LIKELY_PAIRED)
+        return self._unless_one_does(self._in_pairs(LIKELY_PAIRED))
+
+    def _unless_one_does(self, complete: list[Explanation]) -> list[Explanation]:
+        """Explanations by two mistakes, or what is more far-fetched and tells the same by one."""
         if not complete:
             return []
         with self.clock.part(SIMPLER_SHARE):
