@@ -8,6 +8,7 @@ from gradproof.case import Case
 from gradproof.diagnosis import losses, mends, pattern, penalties, term_weights
 from gradproof.diagnosis.explanation import Explanation
 from gradproof.diagnosis.fault import Fault, Model, run
+from gradproof.diagnosis.ownloss import belongs_to_own_loss
 from gradproof.diagnosis.search import Found, search
 from gradproof.diagnosis.transforms import Transform
 from gradproof.report import Finding
@@ -35,7 +36,9 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
     elif case.wrong:
         findings = [pattern.unexplained(case, None)]
     if not explained_loss:
-        findings.append(losses.finding(case, searching))
+        unknown = [one.code for one in findings] == ["unexplained"]
+        of_another = unknown and belongs_to_own_loss(case)
+        findings.append(losses.of_own_function(case) if of_another else losses.finding(case, searching))
     return findings
 
 

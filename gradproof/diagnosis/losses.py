@@ -95,7 +95,7 @@ def _has_the_value(case: Case, fault: Fault) -> bool:
 
 
 def of_own_function(case: Case) -> Finding:
-    """The finding on a wrong loss to which the gradient belongs, but for the mistakes that were found in it."""
+    """The finding on a wrong loss to which the gradient belongs, but for what mistakes were found in it."""
     message = f"The {case.value} is another function's"
     message += "." if case.of_layer else f": {_beside(case)}."
     reading = None if case.of_layer else _reading(case, fresh_case(case))

@@ -103,9 +103,9 @@ class Repairs:
         further = [one for one in self._within if one.small]
         return self._on_top_of(list(self._trials((), further)), self.case, further)
 
-    def with_others(self, rules: Rules) -> list[Explanation]:
-        """By a change and a broken rule of the reference, or by several changes."""
-        found = self._by_the_same_twice() or self._with_a_rule(self._small, rules)
+    def with_others(self, rules: Rules, states: Sequence[Explanation]) -> list[Explanation]:
+        """By a change and a broken rule of the reference, or by several changes, or on top of what rules explain."""
+        found = self._beside(states, rules.model) or self._by_the_same_twice() or self._with_a_rule(self._small, rules)
         found = found or self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
         if not found:
             with self.clock.part(WAY_SHARE):
@@ -116,6 +116,16 @@ class Repairs:
         further = [one for one in self.own.slips(self._is_more) if one.small and one.rank <= LIKELY]
         trials = list(self._trials((), further))
         return self._told(self._mends_of(trials)) or self._on_top_of(trials, self.case)
+
+    def _beside(self, states: Sequence[Explanation], model: Model) -> list[Explanation]:
+        """By a change that makes right what some rules leave wrong, and does nothing to what they explain."""
+        for state in states:
+            explained = state.matched.intersection(self.own.wrong)
+            for trial in self._small if explained else ():
+                untouched = explained.isdisjoint(changed(trial.answer, (self.case.loss, self.case.gradients)))
+                if trial.wrong == explained and untouched and self._is_all(trial, state.faults, model):
+                    return self._told([trial.slips], state.faults)
+        return []
 
     def over_fewer_steps(self, case: Case, of_case: Rules | None, rules: Rules) -> list[Explanation]:
         """By changes that mend the same comparison over fewer steps, and then all of it; or by one and a broken rule.
@@ -293,7 +303,7 @@ class Repairs:
 
     def _are_two(self, trial: Trial, fault: Fault, rules: Rules) -> bool:
         """Whether a rule gives what is wrong after a change, and is another mistake than what is changed."""
-        if trial in self._cutting or not self._is_all(trial, fault, rules.model):
+        if trial in self._cutting or not self._is_all(trial, (fault,), rules.model):
             return False
         if self._says_what_is_left_out(trial, fault) and not self._tells_by_itself(fault, rules.model):
             return False
@@ -302,9 +312,9 @@ class Repairs:
             return False
         return not _is_one_line(trial, fault, rules)
 
-    def _is_all(self, trial: Trial, fault: Fault, model: Model) -> bool:
-        """Whether a rule gives what is wrong after some changes, and again on other inputs."""
-        made = evaluate(self._after(self.case, trial.answer), model, (fault,))
+    def _is_all(self, trial: Trial, faults: tuple[Fault, ...], model: Model) -> bool:
+        """Whether rules give what is wrong after some changes, and again on other inputs."""
+        made = evaluate(self._after(self.case, trial.answer), model, faults)
         if made is None or not made.complete or made.transforms or not made.loss_matches:
             return False
         return self._holds_besides(made, trial.slips)

@@ -215,7 +215,7 @@ class _Search:
     def _repaired_in_part(self) -> list[Explanation]:
         """By such a change and another mistake."""
         rules = self.rules if self.whole else None
-        return [] if rules is None else self._by_changes(lambda: self.repairs.with_others(rules))
+        return [] if rules is None else self._by_changes(lambda: self.repairs.with_others(rules, self._stuck))
 
     @cached_property
     def rules(self) -> Rules | None:

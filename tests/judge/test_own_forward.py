@@ -238,6 +238,22 @@ def test_a_mistake_on_the_way_back_of_a_function_that_nothing_tells():
     assert "Where your forward pass parts with the reference was not found." in report.findings[1].message
 
 
+def test_a_gradient_of_another_function_that_is_not_known_is_not_told_to_be_right():
+    def of_another(params, x, y):
+        e = np.tanh(x @ params["W"]) - y[:, None]
+        loss, de = np.sum(np.cos(3 * e) * e), np.cos(3 * e) - 3 * e * np.sin(3 * e)
+        return loss, {"W": x.T @ (de * (1 - (e + y[:, None]) ** 2))}
+
+    def reference(params, x, y):
+        return (torch.tanh(x @ params["W"]) - y[:, None]).square().sum()
+
+    data = ({"W": numbers(4, 3)}, numbers(6, 4), numbers(6))
+    of_gradient, of_loss = compare_gradients(of_another, reference, *data, diagnose=False).findings
+    assert (of_gradient.code, of_loss.code) == ("unexplained", "unexplained")
+    assert "the two belong together, but to another function" in of_gradient.message
+    assert of_loss.message.startswith("The loss is another function's: yours")
+
+
 def test_where_a_wrong_loss_beside_the_right_gradient_parts_with_the_reference():
     def softened(params, x, y):
         e = np.tanh(x @ params["W"]) @ params["v"] - y

@@ -118,6 +118,18 @@ def test_a_slip_beside_a_broken_rule(written):
     assert "in your code, `s` should be `ds`" in {finding.message for finding in findings}
 
 
+def test_a_slip_beside_two_broken_rules(written, case_of):
+    """Of which each acts on other parameters: what the rules leave wrong is what the slip is about."""
+    texts = ("dh * (1 - h**2)", "dh", 'dv = 0.2 * p["v"]', 'dv = 0.6 * p["v"]')
+    params, x, y = arrays()
+    case = case_of(written(*ANOTHER_ARRAY, *texts), smoothed, params, x, y)
+    searched = search._Search.of(case, Clock(10), Confirmation(case))
+    searched._partial, _ = searched._by_one_rule(searched.proposals.near)
+    assert searched._outwards(search.REPEATED) == []
+    found = searched.repairs._beside(searched._stuck, searched.model)[0]
+    assert [fault.code for fault in found.faults] == ["wrong-operand", "wrong-term-weight", "missing-derivative"]
+
+
 def test_a_penalty_that_does_not_belong_there(written):
     (finding,) = findings_of(written("dW = x.T @ (dh * (1 - h**2))", "dW = x.T @ (dh * (1 - h**2)) + np.tanh(p['W'])"))
     assert finding.code == "wrong-part-penalised"
