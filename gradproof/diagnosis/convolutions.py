@@ -40,9 +40,12 @@ def _of_convolution(tape: Tape, place: Place) -> Iterator[Fault]:
             for padded, more in ((True, ""), (False, ", and of its padding")):
                 hooks = {node.index: _undilated(positions, padded) for node in place.nodes}
                 yield Fault("wrong-operand", message + more, place.site, 1.3, hooks)
+    strided, transposed = any(one != 1 for one in stride), place.model.arguments[6]
+    if strided and not transposed and place.model.inputs[0] in tape.differentiable:
+        yield _windows_side_by_side(place)
     if groups != 1 or any(one != 1 for one in dilation) or place.model.inputs[1] not in tape.differentiable:
         return
-    if any(one != 1 for one in stride):
+    if strided:
         message = "the gradient of the filters is made with windows one entry apart: the stride is left out"
         yield _other_windows(place, message, "wrong-operand", lambda one: [1] * len(one))
     message = "the gradient of the filters is made with the first window for all of them"
@@ -115,6 +118,34 @@ def _cut_at_one_end(in_front: bool) -> NodeHook:
         return found
 
     return OneInput(0, hook)
+
+
+def _windows_side_by_side(place: Place) -> Fault:
+    """The gradient of the input: what belongs to each window is added where it would lie without a stride."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        found, grad = list(tape.vjp(node, grads)), grads[0]
+        if grad is None or found[0] is None:
+            return found
+        filters, padded = tape.values[node.inputs[1]], _padded(tape, node)
+        _, padding, dilation, *others = node.arguments[3:9]
+        near = padded
+        for axis, (count, size, apart) in enumerate(zip(grad.shape[2:], filters.shape[2:], dilation, strict=True), 2):
+            near = near.narrow(axis, 0, count + apart * (size - 1))
+        near = near.detach().requires_grad_()
+        with torch.enable_grad():
+            y = torch.convolution(near, filters, None, [1] * len(padding), [0] * len(padding), dilation, *others)
+        sent = torch.autograd.grad(y, near, grad)[0]
+        whole = torch.zeros_like(padded)
+        whole[tuple(slice(length) for length in near.shape)] = sent
+        for axis, (pad, length) in enumerate(zip(padding, found[0].shape[2:], strict=True), 2):
+            whole = whole.narrow(axis, pad, length)
+        found[0] = whole
+        return found
+
+    message = "the gradient of the input is put together of windows one entry apart: the stride is left out"
+    hooks = {node.index: OneInput(0, hook) for node in place.nodes}
+    return Fault("wrong-operand", f"at {place}, {message}", place.site, 1.4, hooks)
 
 
 def _channels_as_they_are(filters: Tensor, turned: bool) -> Tensor:

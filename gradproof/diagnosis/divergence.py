@@ -222,8 +222,10 @@ def _code(own: Tape, place: Place, theirs: Tape, counterpart: Place | str) -> st
         return "wrong-axis" if same else "different-function"
     if {one.name, other.name} == {"sum", "mean"}:
         return "wrong-reduction"
-    axes = _normalised(own.values[one.outputs[0]]), _normalised(theirs.values[other.outputs[0]])
-    return "wrong-axis" if all(axes) and axes[0] != axes[1] else "different-function"
+    made, expected = own.values[one.outputs[0]], theirs.values[other.outputs[0]]
+    axes = _normalised(made), _normalised(expected)
+    turned = made.shape != expected.shape  # rows of the one are columns of the other
+    return "wrong-axis" if all(axes) and axes[0] != axes[1] and not turned else "different-function"
 
 
 def _normalised(array: Tensor) -> set[int]:

@@ -282,7 +282,10 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
             continue
         extra = {name: _extra_factor(FUNCTIONS[name]) for name in ("sigmoid", "tanh", "relu", "exp")}
         if len(shape) >= 2 and shape[-1] > 1:
-            extra |= {"softmax (its diagonal)": _softmax_diagonal, "softmax": _softmax_jacobian}
+            extra |= {"softmax (its diagonal)": _softmax_diagonal(-1), "softmax": _softmax_jacobian(-1)}
+        if len(shape) == 2 and shape[0] > 1 and _is_turned(tape, place.nodes[-1].outputs[0]):
+            columns = "softmax of each column"
+            extra |= {f"{columns} (its diagonal)": _softmax_diagonal(0), columns: _softmax_jacobian(0)}
         for words, nodes in survey.subsets(place):
             if nodes != place.nodes and nodes != place.nodes[-1:]:
                 continue  # a loop's last layer may be none like the others
@@ -302,11 +305,22 @@ def _extra_factor(function: Callable[[Tensor], Tensor]) -> NodeHook:
     return hook
 
 
-def _softmax_diagonal(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-    y, grad = torch.softmax(tape.values[node.outputs[0]], -1), grads[0]
-    return tape.vjp(node, [None if grad is None else grad * y * (1 - y)])
+def _is_turned(tape: Tape, value: int) -> bool:
+    """Whether a matrix is transposed somewhere: its samples may be its columns."""
+    return any(tape.nodes[index].name in ("t", "transpose", "permute") for index in tape.consumers.get(value, ()))
 
 
-def _softmax_jacobian(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-    y, grad = torch.softmax(tape.values[node.outputs[0]], -1), grads[0]
-    return tape.vjp(node, [None if grad is None else y * (grad - (grad * y).sum(-1, keepdim=True))])
+def _softmax_diagonal(axis: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        y, grad = torch.softmax(tape.values[node.outputs[0]], axis), grads[0]
+        return tape.vjp(node, [None if grad is None else grad * y * (1 - y)])
+
+    return hook
+
+
+def _softmax_jacobian(axis: int) -> NodeHook:
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        y, grad = torch.softmax(tape.values[node.outputs[0]], axis), grads[0]
+        return tape.vjp(node, [None if grad is None else y * (grad - (grad * y).sum(axis, keepdim=True))])
+
+    return hook

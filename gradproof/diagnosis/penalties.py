@@ -14,11 +14,16 @@ from gradproof.oracles import Array, Arrays
 from gradproof.report import Finding, along, number, whole_along
 
 LOOSE = 1e-7  # of what is compared; what differs by less is rounding
+ROW_ROUNDING, MOST_ROWS = 1e-9, 6  # of the weights of rows; how many of these are told
 FEW, FEW_GROWING = 3, 6  # entries that are a multiple of their parameter by chance, or grow with it
 
 
 def findings(case: Case) -> list[Finding]:
-    """One finding for all parameters whose gradient differs by a multiple of the parameter itself, on a part of it."""
+    """One finding for all parameters whose gradient differs by multiples of the parameter itself, on a part of it."""
+    return _of_one_weight(case) or _otherwise_by_rows(case)
+
+
+def _of_one_weight(case: Case) -> list[Finding]:
     parts, coefficients = {}, []
     known = coefficient(case)
     if known is not None and _is_whole_penalty(case, known):
@@ -41,6 +46,50 @@ def findings(case: Case) -> list[Finding]:
     else:
         message = f"the penalty is missing on {where}, or too weak: {strength} times the parameter should be added"
     return [Finding("wrong-part-penalised", tuple(parts), message)]
+
+
+def _otherwise_by_rows(case: Case) -> list[Finding]:
+    """One finding where rows have another weight each: penalised as often as they are looked up, or all alike."""
+    weights = {name: _weights_of_rows(case, name) for name in case.wrong}
+    if not weights or any(one is None or _is_whole(*one) for one in weights.values()):
+        return []
+    fresh = fresh_case(case)
+    for name, known in weights.items():
+        again = None if fresh is None else _weights_of_rows(fresh, name)
+        if fresh is not None and (again is None or known is None or not np.allclose(again, known, rtol=1e-6)):
+            return []
+    told = [_of_rows(name, *one) for name, one in weights.items() if one is not None]
+    return [Finding("wrong-part-penalised", tuple(weights), "\n".join(told))]
+
+
+def _is_whole(ours: Array, right: Array) -> bool:
+    """Whether all rows have the same multiple of their weight, or the same added to it: that is told as a whole."""
+    there = right != 0
+    proportional = not ours[~there].any() and np.ptp(ours[there] / right[there]) < ROW_ROUNDING
+    return bool(proportional or np.ptp(ours - right) < ROW_ROUNDING)
+
+
+def _of_rows(name: str, ours: Array, right: Array) -> str:
+    rows = [i for i in range(len(ours)) if abs(ours[i] - right[i]) > ROW_ROUNDING][:MOST_ROWS]
+    of_ours, of_right = (", ".join(number(float(one[i])) for i in rows) for one in (ours, right))
+    shown = along(0, 2, rows)
+    return f"the penalty on {name} has another weight for some rows: {of_ours} in {shown}, and {of_right} is right"
+
+
+def _weights_of_rows(case: Case, name: str) -> tuple[Array, Array] | None:
+    """By what a penalty multiplies each row of a parameter, here and in the reference; None where it is no penalty."""
+    value = case.problem.params[name]
+    if value.ndim != 2 or value.shape[0] < 2 or value.shape[1] < FEW or not value.all() or case.tape is None:
+        return None
+    shares = [contributions.shares(case.tape, one) for one in contributions.penalties(case.tape)]
+    right = sum((one[name].numpy() for one in shares if name in one), np.zeros_like(value))
+    extra = case.gradients[name] - case.truth.gradients[name]
+    both = [one / value for one in (extra, right)]
+    allowed = ROW_ROUNDING * max(float(np.max(np.abs(one))) for one in both)
+    if not np.any(right) or any(np.any(np.ptp(one, axis=1) > allowed) for one in both):
+        return None
+    more, known = (np.where(np.abs(one[:, 0]) > allowed, one[:, 0], 0.0) for one in both)
+    return known + more, known
 
 
 def of_what_was_added(case: Case, added: Arrays) -> str | None:

@@ -169,7 +169,7 @@ def own_code(candidate: Callable[..., Any], problem: Problem) -> OwnCode | None:
         sys.settrace(before)
     try:
         inner = {one for each in watch.found for one in each.co_consts if isinstance(one, types.CodeType)}
-        code.functions = [_taken_apart(one, names) for one, names in watch.found.items() if one not in inner]
+        code.functions = [_taken_apart(one, watch.names(one)) for one in watch.found if one not in inner]
     except NotOurs:
         return None
     return code if code.functions else None
@@ -189,11 +189,23 @@ class _Watch:
         frame.f_trace_lines = False
         return self._at_return
 
+    def names(self, code: types.CodeType) -> dict[str, Any]:
+        """What the names of a function stood for, and those of the functions that are defined within it."""
+        inner = [one for one in _within(code) if one in self.found]
+        return {**{name: value for one in inner for name, value in self.found[one].items()}, **self.found[code]}
+
     def _at_return(self, frame: types.FrameType, event: str, arg: Any) -> Callable[..., Any]:
         code, own = frame.f_code, frame.f_locals
         if event == "return" and (code not in self.found or len(own) > self._counts[code]):
             self.found[code], self._counts[code] = {**frame.f_globals, **own}, len(own)
         return self._at_return
+
+
+def _within(code: types.CodeType) -> Iterator[types.CodeType]:
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            yield one
+            yield from _within(one)
 
 
 def _taken_apart(code: types.CodeType, names: dict[str, Any]) -> OwnFunction:

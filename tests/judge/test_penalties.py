@@ -104,3 +104,41 @@ NONE_ON_A = {"A": np.zeros_like(A)}
 )
 def test_what_of_a_gradient_is_a_penalty(case, added, code):
     assert penalties.of_what_was_added(case, added) == code
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+class TestRowsThatAreLookedUp:
+    """A penalty on what the samples look up counts a row as often as they do."""
+
+    ROWS = np.array([0, 0, 1, 3, 3, 3])
+    PARAMS = {"E": numbers(4, 5), "W": numbers(5, 3)}
+
+    @staticmethod
+    def looked_up(params, rows, y, weights=(2.0, 1.0, 0.0, 3.0)):
+        fit = F.mse_loss(torch.tanh(params["E"][rows]) @ params["W"], y)
+        if weights is None:
+            return fit + 0.1 * params["E"][rows].square().sum()
+        return fit + 0.1 * (torch.tensor(weights, dtype=torch.float64) * params["E"].square().sum(1)).sum()
+
+    def reference(self, params, rows, y):
+        return self.looked_up(params, rows, y, None)
+
+    def told(self, weights):
+        def candidate(params, rows, y):
+            loss, _ = by_torch(self.looked_up)(params, rows, y)
+            return loss, by_torch(lambda *given: self.looked_up(*given, weights))(params, rows, y)[1]
+
+        report = compare_gradients(candidate, self.reference, self.PARAMS, self.ROWS, Y)
+        return [(one.code, one.message) for one in report.findings]
+
+    def test_as_often_as_they_are_looked_up(self):
+        assert self.told((2.0, 1.0, 0.0, 3.0)) == []
+
+    def test_the_whole_table_alike(self):
+        message = "the penalty on E has another weight for some rows: 0.2, 0.2, 0.2 in rows 0, 2, 3,"
+        assert self.told((1.0, 1.0, 1.0, 1.0)) == [("wrong-part-penalised", f"{message} and 0.4, 0, 0.6 is right")]
+
+    def test_twice_the_weight_is_told_as_such(self):
+        ((code, message),) = self.told((4.0, 2.0, 0.0, 6.0))
+        assert code == "wrong-term-weight"
+        assert message.startswith("the penalty on E has 2 times its weight")
