@@ -29,7 +29,7 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
             findings = told(case, found)
             best = found.explanations[0]
             if not explained_loss and not best.loss_matches and best.case.own_forward is not None:
-                return [*findings, losses.of_own_function(case)]
+                return [*findings, losses.of_own_function(case, searching)]
             explained_loss = explained_loss or best.loss_matches
         elif not findings:
             findings = [pattern.unexplained(case, found)]
@@ -38,7 +38,8 @@ def diagnose(case: Case, searching: bool = True) -> list[Finding]:
     if not explained_loss:
         unknown = [one.code for one in findings] == ["unexplained"]
         of_another = unknown and belongs_to_own_loss(case)
-        findings.append(losses.of_own_function(case) if of_another else losses.finding(case, searching))
+        of_loss = losses.of_own_function if of_another else losses.finding
+        findings.append(of_loss(case, searching))
     return findings
 
 

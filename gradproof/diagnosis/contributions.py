@@ -61,11 +61,10 @@ def penalised(tape: Tape, value: int) -> list[str]:
 
 
 def penalised_by(tape: Tape, node: Node, position: int) -> list[str]:
-    """The parameters on which what an operation is given, or makes of a parameter itself, is a penalty."""
-    value = node.inputs[position]
-    if parameter_of(tape, value) is not None and len(node.outputs) == 1:
-        value = node.outputs[0]
-    return penalised(tape, value)
+    """The parameters on which what an operation is given, or makes of that alone, is a penalty."""
+    value, moving = node.inputs[position], tape.differentiable.intersection(node.inputs)
+    alone = len(node.outputs) == 1 and moving == {value}
+    return penalised(tape, value) or (penalised(tape, node.outputs[0]) if alone else [])
 
 
 def penalties(tape: Tape) -> list[frozenset[int]]:

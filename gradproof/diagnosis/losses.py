@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from gradproof.case import Case
 from gradproof.diagnosis import divergence, penalties
 from gradproof.diagnosis.clock import Clock
-from gradproof.diagnosis.confirmation import Confirmation, fresh_case
+from gradproof.diagnosis.confirmation import Confirmation
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.families import OF_THE_FORWARD_PASS
 from gradproof.diagnosis.fault import Fault
@@ -37,7 +38,7 @@ def finding(case: Case, searching: bool) -> Finding:
         reading = None if case.of_layer else _reading(case, confirmed.fresh)
         if reading is not None:
             message += f" It is {reading[1]}."
-        elif not case.wrong:
+        else:
             found = _of_forward(case, confirmed)
     if found is not None:
         message = f"{message[:-1]}: {found.message}"
@@ -59,11 +60,14 @@ def _beside(case: Case) -> str:
 
 
 def _of_forward(case: Case, confirmed: Confirmation) -> Finding | None:
-    """What gives the wrong value beside a right gradient: a change of the code, or of the reference's forward pass."""
+    """What gives the wrong value: a change of the reference's forward pass, or where the two part.
+
+    Beside a right gradient, by a change of the code first.
+    """
     clock = Clock(SECONDS)
     with clock.part(SHARE):
         fault = _of_reference(case, confirmed.fresh, clock)
-    if fault is None or fault.code != "broadcast":
+    if not case.wrong and (fault is None or fault.code != "broadcast"):
         with clock.part(SHARE):
             changes = Repairs(case, clock, confirmed).likely()
         fault = changes[0].faults[0] if changes else fault
@@ -94,15 +98,19 @@ def _has_the_value(case: Case, fault: Fault) -> bool:
     return other is not None and case.loss is not None and case.agrees("", case.loss, other.loss())
 
 
-def of_own_function(case: Case) -> Finding:
+def of_own_function(case: Case, searching: bool) -> Finding:
     """The finding on a wrong loss to which the gradient belongs, but for what mistakes were found in it."""
     message = f"The {case.value} is another function's"
     message += "." if case.of_layer else f": {_beside(case)}."
-    reading = None if case.of_layer else _reading(case, fresh_case(case))
-    if reading is None:
-        message += " Where your forward pass parts with the reference was not found."
-        return Finding("unexplained", (case.value,), message)
-    return Finding(reading[0], (case.value,), f"{message} It is {reading[1]}.")
+    confirmed = Confirmation(case)
+    reading = None if case.of_layer else _reading(case, confirmed.fresh)
+    if reading is not None:
+        return Finding(reading[0], (case.value,), f"{message} It is {reading[1]}.")
+    found = _of_forward(case, confirmed) if searching and case.reference is not None else None
+    if found is not None:
+        return replace(found, parameters=(case.value,), message=f"{message[:-1]}: {found.message}")
+    message += " Where your forward pass parts with the reference was not found."
+    return Finding("unexplained", (case.value,), message)
 
 
 def _reading(case: Case, fresh: Case | None) -> tuple[str, str] | None:

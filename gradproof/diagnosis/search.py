@@ -650,7 +650,8 @@ class _Search:
         """Two of the likeliest rules, where no one mistake that is more far-fetched does."""
         if not self.whole or self._one_is_wrong:
             return []
-        return self._unless_one_does(self._in_pairs(LIKELY_PAIRED))
+        pairs = self._pairs(self.nothing, (), LIKELY_PAIRED)
+        return self._unless_one_does([one for one in pairs if one.complete and one.cost < 3])
 
     def _unless_one_does(self, complete: list[Explanation]) -> list[Explanation]:
         """Explanations by two mistakes, or what is more far-fetched and tells the same by one."""

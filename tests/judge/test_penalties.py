@@ -81,6 +81,23 @@ def case(case_of):
     return case_of(lambda *_: (1.0, {name: one + 1 for name, one in nothing.items()}), reference, params, X, Y)
 
 
+@pytest.mark.usefixtures("no_changes_of_code")
+@pytest.mark.parametrize("in_both", [False, True])
+def test_the_weights_of_two_parts_of_a_loss_exchanged(in_both):
+    def model(params, x, y, weights=(0.3, 0.7)):
+        h = torch.tanh(x @ params["A"]) @ params["B"]
+        return weights[0] * F.mse_loss(h, y) + weights[1] * torch.cosh(h).mean()
+
+    def exchanged(params, x, y):
+        right, wrong = model(params, x, y), model(params, x, y, (0.7, 0.3))
+        return wrong if in_both else as_if(right, wrong)
+
+    params = {"A": SQUARE, "B": numbers(4, 3)}
+    code, message = told(by_torch(exchanged), model, params, X, Y)
+    assert code == "wrong-term-weight"
+    assert "are exchanged" in message
+
+
 A, SIGN = SQUARE, np.sign(SQUARE)
 ROWS = np.array([[0.0], [1.0], [2.0], [1.0]])
 NONE_ON_A = {"A": np.zeros_like(A)}
@@ -137,6 +154,19 @@ class TestRowsThatAreLookedUp:
     def test_the_whole_table_alike(self):
         message = "the penalty on E has another weight for some rows: 0.2, 0.2, 0.2 in rows 0, 2, 3,"
         assert self.told((1.0, 1.0, 1.0, 1.0)) == [("wrong-part-penalised", f"{message} and 0.4, 0, 0.6 is right")]
+
+    def test_none_at_all_beside_a_forgotten_slope(self):
+        def model(params, rows, y, slope=lambda h, z: h, ours=lambda one: one):
+            e = params["E"][rows]
+            z = e @ params["V"]
+            fit = F.mse_loss(slope(torch.tanh(z), z) @ params["W"], y)
+            return fit + 0.1 * (ours(e**2).sum() + params["W"].square().sum())
+
+        wrong = by_torch(lambda *given: model(*given, slope=without_slope, ours=torch.detach))
+        params = {**self.PARAMS, "V": numbers(5, 5)}
+        found = compare_gradients(wrong, model, params, self.ROWS, Y).findings
+        assert {one.code for one in found} == {"missing-derivative", "wrong-part-penalised"}
+        assert "the penalty is missing on E" in [one.message for one in found]
 
     def test_twice_the_weight_is_told_as_such(self):
         ((code, message),) = self.told((4.0, 2.0, 0.0, 6.0))

@@ -130,6 +130,21 @@ def test_a_slip_beside_two_broken_rules(written, case_of):
     assert [fault.code for fault in found.faults] == ["wrong-operand", "wrong-term-weight", "missing-derivative"]
 
 
+def test_what_a_function_within_another_speaks_of_is_known():
+    def candidate(p, x, y):
+        def backward(h):
+            m = len(h)
+            dh = h * y[:, None]
+            return dh / m
+
+        return None, {"W": x.T @ backward(x @ p["W"])}
+
+    params, x, y = arrays()
+    (function,) = own_code(candidate, Problem({"W": params["W"]}, (x, y), None)).functions
+    assert function.shapes["dh"] == (7, 5)
+    assert function.numbers["m"] == 7
+
+
 def test_a_penalty_that_does_not_belong_there(written):
     (finding,) = findings_of(written("dW = x.T @ (dh * (1 - h**2))", "dW = x.T @ (dh * (1 - h**2)) + np.tanh(p['W'])"))
     assert finding.code == "wrong-part-penalised"

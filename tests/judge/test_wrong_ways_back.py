@@ -1067,3 +1067,50 @@ def test_one_mistake_that_two_gradients_have_is_told_as_one():
     report = compare_gradients(by_hand, network, {"A": SQUARE, "a": numbers(4), "B": numbers(4, 3)}, X, Y)
     assert {one.code for one in report.findings} == {"one-sample-only"}
     assert "exactly those of the same mistake in 2 places" in str(report)
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_the_slope_of_a_softmax_once_more_where_samples_are_columns(diagonal):
+    def model(params, x, labels, hook=None):
+        scores = params["B"] @ torch.tanh(params["A"] @ x)
+        if hook is not None:
+            y = torch.softmax(scores, 0).detach()
+            scores.register_hook(lambda grad: hook(y, grad))
+        return F.cross_entropy(scores.T, labels)
+
+    def again(y, grad):
+        return grad * y * (1 - y) if diagonal else y * (grad - (grad * y).sum(0, keepdim=True))
+
+    params = {"A": SQUARE, "B": numbers(3, 4)}
+    code, message = named(model, lambda *given: model(*given, again), params, X.T, LABELS)
+    assert code == "extra-derivative"
+    assert "softmax of each column" in message
+
+
+class Strided(torch.autograd.Function):
+    """A convolution whose input gradient is put together as if its windows lay one entry apart."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return F.conv2d(x, w, stride=2, padding=1)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, w = ctx.saved_tensors
+        padded = F.pad(torch.zeros_like(x), (1, 1, 1, 1))
+        for i, j in np.ndindex(dy.shape[2:]):
+            padded[:, :, i : i + w.shape[2], j : j + w.shape[3]] += torch.einsum("no,ocij->ncij", dy[:, :, i, j], w)
+        dw = torch.nn.grad.conv2d_weight(x, w.shape, dy, stride=2, padding=1)
+        return padded[:, :, 1:-1, 1:-1], dw
+
+
+def test_a_stride_that_is_left_out_where_windows_are_put_back():
+    def model(params, x, conv=lambda x, w: F.conv2d(x, w, stride=2, padding=1)):
+        h = conv(F.conv2d(x, params["K"], padding=1), params["L"])
+        return h.square().mean()
+
+    params = {"K": numbers(2, 1, 3, 3), "L": numbers(3, 2, 3, 3)}
+    code, message = named(model, lambda p, x: model(p, x, Strided.apply), params, numbers(4, 1, 6, 7))
+    assert code == "wrong-operand"
+    assert "windows one entry apart: the stride is left out" in message
