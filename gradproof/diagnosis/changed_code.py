@@ -205,10 +205,10 @@ class ChangedCode:
                 after.update(changes)
         return any(after[name] < MOST_CUT_OFF * before[name] for name in self.wrong)
 
-    def is_forward(self, place: Place) -> bool:
+    def is_forward(self, place: Place, unknown: bool = True) -> bool:
         """Whether the loss depends on what a line makes."""
         depending = self._of_place(place)
-        return depending is None or LOSS in depending
+        return unknown if depending is None else LOSS in depending
 
 
 def _ranges(lines: Sequence[int]) -> str:

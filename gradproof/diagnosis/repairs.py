@@ -103,9 +103,9 @@ class Repairs:
         further = [one for one in self._within if one.small]
         return self._on_top_of(list(self._trials((), further)), self.case, further)
 
-    def with_others(self, rules: Rules, states: Sequence[Explanation]) -> list[Explanation]:
-        """By a change and a broken rule of the reference, or by several changes, or on top of what rules explain."""
-        found = self._beside(states, rules.model) or self._by_the_same_twice() or self._with_a_rule(self._small, rules)
+    def with_others(self, rules: Rules) -> list[Explanation]:
+        """By a change and a broken rule of the reference, or by several changes."""
+        found = self._by_the_same_twice() or self._with_a_rule(self._small, rules)
         found = found or self._by_two_that_add_up() or self._on_top_of(self._small, self.case)
         if not found:
             with self.clock.part(WAY_SHARE):
@@ -117,7 +117,7 @@ class Repairs:
         trials = list(self._trials((), further))
         return self._told(self._mends_of(trials)) or self._on_top_of(trials, self.case)
 
-    def _beside(self, states: Sequence[Explanation], model: Model) -> list[Explanation]:
+    def beside(self, states: Sequence[Explanation], model: Model) -> list[Explanation]:
         """By a change that makes right what some rules leave wrong, and does nothing to what they explain."""
         for state in states:
             explained = state.matched.intersection(self.own.wrong)
@@ -429,8 +429,10 @@ class Repairs:
             answer = ask([slip], self.case.problem)
         ours = self.case.gradients
         added = {} if answer is None else {name: ours[name] - right for name, right in answer[1].items()}
-        code = penalties.of_what_was_added(self.case, added)
-        return replace(fault, code=code or self._relation(slip) or fault.code)
+        code = penalties.of_what_was_added(self.case, added) or self._relation(slip) or fault.code
+        if code == "missing-path" and not slip.of_loss and self.own.is_forward(slip.place, unknown=False):
+            code = "wrong-operand"  # what the forward pass hands on to the way back is no gradient
+        return replace(fault, code=code)
 
     def _relation(self, slip: Slip) -> str | None:
         """What a wrong operand on the way back is to the right one, where the lines there tell."""

@@ -215,7 +215,11 @@ class _Search:
     def _repaired_in_part(self) -> list[Explanation]:
         """By such a change and another mistake."""
         rules = self.rules if self.whole else None
-        return [] if rules is None else self._by_changes(lambda: self.repairs.with_others(rules, self._stuck))
+        return [] if rules is None else self._by_changes(lambda: self.repairs.with_others(rules))
+
+    def _repaired_beside_rules(self) -> list[Explanation]:
+        """By such a change and several rules, each of which acts on parameters of its own."""
+        return self._by_changes(lambda: self.repairs.beside(self._stuck, self.model)) if self.whole else []
 
     @cached_property
     def rules(self) -> Rules | None:
@@ -318,6 +322,7 @@ class _Search:
             lambda: self._elsewhere(REPEATED, np.inf),
             lambda: self._in_pairs(FEW_PAIRED),
             lambda: self._in_pairs(MOST_PAIRED),
+            self._repaired_beside_rules,
             self._in_threes,
             self._other_factors_behind,
             lambda: self._another_forward_pass(REPEATED, np.inf),
@@ -665,6 +670,8 @@ class _Search:
     def _in_pairs(self, most: int) -> list[Explanation]:
         """Two rules at once, wherever they are: alone, and on top of a rule that explains some parameter by itself."""
         for below in (self.nothing, *self._stuck[:2]):
+            if len(below.faults) + 2 > DEEPEST:
+                continue
             complete = [one for one in self._pairs(below, (), most) if one.complete]
             if complete or self.clock.over():
                 return complete

@@ -111,8 +111,8 @@ def _of_layout(node: ast.Call, name: str, words: Vocabulary) -> Iterator[Made]:
 
 def _of_its_argument(node: ast.Call, name: str, parent: Any, words: Vocabulary) -> Iterator[Made]:
     """What a function is taken of without it, or its derivative there; what is added to that, added behind it."""
+    code = "missing-derivative" if name == "ones_like" and is_factor(parent) else "different-function"
     if node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
-        code = "missing-derivative" if name == "ones_like" and is_factor(parent) else "different-function"
         yield wrong_array(parent) if name in ALIKE[1] else code, node.args[0], LIKELY
     elif len(node.args) == 1 and isinstance(node.func, ast.Name) and isinstance(node.args[0], ast.Call):
         again = words.text(node.args[0].func) == name
@@ -122,7 +122,7 @@ def _of_its_argument(node: ast.Call, name: str, parent: Any, words: Vocabulary) 
     (inner,) = node.args
     if words.shape(inner) and isinstance(getattr(parent, "op", None), ast.Mult):
         for whose in (inner, node):  # a function for its derivative
-            yield from (("different-function", one, POSSIBLE) for one in slopes(whose))
+            yield from ((code, one, POSSIBLE) for one in slopes(whose))
     if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Add, ast.Sub)) and name in ALIKE[1]:
         outside = ast.BinOp(with_fields(node, args=[inner.left]), inner.op, inner.right)
         yield "different-function", outside, POSSIBLE

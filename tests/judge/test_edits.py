@@ -263,6 +263,7 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dh = np.tanh(h) * z", "dh = h * (1 - h) * z", "different-function"),
         ("dh = h / len(x)", "dh = h / total", "wrong-scale"),
         ("dh = z * np.ones_like(h)", "dh = z * h", "missing-derivative"),
+        ("dh = z * np.ones_like(h)", "dh = z * (h > 0)", "missing-derivative"),
         ("dz = dh = np.zeros((6, 5))", "dz, dh = (np.zeros((6, 5)), np.zeros((6, 5)))", "overwritten"),
         ("range(max(1, t - 2), -1, -1)", "range(t - 2, -1, -1)", "truncated-in-time"),
         ("last = h[:, step]", "last = h[:, step - 1]", "shifted-in-time"),

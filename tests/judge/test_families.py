@@ -49,7 +49,10 @@ TOLD = {
     "m213_forger_and_judge:judge_learns_from_the_real_ones_only": ("overwritten", "from the other call is not added"),
     "m217_ratings_fed_again:decoder_gradient_of_the_first_pass_only": ("overwritten", "the last of the 2 times"),
     "m72_vector_quantised:tanh_slope_at_its_input": ("derivative-at-wrong-point", "is given its input"),
-    "m239_words_stacked_in_columns:every_word_gets_the_first_slice": ("wrong-operand", "`back_embed[w * d:(w + 1) * d]`"),
+    "m239_words_stacked_in_columns:every_word_gets_the_first_slice": (
+        "wrong-operand",
+        "in your code, `back_embed[:d]` should be `back_embed[w * d:(w + 1) * d]`",
+    ),
     "m260_sigmoid_net_kept_in_a_class:smoothing_spread_over_the_other_classes_in_both": (
         "different-function",
         "your forward pass parts with the reference at `add`",

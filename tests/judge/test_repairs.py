@@ -106,6 +106,33 @@ def test_a_slip_is_told_at_the_line_of_the_candidate_with_what_belongs_there(wri
     assert "in your code, `s` should be `ds`" in finding.message
 
 
+def handing_on(p, x, y):
+    def forward():
+        h = np.tanh(x @ p["W"])
+        return (h + h * h) @ p["v"], (h, h + h * h)
+
+    out, (h, kept) = forward()
+    de = 2 * (out - y) / len(y)
+    dh = np.outer(de, p["v"]) * (1 + 2 * h)
+    return np.mean((out - y) ** 2), {"W": x.T @ (dh * (1 - h**2)), "v": kept.T @ de}
+
+
+def test_what_is_handed_on_to_the_way_back_with_a_term_less_is_another_operand(rewritten, case_of):
+    def squared(p, x, y):
+        h = torch.tanh(x @ p["W"])
+        return (((h + h * h) @ p["v"] - y) ** 2).mean()
+
+    params, x, y = arrays()
+    params = {"W": params["W"], "v": params["v"]}
+    assert compare_gradients(handing_on, squared, params, x, y).ok
+    case = case_of(rewritten(handing_on, "(h, h + h * h)", "(h, h)"), squared, params, x, y)
+    repairs = Repairs(case, Clock(10), Confirmation(case))
+    mends = {one.fault.mend: one for one in repairs.own.slips(lambda _: True)}
+    slip = mends["return ((h + h * h) @ p['v'], (h, h + h * h))"]
+    assert slip.fault.code == "missing-path"
+    assert repairs._fault(slip).code == "wrong-operand"
+
+
 def test_a_slip_is_told_under_a_profiler_too(written):
     with cProfile.Profile():
         (finding,) = findings_of(written(*ANOTHER_ARRAY))
@@ -126,7 +153,7 @@ def test_a_slip_beside_two_broken_rules(written, case_of):
     searched = search._Search.of(case, Clock(10), Confirmation(case))
     searched._partial, _ = searched._by_one_rule(searched.proposals.near)
     assert searched._outwards(search.REPEATED) == []
-    found = searched.repairs._beside(searched._stuck, searched.model)[0]
+    found = searched.repairs.beside(searched._stuck, searched.model)[0]
     assert [fault.code for fault in found.faults] == ["wrong-operand", "wrong-term-weight", "missing-derivative"]
 
 
