@@ -98,6 +98,11 @@ class Case:
     own_forward: Callable[..., Any] | None = None  # the same in torch, where that is the program and not the reference
     function: Callable[[Problem], Tape | None] | None = None  # another one, where the candidate is held to that
 
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """What was worked out of single gradients; a comparison that is made of this one begins anew."""
+        return {}
+
     @property
     def value(self) -> str:
         """What the forward pass comes to, in the caller's words."""

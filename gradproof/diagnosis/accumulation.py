@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gradproof.diagnosis.branches import of_some_uses, on_branches
+from gradproof.diagnosis.contributions import penalised
 from gradproof.diagnosis.edges import origin, result_of
 from gradproof.diagnosis.fault import Fault, OneInput, not_from
 from gradproof.diagnosis.places import Place, ordinal, period
@@ -48,12 +49,14 @@ def _single_uses(tape: Tape) -> Iterator[Fault]:
         if len(users) < 2 or value in tape.terms.values():
             continue
         name = result_of(tape, value)
+        penalties = {index for index in users if penalised(tape, tape.nodes[index].outputs[0])}
         repeated = len({(tape.nodes[i].site, tape.nodes[i].site.callers[:1], tape.nodes[i].name) for i in users}) == 1
         repeated = repeated and tape.nodes[users[0]].part is None
         repeated = repeated and tape.depends(tape.nodes[users[0]].outputs[0], tape.nodes[users[-1]])
         chosen = users if len(users) <= MANY else [users[0], users[-1]]
         for user in chosen:
-            yield _only_use(tape, value, name, users, user, repeated)
+            if penalties != set(users) - {user}:  # else the penalty is missing, which its own route tells
+                yield _only_use(tape, value, name, users, user, repeated)
 
 
 def _single_calls(tape: Tape) -> Iterator[Fault]:

@@ -107,7 +107,10 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
         if case.agrees(name, ours, predicted):
             matched.append(name)
         elif np.all(np.isfinite(predicted)):
-            transform = find_transform(case, name, ours, predicted, only_named=bool(faults))
+            if faults and not case.agrees(name, predicted, case.truth.gradients[name]):
+                transform = find_transform(case, name, ours, predicted, only_named=True)
+            else:  # no rule acts on it
+                transform = _of_the_right_one(case, name)
             if transform is not None:
                 transforms[name] = transform
     transforms = averaged(case, transforms)
@@ -122,6 +125,14 @@ def evaluate(case: Case, model: Model | None, faults: Sequence[Fault]) -> Explan
     fits = fits or (model is not None and any(_other_loss(case, model.tape, fault) for fault in faults))
     outcome = None if model is None or not faults else Outcome(model.tape, gradients)
     return Explanation(case, tuple(faults), transforms, frozenset(matched), frozenset(unmatched), fits, outcome)
+
+
+def _of_the_right_one(case: Case, name: str) -> Transform | None:
+    """What was done to the right gradient of a parameter; told once for all rules."""
+    if name not in case.known:
+        case.known[name] = find_transform(case, name, case.gradients[name], case.truth.gradients[name])
+    found: Transform | None = case.known[name]
+    return found
 
 
 def _other_loss(case: Case, tape: Tape, fault: Fault) -> bool:

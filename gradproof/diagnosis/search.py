@@ -309,6 +309,7 @@ class _Search:
             lambda: self._another_forward_pass(0.0, REPEATED),
             lambda: self._outwards(REPEATED) if self._far_fetched_found else [],
             self._in_likely_pairs,
+            self._in_pairs_over_fewer_steps,
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
             lambda: self._repaired_otherwise,
@@ -657,6 +658,10 @@ class _Search:
             return []
         pairs = self._pairs(self.nothing, (), LIKELY_PAIRED)
         return self._unless_one_does([one for one in pairs if one.complete and one.cost < 3])
+
+    def _in_pairs_over_fewer_steps(self) -> list[Explanation]:
+        """Two rules that fewer steps told, where no one mistake that is more far-fetched does."""
+        return self._unless_one_does([one for one in self._by_several_over_fewer if one.cost < 3])
 
     def _unless_one_does(self, complete: list[Explanation]) -> list[Explanation]:
         """Explanations by two mistakes, or what is more far-fetched and tells the same by one."""
