@@ -223,6 +223,7 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dh = z * (z - h * np.dot(h[0], h[0]))", "dh = z * (z - z * np.dot(z[0], z[0]))", "wrong-operand"),
         ("dh = z * (h * (1 - h))", "dh = z * (z * (1 - z))", "derivative-at-wrong-point"),
         ("dz[:t] += h[:t]", "dz[:t + 1] += h[:t + 1]", "missing-path"),
+        ("dz[:t] += h[:t]", "dz[:t] += h[t * t:(t + 1) * t]", "wrong-operand"),
         ("t > 1", "t >= 1", "missing-path"),
         ("dh = to_f * back_f", "dh = to_f * back_f + to_i * back_i", "missing-path"),
         ("dh = to_f * back_f", "dh = to_i * back_i", "wrong-operand"),

@@ -49,10 +49,6 @@ TOLD = {
     "m213_forger_and_judge:judge_learns_from_the_real_ones_only": ("overwritten", "from the other call is not added"),
     "m217_ratings_fed_again:decoder_gradient_of_the_first_pass_only": ("overwritten", "the last of the 2 times"),
     "m72_vector_quantised:tanh_slope_at_its_input": ("derivative-at-wrong-point", "is given its input"),
-    "m239_words_stacked_in_columns:every_word_gets_the_first_slice": (
-        "wrong-operand",
-        "in your code, `back_embed[:d]` should be `back_embed[w * d:(w + 1) * d]`",
-    ),
     "m260_sigmoid_net_kept_in_a_class:smoothing_spread_over_the_other_classes_in_both": (
         "different-function",
         "your forward pass parts with the reference at `add`",
@@ -75,7 +71,6 @@ CONSISTENT = {
     "m28_linear_recurrence:first_state_zero_in_both": "s0 is taken to be zero",
     "m56_conv_batch_norm:each_image_normalised_in_both": "go along the axes 2, 3 instead of",
     "m66_list_wise_ranking:worst_documents_first_in_both": "`sort` has the smallest first",
-    "m259_points_in_cells:worst_cells_kept_in_both": "`torch.topk(scores, 2, dim=1)` has the smallest first",
     "m68_unet_signal:halves_pooled_for_neighbours_in_both": "every `avg_pool2d` takes the mean of entries a part",
     "m33_saturation_curve:logarithm_to_base_ten_in_both": "log10(1 + z) stands where the reference has",
 }
@@ -87,10 +82,6 @@ TOGETHER = {
         "missing-derivative",
         "not-transposed",
         "wrong-scale",
-    ],
-    "m215_margins_that_cost_more:margin_of_one_for_all_in_both+right_class_pushed_down": [
-        "wrong-operand",
-        "wrong-sign",
     ],
 }
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gradproof import compare_gradients
 from tests.judge.test_small_models import STATES, X, Y, by_torch, told
 
 RNG = np.random.default_rng(2)
@@ -122,7 +123,14 @@ def from_a_state(params, states, first, y, seen=lambda first: first):
     return F.mse_loss(h @ params["W"], y)
 
 
+def best(params, x, y, chosen=lambda h: torch.topk(h, 2, dim=1)):
+    largest, _ = chosen(torch.tanh(x @ params["A"]))
+    return F.mse_loss(largest @ params["W"][:2], y)
+
+
 CASES = {
+    "smallest": (best, {"chosen": lambda h: torch.topk(h, 2, dim=1, largest=False)}, WEIGHTS, (X, Y),
+                 "different-function", "has the smallest first"),
     "no first state": (from_a_state, {"seen": torch.zeros_like}, WEIGHTS, (STATES, RNG.normal(size=(6, 4)), Y),
                        "wrong-operand", "first is not looked at: it is taken to be 0 everywhere"),
     "hinge for logistic": (margins, {"loss": lambda m: torch.relu(1 - m)}, WEIGHTS, (X, Y), "different-function",
@@ -168,3 +176,20 @@ def test_what_is_told(name):
     assert found == code
     assert words in message
     assert "Your loss and your gradient belong together, but to this function." in message
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_another_function_and_a_mistake_on_its_way_back():
+    def model(params, x, y, activation=torch.tanh, back=lambda right, wrong: right):
+        z = x @ params["A"]
+        h = activation(z)
+        return F.mse_loss(back(h, z) @ params["W"], y)
+
+    def as_if(right, wrong):
+        return right.detach() + wrong - wrong.detach()
+
+    wrong = by_torch(lambda *given: model(*given, activation=torch.sigmoid, back=as_if))
+    found = compare_gradients(wrong, model, WEIGHTS, X, Y).findings
+    assert [one.code for one in found] == ["different-function", "missing-derivative"]
+    assert "sigmoid" in found[0].message
+    assert "is left out of the chain rule" in found[1].message
