@@ -31,7 +31,8 @@ def findings(case: Case) -> list[Finding]:
 def _exchanged(case: Case) -> dict[str, float] | None:
     """The two terms whose weights are exchanged, and how often each counts instead of once."""
     weights = {name: one for name, one in _weights(case).items() if abs(one - 1) > ROUNDING}
-    return weights if len(weights) == 2 and abs(float(np.prod([*weights.values()])) - 1) < ROUNDING else None
+    positive = len(weights) == 2 and min(weights.values()) > 0  # -1 for both is a sign
+    return weights if positive and abs(float(np.prod([*weights.values()])) - 1) < ROUNDING else None
 
 
 def _weights(case: Case) -> dict[str, float]:

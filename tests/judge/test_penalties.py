@@ -98,6 +98,22 @@ def test_the_weights_of_two_parts_of_a_loss_exchanged(in_both):
     assert "are exchanged" in message
 
 
+@pytest.mark.parametrize(("weights", "code"), [((7 / 3, 3 / 7), "wrong-term-weight"), ((-1, -1), "wrong-sign")])
+def test_the_weights_of_two_named_terms_in_one_gradient(weights, code):
+    def model(params, x, y, of_A=lambda term, weight: term):
+        h = torch.tanh(x @ params["A"]) @ params["B"]
+        return {"fit": of_A(F.mse_loss(h, y), weights[0]), "size": of_A(0.3 * torch.cosh(h).mean(), weights[1])}
+
+    def candidate(params, x, y):
+        loss, grads = by_torch(lambda *given: sum(model(*given).values()))(params, x, y)
+        other = by_torch(lambda *given: sum(model(*given, lambda term, weight: weight * term).values()))(params, x, y)
+        return loss, {**grads, "A": other[1]["A"]}
+
+    found = told(candidate, model, {"A": SQUARE, "B": numbers(4, 3)}, X, Y)
+    assert found[0] == code
+    assert ("are exchanged" in found[1]) is (code == "wrong-term-weight")
+
+
 A, SIGN = SQUARE, np.sign(SQUARE)
 ROWS = np.array([[0.0], [1.0], [2.0], [1.0]])
 NONE_ON_A = {"A": np.zeros_like(A)}
