@@ -67,14 +67,14 @@ def penalised_by(tape: Tape, node: Node, position: int) -> list[str]:
     return penalised(tape, value) or (penalised(tape, node.outputs[0]) if alone else [])
 
 
-def penalties(tape: Tape) -> list[frozenset[int]]:
-    """Of each line that penalises parameters, the values that it makes a penalty, of what was none before."""
+def penalties(tape: Tape) -> dict[frozenset[int], dict[str, Tensor]]:
+    """For each line that penalises parameters, by the values that it makes a penalty: what it adds to the gradients."""
     lines: dict[Site, set[int]] = {}
     for node in tape.nodes:
         if len(node.outputs) == 1 and penalised(tape, node.outputs[0]):
             if not any(penalised(tape, one) for one in node.inputs):
                 lines.setdefault(node.site, set()).update(node.outputs)
-    return [frozenset(one) for one in lines.values()]
+    return {one: shares(tape, one) for one in map(frozenset, lines.values())}
 
 
 def shares(tape: Tape, penalty: frozenset[int]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from gradproof.diagnosis.survey import Survey
 from gradproof.report import Finding
 
 SECONDS = 4.5  # for what makes a wrong loss beside a right gradient, a third of it each for
+SECONDS_BESIDE = 1.5  # the same beside a wrong gradient
 SHARE = 1 / 3  # changes of the reference, changes of the code, and the place where the two part
 
 
@@ -62,9 +63,9 @@ def _beside(case: Case) -> str:
 def _of_forward(case: Case, confirmed: Confirmation) -> Finding | None:
     """What gives the wrong value: a change of the reference's forward pass, or where the two part.
 
-    Beside a right gradient, by a change of the code first.
+    Beside a right gradient, by a change of the code first; beside a wrong one, the time was spent on that.
     """
-    clock = Clock(SECONDS)
+    clock = Clock(SECONDS if not case.wrong else SECONDS_BESIDE)
     with clock.part(SHARE):
         fault = _of_reference(case, confirmed.fresh, clock)
     if not case.wrong and (fault is None or fault.code != "broadcast"):
@@ -99,7 +100,7 @@ def _has_the_value(case: Case, fault: Fault) -> bool:
 
 
 def of_own_function(case: Case, searching: bool) -> Finding:
-    """The finding on a wrong loss to which the gradient belongs, but for what mistakes were found in it."""
+    """The finding on a wrong loss to which the gradient belongs, but for the mistakes that were found in it."""
     message = f"The {case.value} is another function's"
     message += "." if case.of_layer else f": {_beside(case)}."
     confirmed = Confirmation(case)

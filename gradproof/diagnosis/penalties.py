@@ -50,15 +50,14 @@ def _of_one_weight(case: Case) -> list[Finding]:
 
 def _otherwise_by_rows(case: Case) -> list[Finding]:
     """One finding where rows have another weight each: penalised as often as they are looked up, or all alike."""
-    weights = {name: _weights_of_rows(case, name) for name in case.wrong}
-    if not weights or any(one is None or _is_whole(*one) for one in weights.values()):
+    weights = _weights_of_rows(case)
+    if not weights or any(_is_whole(*one) for one in weights.values()):
         return []
     fresh = fresh_case(case)
-    for name, known in weights.items():
-        again = None if fresh is None else _weights_of_rows(fresh, name)
-        if fresh is not None and (again is None or known is None or not np.allclose(again, known, rtol=1e-6)):
-            return []
-    told = [_of_rows(name, *one) for name, one in weights.items() if one is not None]
+    again = weights if fresh is None else _weights_of_rows(fresh)
+    if not all(name in again and np.allclose(again[name], one, rtol=1e-6) for name, one in weights.items()):
+        return []
+    told = [_of_rows(name, *one) for name, one in weights.items()]
     return [Finding("wrong-part-penalised", tuple(weights), "\n".join(told))]
 
 
@@ -76,20 +75,22 @@ def _of_rows(name: str, ours: Array, right: Array) -> str:
     return f"the penalty on {name} has another weight for some rows: {of_ours} in {shown}, and {of_right} is right"
 
 
-def _weights_of_rows(case: Case, name: str) -> tuple[Array, Array] | None:
-    """By what a penalty multiplies each row of a parameter, here and in the reference; None where it is no penalty."""
-    value = case.problem.params[name]
-    if value.ndim != 2 or value.shape[0] < 2 or value.shape[1] < FEW or not value.all() or case.tape is None:
-        return None
-    shares = [contributions.shares(case.tape, one) for one in contributions.penalties(case.tape)]
-    right = sum((one[name].numpy() for one in shares if name in one), np.zeros_like(value))
-    extra = case.gradients[name] - case.truth.gradients[name]
-    both = [one / value for one in (extra, right)]
-    allowed = ROW_ROUNDING * max(float(np.max(np.abs(one))) for one in both)
-    if not np.any(right) or any(np.any(np.ptp(one, axis=1) > allowed) for one in both):
-        return None
-    more, known = (np.where(np.abs(one[:, 0]) > allowed, one[:, 0], 0.0) for one in both)
-    return known + more, known
+def _weights_of_rows(case: Case) -> dict[str, tuple[Array, Array]]:
+    """By what a penalty multiplies the rows of the wrong parameters, here and in the reference; nothing for others."""
+    shares = [] if case.tape is None else [*contributions.penalties(case.tape).values()]
+    found = {}
+    for name in case.wrong:
+        value = case.problem.params[name]
+        right = sum((one[name].numpy() for one in shares if name in one), np.zeros_like(value))
+        if not np.any(right) or value.ndim != 2 or value.shape[1] < FEW or not value.all():
+            return {}
+        both = [one / value for one in (case.gradients[name] - case.truth.gradients[name], right)]
+        allowed = ROW_ROUNDING * max(float(np.max(np.abs(one))) for one in both)
+        if any(np.any(np.ptp(one, axis=1) > allowed) for one in both):
+            return {}
+        more, known = (np.where(np.abs(one[:, 0]) > allowed, one[:, 0], 0.0) for one in both)
+        found[name] = known + more, known
+    return found
 
 
 def of_what_was_added(case: Case, added: Arrays) -> str | None:
@@ -98,8 +99,7 @@ def of_what_was_added(case: Case, added: Arrays) -> str | None:
     touched = [name for name, one in added.items() if np.max(np.abs(one), initial=0.0) > LOOSE * size]
     if not touched:
         return None
-    tape = case.tape
-    shares = [] if tape is None else [contributions.shares(tape, one) for one in contributions.penalties(tape)]
+    shares = [] if case.tape is None else [*contributions.penalties(case.tape).values()]
     lines = [{name: one.numpy() for name, one in line.items()} for line in shares]
     columns = [_joined(case, line, touched) for line in lines]
     columns = [one for one in columns if one.any()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from gradproof.case import Problem
-from gradproof.diagnosis.contributions import parameter_of, penalties, shares
+from gradproof.diagnosis.contributions import parameter_of, penalties
 from gradproof.diagnosis.places import Place, find_places, layer_by_layer
 from gradproof.diagnosis.pool import Pool
 from gradproof.tape import Node, Tape, Tensor
@@ -38,7 +38,7 @@ class Survey:
     @cached_property
     def penalties(self) -> dict[frozenset[int], dict[str, Tensor]]:
         """For each line that penalises parameters, what it adds to their gradients."""
-        return {one: shares(self.tape, one) for one in penalties(self.tape)}
+        return penalties(self.tape)
 
     @property
     def penalised(self) -> frozenset[str]:

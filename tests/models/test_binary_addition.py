@@ -98,7 +98,7 @@ def test_forms_equal_vectorised(impl, rng, form):
 @pytest.mark.parametrize("form", ["loss_and_grads", "loss_and_grads_per_sample", "loss_and_grads_tuned"])
 def test_float32(impl, reference, rng, form):
     report = compare_gradients(getattr(impl, form), reference.loss, *problem(rng, n_bits=8, dtype=np.float32))
-    assert report.ok, report
+    assert report.ok, str(report)
     assert {one.candidate.dtype for one in report.comparisons.values()} == {np.dtype(np.float32)}
 
 

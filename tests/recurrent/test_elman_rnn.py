@@ -141,7 +141,7 @@ def test_tuned_equals_vectorised_where_the_products_are_large(impl, rng, n):
 def test_float32(impl, reference, rng, form):
     candidate, loss = partial(getattr(impl, form), loss_at="every"), partial(reference.loss, loss_at="every")
     report = compare_gradients(candidate, loss, *problem(rng, dtype=np.float32))
-    assert report.ok, report
+    assert report.ok, str(report)
     assert {one.candidate.dtype for one in report.comparisons.values()} == {np.dtype(np.float32)}
 
 
