@@ -493,19 +493,30 @@ class _Search:
             return []
         others = (one for one in self.proposals.near if not one.local and self._gives_the_loss(one))
         for forward in islice(filter(self._has_the_loss, others), MOST_PASSES):
-            case = self.case.of_another(partial(self.model.function, forward))
-            if case is None or not case.wrong:
-                continue
-            inner = _Search.of(case, self.clock, Confirmation(case, self.confirmed.known))
+            hooked = bool(forward.nodes or forward.values)
             with self.clock.part(PASS_SHARE):
-                complete = [one for one in inner.found() if one.loss_matches and inner.confirmed.holds(one)]
-            both = [replace(one, case=self.case, faults=(forward, *one.faults)) for one in complete]
-            self.confirmed.known.update({id(one): (one, True) for one in both})
+                both = self._behind_with_its_own_rules(forward) if hooked else self._behind(forward)
             two = [one for one in both if one.cost < 3]
             if two:
                 return self._unless_one_does(two)
             self._by_several_behind += both
         return []
+
+    def _behind(self, forward: Fault) -> list[Explanation]:
+        """A forward pass, and what is found beside its function as beside a reference."""
+        case = self.case.of_another(partial(self.model.function, forward))
+        if case is None or not case.wrong:
+            return []
+        inner = _Search.of(case, self.clock, Confirmation(case, self.confirmed.known))
+        complete = [one for one in inner.found() if one.loss_matches and inner.confirmed.holds(one)]
+        both = [replace(one, case=self.case, faults=(forward, *one.faults)) for one in complete]
+        self.confirmed.known.update({id(one): (one, True) for one in both})
+        return both
+
+    def _behind_with_its_own_rules(self, forward: Fault) -> list[Explanation]:
+        """A forward pass that says itself how it is gone back through, and one of the likeliest rules."""
+        likely = [one for one in self.proposals.near if one.local and one.rank <= REPEATED]
+        return self._that_hold(self._on_top_of((forward,), likely, self.order, None))
 
     def _has_the_loss(self, forward: Fault) -> bool:
         """Whether a forward pass that can be gone back through has the candidate's loss, on fresh inputs as well."""
