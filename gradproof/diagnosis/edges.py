@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 
@@ -187,9 +187,14 @@ class _Route:
     of_losses: bool  # a sum of losses that grows from step to step
     of_parameter: bool
 
+    @cached_property
+    def _penalised(self) -> dict[int, list[str]]:
+        """The same for each passage: a loop has many, and each is asked for again and again."""
+        return {node.index: penalised_by(self.survey.tape, node, self.position) for node in self.place.nodes}
+
     def penalised(self, nodes: Sequence[Node]) -> list[str]:
         """The parameters on which its value is a penalty; none where it is no penalty in each passage."""
-        names = [penalised_by(self.survey.tape, node, self.position) for node in nodes]
+        names = [self._penalised[node.index] for node in nodes]
         return list(dict.fromkeys(name for some in names for name in some)) if all(names) else []
 
 

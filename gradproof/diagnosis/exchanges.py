@@ -8,7 +8,7 @@ from itertools import combinations
 import torch
 
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault, constants_of, other_constant, with_constant
+from gradproof.diagnosis.fault import Fault, constants_of, rule_with_constant, with_constant
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.products import with_operand
 from gradproof.diagnosis.survey import Survey
@@ -42,19 +42,12 @@ def _of_weights(tape: Tape, places: list[Place]) -> Iterator[Fault]:
     for (one, i, a), (other, j, b) in combinations(weighted[:MOST], 2):
         if a != b:
             message = f"the weights of {one} and {other} are exchanged"
-            hooks = {node.index: _weighted(i, b) for node in one.nodes}
-            hooks |= {node.index: _weighted(j, a) for node in other.nodes}
+            hooks = {node.index: rule_with_constant(i, b) for node in one.nodes}
+            hooks |= {node.index: rule_with_constant(j, a) for node in other.nodes}
             yield Fault("wrong-term-weight", message, one.site, 1.3, hooks)
             forward = {node.index: with_constant(i, b) for node in one.nodes}
             forward |= {node.index: with_constant(j, a) for node in other.nodes}
             yield Fault("wrong-term-weight", message, one.site, 1.32, forward=forward)
-
-
-def _weighted(which: int, weight: float) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-        return tape.vjp(other_constant(node, which, weight), grads, at={})
-
-    return hook
 
 
 def _of_gates(tape: Tape, places: list[Place]) -> Iterator[Fault]:

@@ -107,6 +107,15 @@ def other_constant(node: Node, which: int, value: Any) -> Node:
     return replace(node, flat=flat)
 
 
+def rule_with_constant(which: int, value: Any) -> NodeHook:
+    """The operation's rule as it is with another constant argument."""
+
+    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
+        return tape.vjp(other_constant(node, which, value), grads, at={})
+
+    return hook
+
+
 def constants_of(place: Place) -> Iterator[tuple[int, float]]:
     """The constants of an operation that are numbers to compute with, and no axes, sizes or choices."""
     for which, value in enumerate(place.model.constants[:2]):

@@ -15,6 +15,7 @@ from gradproof.report import Finding, along, number, whole_along
 
 LOOSE = 1e-7  # of what is compared; what differs by less is rounding
 ROW_ROUNDING, MOST_ROWS = 1e-9, 6  # of the weights of rows; how many of these are told
+COARSE = 1e-3  # rows whose entries differ by more than this share are looked at no closer
 FEW, FEW_GROWING = 3, 6  # entries that are a multiple of their parameter by chance, or grow with it
 
 
@@ -77,20 +78,27 @@ def _of_rows(name: str, ours: Array, right: Array) -> str:
 
 def _weights_of_rows(case: Case) -> dict[str, tuple[Array, Array]]:
     """By what a penalty multiplies the rows of the wrong parameters, here and in the reference; nothing for others."""
-    shares = [] if case.tape is None else [*contributions.penalties(case.tape).values()]
+    values = {name: case.problem.params[name] for name in case.wrong}
+    if any(value.ndim != 2 or value.shape[1] < FEW or not value.size or not value.all() for value in values.values()):
+        return {}
+    extra = {name: (case.gradients[name] - case.truth.gradients[name]) / value for name, value in values.items()}
+    if not all(_is_by_rows(one, COARSE * float(np.max(np.abs(one)))) for one in extra.values()) or case.tape is None:
+        return {}  # what the penalties are takes runs of the reference
+    shares = [*contributions.penalties(case.tape).values()]
     found = {}
-    for name in case.wrong:
-        value = case.problem.params[name]
-        right = sum((one[name].numpy() for one in shares if name in one), np.zeros_like(value))
-        if not np.any(right) or value.ndim != 2 or value.shape[1] < FEW or not value.all():
+    for name, value in values.items():
+        right = sum((one[name].numpy() for one in shares if name in one), np.zeros_like(value)) / value
+        allowed = ROW_ROUNDING * max(float(np.max(np.abs(one))) for one in (extra[name], right))
+        if not np.any(right) or not all(_is_by_rows(one, allowed) for one in (extra[name], right)):
             return {}
-        both = [one / value for one in (case.gradients[name] - case.truth.gradients[name], right)]
-        allowed = ROW_ROUNDING * max(float(np.max(np.abs(one))) for one in both)
-        if any(np.any(np.ptp(one, axis=1) > allowed) for one in both):
-            return {}
-        more, known = (np.where(np.abs(one[:, 0]) > allowed, one[:, 0], 0.0) for one in both)
+        more, known = (np.where(np.abs(one[:, 0]) > allowed, one[:, 0], 0.0) for one in (extra[name], right))
         found[name] = known + more, known
     return found
+
+
+def _is_by_rows(ratios: Array, allowed: float) -> bool:
+    """Whether each row has one number."""
+    return bool(np.all(np.ptp(ratios, axis=1) <= allowed))
 
 
 def of_what_was_added(case: Case, added: Arrays) -> str | None:

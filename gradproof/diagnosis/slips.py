@@ -17,7 +17,7 @@ import torch
 from gradproof.diagnosis.branches import Branch, branches, of_some_uses, restricted
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.edges import origin
-from gradproof.diagnosis.fault import Fault, OneInput, constants_of, neighbours, other_constant
+from gradproof.diagnosis.fault import Fault, OneInput, constants_of, neighbours, other_constant, rule_with_constant
 from gradproof.diagnosis.places import Place
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.survey import Survey
@@ -147,7 +147,7 @@ def _other_constants(survey: Survey, place: Place) -> Iterator[Fault]:
 
 def _with_constant(place: Place, which: int, value: float, other: float, fitting: bool = False) -> Fault:
     message = f"the derivative of {place} is taken with {number(other)} where its constant is {number(value)}"
-    hooks = {node.index: _with_other_constant(which, other) for node in place.nodes}
+    hooks = {node.index: rule_with_constant(which, other) for node in place.nodes}
     code = "wrong-scale" if place.name in ("mul", "div") else "different-function"
     scaled = (lambda constant: _with_constant(place, which, value, constant)) if fitting else None
     return Fault(code, message, place.site, 1.35, hooks, scaled=scaled)
@@ -172,15 +172,8 @@ def _constants_of_the_neighbour(place: Place, which: int, in_time: bool) -> Iter
     beyond = 2 * own[-1] - own[-2], 2 * own[0] - own[1]
     for words, moved in (("after", [*own[1:], beyond[0]]), ("before", [beyond[1], *own[:-1]])):
         message = f"in the derivative of {place}, each {what} takes the constant of the {what} {words} its own"
-        hooks = {node.index: _with_other_constant(which, one) for node, one in zip(place.nodes, moved, strict=True)}
+        hooks = {node.index: rule_with_constant(which, one) for node, one in zip(place.nodes, moved, strict=True)}
         yield Fault(code, message, place.site, 1.3, hooks)
-
-
-def _with_other_constant(which: int, value: float) -> NodeHook:
-    def hook(tape: Tape, node: Node, grads: list[Tensor | None], totals: Totals) -> Gradients:
-        return tape.vjp(other_constant(node, which, value), grads, at={})
-
-    return hook
 
 
 def _other_factors(survey: Survey, place: Place, program: Program, known: list[list[Branch]]) -> Iterator[Fault]:
