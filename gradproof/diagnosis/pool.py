@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,22 @@ def fitted(array: Tensor, shape: tuple[int, ...]) -> Tensor | None:
     return None
 
 
+Passages = tuple[int, ...]  # some of those of a place, by number
+
+
+def _served_alike(values: Sequence[int]) -> tuple[Passages, ...]:
+    """The passages at which the same value stands, for each value."""
+    found: dict[int, list[int]] = {}
+    for i, value in enumerate(values):
+        found.setdefault(value, []).append(i)
+    return tuple(map(tuple, found.values()))
+
+
+def _parts(values: Sequence[int], groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The values of each group of passages."""
+    return [[values[i] for i in group] for group in groups]
+
+
 class Pool:
     """All rows of values, to be asked for those that would fit in a place."""
 
@@ -55,7 +72,7 @@ class Pool:
         self.tape = tape
         self.constants = {**tape.parameters, **tape.data}
         self.rows: dict[int, dict[tuple[int, ...], str]] = {}
-        self._in_time: dict[int, bool] = {}
+        self._known: dict[int, tuple[Passages, ...]] = {}
         places = [place for place in places if place.copies == 1]
         for place in places:
             known = self.rows.setdefault(len(place.nodes), {})
@@ -128,11 +145,14 @@ class Pool:
         return value
 
     def _shift(self, values: tuple[int, ...], own: tuple[int, ...]) -> int:
-        """1 where a row is the own one a step later, -1 where it is that of a step before."""
-        if len(own) < 2 or len(set(own)) < 2 or not self.in_time(len(own)):
+        """1 where a row is the own one a step later, -1 where it is that of a step before, in each recurrence."""
+        groups = self._recurrences(len(own))
+        if not groups or any(len(set(part)) < 2 for part in _parts(own, groups)):
             return 0
-        there, here = ([bare(self.tape, value) for value in row] for row in (values, own))
-        return 1 if there[:-1] == here[1:] else -1 if there[1:] == here[:-1] else 0
+        there, here = (_parts([bare(self.tape, value) for value in row], groups) for row in (values, own))
+        pairs = list(zip(there, here, strict=True))
+        later = all(other[:-1] == one[1:] for other, one in pairs)
+        return 1 if later else -1 if all(other[1:] == one[:-1] for other, one in pairs) else 0
 
     def is_part(self, values: Sequence[int | None], own: Sequence[int]) -> bool:
         """Whether each value is the first term of the sum that its own value is: the rest of it is left out."""
@@ -144,36 +164,49 @@ class Pool:
 
     def in_time(self, count: int) -> bool:
         """Whether places that are passed so often are steps of a recurrence: the same weights serve all of them."""
-        if count not in self._in_time:
-            rows = self.rows.get(count, {})
-            self._in_time[count] = any(
-                len(set(values)) == 1 and of_parameters_alone(self.tape, values[0]) for values in rows
-            ) and any(self._recurs(values) for values in rows)
-        return self._in_time[count]
+        return len(self._recurrences(count)) == 1
 
-    def _recurs(self, values: tuple[int, ...]) -> bool:
-        """Whether each value is made of the one before it."""
-        makers = [self.tape.producer.get(value) for value in values[:-1]]
+    def _recurrences(self, count: int) -> tuple[Passages, ...]:
+        """The recurrences whose steps the passages of such places are: of several layers, or in both directions.
+
+        Each has weights of its own, which serve all of its steps. None where the passages are no steps.
+        """
+        if count not in self._known:
+            rows = self.rows.get(count, {})
+            serving = (values for values in rows if all(of_parameters_alone(self.tape, one) for one in values))
+            served = sorted(dict.fromkeys(map(_served_alike, serving)), key=len)
+            found = (groups for groups in served if any(self._recurs(values, groups) for values in rows))
+            self._known[count] = next(found, ())
+        return self._known[count]
+
+    def _recurs(self, values: Sequence[int], groups: Sequence[Passages]) -> bool:
+        """Whether each value is made of the one before it, in each group."""
+        if any(len(group) < 2 for group in groups):
+            return False
+        pairs = [pair for part in _parts(values, groups) for pair in itertools.pairwise(part)]
+        makers = [self.tape.producer.get(earlier) for earlier, _ in pairs]
         return all(
-            maker is not None and self.tape.depends(value, self.tape.nodes[maker])
-            for maker, value in zip(makers, values[1:], strict=True)
+            maker is not None and self.tape.depends(later, self.tape.nodes[maker])
+            for maker, (_, later) in zip(makers, pairs, strict=True)
         )
 
     def shifted(self, place: Place, own: Sequence[int]) -> Iterator[Row]:
         """The own row one passage on or back, where it changes from passage to passage."""
         if len(set(own)) < 2 or place.copies > 1:
             return
-        what = "step" if self.in_time(len(own)) else "passage"
+        groups = self._recurrences(len(own))
+        what = "step" if groups else "passage"
+        groups = groups or (tuple(range(len(own))),)
+        parts = _parts(own, groups)
         for shift, neighbour in ((1, "after"), (-1, "before")):
-            moved = own[1:] if shift == 1 else own[:-1]
-            edges: list[int | None] = [own[-1] if shift == 1 else own[0], None]
-            if shift == 1:
-                edges.insert(0, self._following(own))
-            if shift == -1:
-                edges.append(own[-1])  # an index of -1 is the last
-            for edge in dict.fromkeys(edges):
-                values = (*moved, edge) if shift == 1 else (edge, *moved)
-                yield Row(f"of the {what} {neighbour} its own", values, shift if what == "step" else 0)
+            edges = [self._beyond(part, shift) for part in parts]
+            for edge in dict.fromkeys(zip(*edges, strict=True)):
+                values: list[int | None] = [None] * len(own)
+                for group, part, one in zip(groups, parts, edge, strict=True):
+                    moved = [*part[1:], one] if shift == 1 else [one, *part[:-1]]
+                    for i, value in zip(group, moved, strict=True):
+                        values[i] = value
+                yield Row(f"of the {what} {neighbour} its own", tuple(values), shift if what == "step" else 0)
         for which, words in ((own[-1], "last"), (own[0], "first")):  # a name left over from another loop
             if self._fit((which,) * len(own), [self.tape.values[value].shape for value in own]):
                 yield Row(f"of the {words} {what}, at every one", (which,) * len(own))
@@ -209,6 +242,10 @@ class Pool:
     def _fits(self, value: int, shape: Sequence[int]) -> bool:
         one = self.tape.values[value]
         return one.dtype.is_floating_point and fitted(one, tuple(shape)) is not None
+
+    def _beyond(self, own: Sequence[int], shift: int) -> list[int | None]:
+        """What may stand where a row that is moved by one passage has no value: its end, none, one more; its last."""
+        return [self._following(own), own[-1], None] if shift == 1 else [own[0], None, own[-1]]  # [-1] is the last
 
     def _following(self, own: Sequence[int]) -> int | None:
         """What the row would hold in one passage more: the value made of the last passage as the others were made."""

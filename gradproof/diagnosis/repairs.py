@@ -39,7 +39,7 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.midway import right_arrays
 from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
-from gradproof.own_code.relations import instead_of, is_another_step
+from gradproof.own_code.relations import instead_of, is_another_step, moved_in
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE
 
 AT_ONCE = 2000  # changes that are compiled together
@@ -445,7 +445,8 @@ class Repairs:
         back = [place for place in of_function if not self.own.is_forward(place)]
         words = self.own.vocabulary(slip.function)
         code = instead_of(old, new, back, words) if slip.edit.code == "wrong-operand" else None
-        if code is None and isinstance(old, ast.Name) and isinstance(new, ast.Name):
+        names = isinstance(old, ast.Name) and isinstance(new, ast.Name)
+        if code is None and (names or moved_in(old, new, words) == "shifted-in-time"):
             texts = words.text(old), words.text(new)
             steps = self.own.code.seen(slip.function, slip.place.lineno, texts, self.case.problem)
             code = "shifted-in-time" if is_another_step(steps) else None

@@ -165,7 +165,7 @@ class _Search:
             self._partial, complete = self._by_one_rule(self.proposals.near)
         complete = complete or self._elsewhere(0.0, REPEATED)
         if complete and min(one.cost for one in complete) < 2:
-            return complete
+            return self._of_the_zeros() or complete
         complete += self._again_and_again() or self._fitted_constants() or self._outwards(REPEATED)
         return self._or_simpler(complete) if complete else self._by_one_stage_after_the_other()
 
@@ -173,6 +173,14 @@ class _Search:
     def _repaired(self) -> list[Explanation]:
         """By one small change of the candidate's own code."""
         return self._by_changes(self.repairs.likely) if self.whole else []
+
+    def _of_the_zeros(self) -> list[Explanation]:
+        """By one change, where all that is wrong is zero: any broken rule by which nothing comes through gives that."""
+        gradients = self.case.gradients
+        if not self.case.loss_is_right or any(np.any(gradients[name]) for name in self.case.wrong):
+            return []
+        with self.clock.part(SIMPLER_SHARE):
+            return self._repaired
 
     def _repaired_both(self) -> list[Explanation]:
         """By one change that makes a wrong loss right as well, where one broken rule tells the gradient alone."""

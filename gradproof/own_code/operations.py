@@ -67,7 +67,8 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
         if minus:
             yield "wrong-sign", ast.BinOp(right, op, left), LIKELY
     elif isinstance(op, ast.MatMult):
-        yield "not-transposed", ast.BinOp(right, op, left), LIKELY
+        matrices = not any(len(words.shape(one) or ()) == 1 for one in (left, right))
+        yield "wrong-operand" if matrices else "not-transposed", ast.BinOp(right, op, left), LIKELY
         yield from (("wrong-operand", one, POSSIBLE) for one in (left, right))
         rows = len(words.shape(left) or ()) == len(words.shape(right) or ()) == 1
         outer = words.of_numpy("outer") if rows else None
@@ -99,8 +100,8 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
-    """What it is to multiply by this where it does not belong; a condition lets only some of the entries through."""
-    if isinstance(factor, ast.Compare):
+    """What it is to multiply by this where it does not belong; a condition lets some entries through, 0 none."""
+    if isinstance(factor, ast.Compare) or words.numbers.get(words.text(factor)) == 0:
         return "missing-path"
     return "wrong-scale" if words.is_constant(factor) else "extra-derivative"
 
@@ -250,9 +251,10 @@ def _of_number(value: float, parent: Any) -> Iterator[Made]:
     code = _another_argument(parent) if isinstance(parent, ast.Call) else code
     others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value]
     others += [10 * value, value / 10] if value % 1 or abs(value) >= 10 else []  # of no small whole number
-    in_sum = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Add, ast.Sub))
+    op = parent.op if isinstance(parent, ast.BinOp) else None
+    neutral = {1: isinstance(op, ast.Mult), 0: in_product or isinstance(op, (ast.Add, ast.Sub))}
     for other in dict.fromkeys(others):
-        if other != value and not (other == 0 and (in_product or in_sum)):  # of a sum, the other term is looked at
+        if other != value and not neutral.get(other):  # the other factor, or term, is looked at
             new = constant(int(other) if isinstance(value, int) and other == int(other) else other)
             yield "wrong-sign" if other == -value else code, new, NEARLY if isinstance(parent, ast.Call) else LIKELY
 

@@ -34,6 +34,20 @@ def is_another_step(pairs: Sequence[Sequence[Any]]) -> bool:
     return False
 
 
+def moved_in(wrong: ast.expr, right: ast.expr, words: Vocabulary) -> str | None:
+    """The name of the mistake where all that differs is the position in one sequence or array; None where it is not."""
+    for one, other in itertools.product(_entries(wrong), _entries(right)):
+        same = words.text(one.value) == words.text(other.value)
+        if same and words.text(wrong).replace(words.text(one), words.text(other)) == words.text(right):
+            return words.shifts(one.value, 0, one.slice)
+    return None
+
+
+def _entries(node: ast.expr) -> list[ast.Subscript]:
+    """What takes one position of something."""
+    return [one for one in ast.walk(node) if isinstance(one, ast.Subscript) and not isinstance(one.slice, ast.Tuple)]
+
+
 def _changed_to(line: ast.AST, text: str, words: Vocabulary) -> str | None:
     """What is missing where a line that changes an array in place is forgotten."""
     if isinstance(line, ast.AugAssign) and words.text(line.target) == text:

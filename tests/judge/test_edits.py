@@ -79,12 +79,14 @@ def once_more_by_hand(x, h, z, t):
     dh = h - 2
     dz = (z > h) * -width
     dh = np.outer(h[0], z[0] @ z[0])
+    dh = 0 * z
+    dx = dh @ z.T
     x1 = np.clip(h, -1, 1, out=h.copy())
     np.clip(z, -1, 1, out=h.copy())
     mask = h > share
     for step in range(len(x) - 1):
         last = x1 * mask * rows * columns * step * stride
-    return dh, dz, last
+    return dh, dz, dx, last
 
 
 def further_by_hand(x, h, z, t):
@@ -299,6 +301,9 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("np.clip(z, -1, 1, out=h.copy())", "", "different-function"),
         ("mask = h > share", "mask = h > 0", "derivative-at-wrong-point"),
         ("range(len(x) - 1)", "range(len(x))", "missing-path"),
+        ("dh = 0 * z", "dh = z", "missing-path"),
+        ("dh = 0 * z", "dh = 1 * z", None),
+        ("dx = dh @ z.T", "dx = z.T @ dh", "wrong-operand"),
         ("continue", "break", "missing-path"),
         ("continue", "", "missing-path"),
     ],

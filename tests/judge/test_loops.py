@@ -212,7 +212,7 @@ def two_layers(params, x, y):
     return F.mse_loss(states[1] @ params["v"], y)
 
 
-def two_layers_by_hand(params, x, y, turned=lambda U: U.T):
+def two_layers_by_hand(params, x, y, turned=lambda U: U.T, step_after=False):
     steps, states, seen = x.shape[1], [np.zeros((len(x), 3)), np.zeros((len(x), 3))], []
     for t in range(steps):
         given = x[:, t]
@@ -229,20 +229,32 @@ def two_layers_by_hand(params, x, y, turned=lambda U: U.T):
             given, before, h = seen[2 * t + k]
             dz = dh[k] * (1 - h**2)
             grads[f"W{k}"] += given.T @ dz
-            grads[f"U{k}"] += before.T @ dz
+            grads[f"U{k}"] += (h if step_after else before).T @ dz
             dh[k] = dz @ (turned(params["U1"]) if k else params["U0"].T)
             if k:
                 dh[0] += dz @ params["W1"].T
     return np.mean(e**2), grads
 
 
-@pytest.mark.usefixtures("no_changes_of_code")
-def test_one_layer_of_two_at_each_step():
+def two_layers_problem():
     rng = np.random.default_rng(3)
     shapes = {"W0": (4, 3), "U0": (3, 3), "W1": (3, 3), "U1": (3, 3), "v": (3,)}
     params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    data = (rng.normal(size=(5, 4, 4)), rng.normal(size=5))
+    return params, (rng.normal(size=(5, 4, 4)), rng.normal(size=5))
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_one_layer_of_two_at_each_step():
+    params, data = two_layers_problem()
     assert compare_gradients(two_layers_by_hand, two_layers, params, *data).ok
     finding = only_finding(lambda p, *d: two_layers_by_hand(p, *d, turned=lambda U: U), two_layers, params, data)
     assert finding.code == "not-transposed"
     assert "U1 is used as it stands where its transpose belongs" in finding.message
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_the_state_of_the_step_after_in_each_layer():
+    params, data = two_layers_problem()
+    finding = only_finding(lambda p, *d: two_layers_by_hand(p, *d, step_after=True), two_layers, params, data)
+    assert finding.code == "shifted-in-time"
+    assert "of the step after its own" in " ".join(finding.message.split())

@@ -546,6 +546,59 @@ def test_a_name_that_stands_for_another_ones_value_of_the_step_after(case_of):
     assert found.faults[0].message == "in your code, `after` should be `before`"
 
 
+def states_by_hand(p, x):
+    h = [np.zeros((len(x), 3))]
+    for t in range(x.shape[1]):
+        h.append(np.tanh(x[:, t] @ p["W"] + h[t] @ p["U"] + h[t] @ p["V"]))
+    grads, dh = {name: np.zeros_like(value) for name, value in p.items()}, 2 * h[-1] / len(x)
+    for t in range(x.shape[1], 0, -1):
+        dz = dh * (1 - h[t] ** 2)
+        grads["W"] += x[:, t - 1].T @ dz
+        grads["U"] += h[t - 1].T @ dz
+        grads["V"] += h[t - 1].T @ dz
+        dh = dz @ (p["U"] + p["V"]).T
+    return (h[-1] ** 2).sum() / len(x), grads
+
+
+def test_a_state_out_of_a_list_that_is_another_steps(case_of, rewritten):
+    def reference(p, x):
+        h = torch.zeros(len(x), 3, dtype=x.dtype)
+        for t in range(x.shape[1]):
+            h = torch.tanh(x[:, t] @ p["W"] + h @ p["U"] + h @ p["V"])
+        return (h**2).sum() / len(x)
+
+    rng = np.random.default_rng(2)
+    params = {name: rng.normal(size=(rows, 3)) for name, rows in (("W", 2), ("U", 3), ("V", 3))}
+    wrong = rewritten(states_by_hand, 'grads["U"] += h[t - 1].T', 'grads["U"] += h[t].T')
+    case = case_of(wrong, reference, params, rng.normal(size=(4, 5, 2)))
+    (found,) = Repairs(case, Clock(10.0), Confirmation(case)).likely()
+    assert [(fault.code, fault.message) for fault in found.faults] == [
+        ("shifted-in-time", "in your code, `h[t].T` should be `h[t - 1].T`")
+    ]
+
+
+def added_up_by_hand(p, x):
+    """The last entry of `x` is zero: of what is assigned where it should be added, nothing is left."""
+    grad, loss = np.zeros_like(p["w"]), 0.0
+    for row in x:
+        z = np.tanh(row @ p["w"])
+        loss += z**2
+        grad += 2 * z * (1 - z**2) * row
+    return loss, {"w": grad}
+
+
+def test_a_gradient_of_zero_says_little_where_a_change_of_code_tells_more(rewritten):
+    def reference(p, x):
+        return (torch.tanh(x @ p["w"]) ** 2).sum()
+
+    rng = np.random.default_rng(3)
+    params, x = {"w": rng.normal(size=3)}, rng.normal(size=(5, 3))
+    x[-1] = 0
+    (finding,) = compare_gradients(rewritten(added_up_by_hand, "grad +=", "grad ="), reference, params, x).findings
+    assert finding.code == "overwritten"
+    assert "should be `grad +=" in " ".join(finding.message.split())
+
+
 def test_a_slow_candidate_is_first_tried_with_few_samples(case_of, written, monkeypatch):
     monkeypatch.setattr("gradproof.diagnosis.changed_code.SLOW", 0.0)
     params, x, y = arrays()
