@@ -40,7 +40,7 @@ def _other_deltas(
         yield _made_with(tape, row.code, message, place, position, row)
     for row in pool.of_one_passage(results) if len(results) == 1 else ():
         message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
-        yield _made_with(tape, "shifted-in-time", message, place, position, row, 1.55)
+        yield _made_with(tape, "last-step-only", message, place, position, row, 1.55)
     for row in pool.fitting(place, results):
         there = row.values[last]
         delta = None if there is None else tape.clean.totals.get(there)

@@ -39,7 +39,7 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.midway import right_arrays
 from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
-from gradproof.own_code.relations import instead_of, is_another_step, moved_in
+from gradproof.own_code.relations import instead_of, is_another_step, moved_by_one, moved_in
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE
 
 AT_ONCE = 2000  # changes that are compiled together
@@ -437,9 +437,11 @@ class Repairs:
     def _relation(self, slip: Slip) -> str | None:
         """What a wrong operand on the way back is to the right one, where the lines there tell."""
         old, new = slip.edit.old, slip.edit.new
-        if slip.of_loss or slip.edit.code not in WRONG_ARRAYS or not isinstance(old, ast.expr):
+        if slip.of_loss or self.own.code is None or not isinstance(old, ast.expr) or not isinstance(new, ast.expr):
             return None
-        if self.own.code is None or not isinstance(new, ast.expr):
+        if slip.edit.code == "different-function":
+            return moved_by_one(slip.edit, slip.place, self.own.vocabulary(slip.function))
+        if slip.edit.code not in WRONG_ARRAYS:
             return None
         of_function = [place for function, place in self.own.places if function is slip.function]
         back = [place for place in of_function if not self.own.is_forward(place)]

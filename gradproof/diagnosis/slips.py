@@ -141,7 +141,7 @@ def _other_constants(survey: Survey, place: Place) -> Iterator[Fault]:
             yield _with_constant(place, which, value, other)
         if place.name not in SYMBOLS and _is_affine(survey.tape, place.model, which):
             yield _with_constant(place, which, value, 0.0, fitting=True)
-        if len({node.constants[which] for node in place.nodes}) > 1:
+        if len({node.constants[which] for node in place.nodes}) > 1 and len(place.nodes) > 2:  # two tell no sequence
             yield from _constants_of_the_neighbour(place, which, survey.pool.in_time(len(place.nodes)))
 
 

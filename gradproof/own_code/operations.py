@@ -252,7 +252,7 @@ def _of_number(value: float, parent: Any) -> Iterator[Made]:
     others = [value + 1, value - 1, 2 * value, value / 2, -value, 0, 1, 1 - value]
     others += [10 * value, value / 10] if value % 1 or abs(value) >= 10 else []  # of no small whole number
     op = parent.op if isinstance(parent, ast.BinOp) else None
-    neutral = {1: isinstance(op, ast.Mult), 0: in_product or isinstance(op, (ast.Add, ast.Sub))}
+    neutral: dict[float, bool] = {1: isinstance(op, ast.Mult), 0: in_product or isinstance(op, (ast.Add, ast.Sub))}
     for other in dict.fromkeys(others):
         if other != value and not neutral.get(other):  # the other factor, or term, is looked at
             new = constant(int(other) if isinstance(value, int) and other == int(other) else other)
@@ -351,7 +351,9 @@ def _another_array(node: ast.expr, shape: Shape, parent: Any, words: Vocabulary)
     if len(shape) == 1:
         for rest in ([ast.Slice(), ast.Constant(None)], [ast.Constant(None), ast.Slice()]):
             yield "wrong-axis", ast.Subscript(node, ast.Tuple(rest, ast.Load()), ast.Load()), POSSIBLE
-    yield from ((wrong_array(parent), one, LIKELY) for one in words.others(node, words.arrays.get(shape, ())))
+    for one in words.others(node, words.arrays.get(shape, ())):
+        turned = words.text(one) == f"{words.text(node)}.T" or words.text(node) == f"{words.text(one)}.T"
+        yield "not-transposed" if turned else wrong_array(parent), one, LIKELY
     yield from ((wrong_array(parent), one, POSSIBLE) for one in _of_other_shapes(node, shape, parent, words))
     squares = (ast.BinOp(one, ast.Pow(), ast.Constant(2)) for one in words.others(node, words.arrays.get(shape, ())))
     yield from (("wrong-operand", one, UNLIKELY) for one in squares)

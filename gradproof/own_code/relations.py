@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gradproof.own_code.edit import Edit
+from gradproof.own_code.statements import at
 from gradproof.own_code.vocabulary import Vocabulary
 
 
@@ -41,6 +43,27 @@ def moved_in(wrong: ast.expr, right: ast.expr, words: Vocabulary) -> str | None:
         if same and words.text(wrong).replace(words.text(one), words.text(other)) == words.text(right):
             return words.shifts(one.value, 0, one.slice)
     return None
+
+
+def moved_by_one(edit: Edit, statement: ast.AST, words: Vocabulary) -> str | None:
+    """The name of the mistake where a change, somewhere in an index, is one more or one less; None where it is not."""
+    old, new = edit.old, edit.new
+    if not (_is_one_beside(old, new, words) or _is_one_beside(new, old, words)):
+        return None
+    for end in range(len(edit.path) - 1, 0, -1):
+        node = at(statement, edit.path[:end])
+        if isinstance(node, ast.Subscript) and edit.path[end][0] == "slice" and words.shape(node.value):
+            inside = edit.path[end + 1 :]
+            axis = inside[0][1] if isinstance(node.slice, ast.Tuple) and inside else 0
+            return words.shifts(node.value, axis or 0, node.slice)
+    return None
+
+
+def _is_one_beside(one: ast.AST | None, other: ast.AST | None, words: Vocabulary) -> bool:
+    """Whether this is the other plus or minus one."""
+    if not (isinstance(one, ast.BinOp) and isinstance(one.op, (ast.Add, ast.Sub)) and isinstance(other, ast.expr)):
+        return False
+    return isinstance(one.right, ast.Constant) and one.right.value == 1 and words.text(one.left) == words.text(other)
 
 
 def _entries(node: ast.expr) -> list[ast.Subscript]:

@@ -9,7 +9,7 @@ import pytest
 from gradproof.case import Problem
 from gradproof.own_code.edits import edits
 from gradproof.own_code.order import moves
-from gradproof.own_code.relations import instead_of
+from gradproof.own_code.relations import instead_of, moved_by_one
 from gradproof.own_code.running import own_code
 from gradproof.own_code.switches import places, switched
 from gradproof.own_code.vocabulary import Vocabulary
@@ -81,6 +81,9 @@ def once_more_by_hand(x, h, z, t):
     dh = np.outer(h[0], z[0] @ z[0])
     dh = 0 * z
     dx = dh @ z.T
+    last = h[min(t + 1, 5), : t + 1]
+    square = h.T @ z
+    last = square + square.T
     x1 = np.clip(h, -1, 1, out=h.copy())
     np.clip(z, -1, 1, out=h.copy())
     mask = h > share
@@ -304,6 +307,8 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dh = 0 * z", "dh = z", "missing-path"),
         ("dh = 0 * z", "dh = 1 * z", None),
         ("dx = dh @ z.T", "dx = z.T @ dh", "wrong-operand"),
+        ("last = square + square.T", "last = square.T + square.T", "not-transposed"),
+        ("last = square + square.T", "last = square + square", "not-transposed"),
         ("continue", "break", "missing-path"),
         ("continue", "", "missing-path"),
     ],
@@ -371,6 +376,17 @@ def test_what_an_array_lacks_that_stands_for_another(own, lines, code):
     words = Vocabulary(next(one for one in own.functions if one.tree.name == "by_hand"))
     wrong, right = (ast.parse(name, mode="eval").body for name in ("dh", "dz"))
     assert instead_of(wrong, right, ast.parse(lines).body, words) == code
+
+
+@pytest.mark.parametrize(
+    ("new", "code"), [("h[min(t, 5), :t + 1]", "shifted-in-time"), ("h[min(t + 1, 4), :t + 1]", None)]
+)
+def test_one_less_within_an_index_is_another_step(own, new, code):
+    (function,) = (one for one in own.functions if one.tree.name == "once_more_by_hand")
+    (line,) = (one for one in places(function.tree) if "min(" in ast.unparse(one))
+    words = Vocabulary(function, {5})
+    made = {ast.unparse(one.made): one for one in edits(line, words) if one.made is not None}
+    assert moved_by_one(made[f"last = {new}"], line, words) == code
 
 
 @pytest.mark.parametrize(
