@@ -188,7 +188,11 @@ def _of_sign(node: ast.UnaryOp, parent: Any, words: Vocabulary) -> Iterator[Made
     if number is not None and isinstance(parent, ast.Call):  # an argument
         yield _another_argument(parent), node.operand, LIKELY
         return
-    yield "wrong-sign" if isinstance(node.op, ast.USub) else "different-function", node.operand, LIKELY
+    minus = isinstance(node.op, ast.USub)
+    yield "wrong-sign" if minus else "different-function", node.operand, LIKELY
+    shape = words.shape(node.operand)
+    for one in words.others(node.operand, words.arrays.get(shape, ())) if minus and shape else ():
+        yield "missing-path", ast.BinOp(one, ast.Sub(), node.operand), UNLIKELY
     if number is not None:
         yield from _of_number(number, parent)
 
@@ -359,6 +363,8 @@ def _another_array(node: ast.expr, shape: Shape, parent: Any, words: Vocabulary)
     yield from (("wrong-operand", one, UNLIKELY) for one in squares)
     if len(shape) == 2:
         yield "not-transposed", ast.Attribute(node, "T", ast.Load()), LIKELY
+        if shape[0] == shape[1]:  # of what is used on both sides
+            yield "missing-path", ast.BinOp(node, ast.Add(), ast.Attribute(node, "T", ast.Load())), POSSIBLE
     elif len(shape) > 2:
         yield "not-transposed", _with_last_axes_exchanged(node), POSSIBLE
     yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE

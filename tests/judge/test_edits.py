@@ -84,6 +84,8 @@ def once_more_by_hand(x, h, z, t):
     last = h[min(t + 1, 5), : t + 1]
     square = h.T @ z
     last = square + square.T
+    dh = -h / 6
+    last = h @ square
     x1 = np.clip(h, -1, 1, out=h.copy())
     np.clip(z, -1, 1, out=h.copy())
     mask = h > share
@@ -309,6 +311,8 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dx = dh @ z.T", "dx = z.T @ dh", "wrong-operand"),
         ("last = square + square.T", "last = square.T + square.T", "not-transposed"),
         ("last = square + square.T", "last = square + square", "not-transposed"),
+        ("last = h @ square", "last = h @ (square + square.T)", "missing-path"),
+        ("dh = -h / 6", "dh = (z - h) / 6", "missing-path"),
         ("continue", "break", "missing-path"),
         ("continue", "", "missing-path"),
     ],
