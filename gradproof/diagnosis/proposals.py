@@ -68,6 +68,11 @@ class Proposals:
         """Those near ones that lie before none of the parameters that are explained already."""
         return [one for one in self.near if self._before(one).isdisjoint(explained)]
 
+    def elsewhere(self, explained: Collection[str]) -> list[Fault]:
+        """All those that lie before some of the parameters that are explained already, or right."""
+        sparing = set(self.sparing(explained))
+        return [one for one in self.likely if one.local and one not in sparing]
+
     @cached_property
     def of_another_forward_pass(self) -> list[Fault]:
         """Those that are tried last where the loss is right: that only the gradient is another function's."""

@@ -318,6 +318,7 @@ class _Search:
             lambda: self._outwards(REPEATED) if self._far_fetched_found else [],
             self._in_likely_pairs,
             self._in_pairs_over_fewer_steps,
+            self._in_pairs_elsewhere,
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
             lambda: self._repaired_otherwise,
@@ -681,6 +682,21 @@ class _Search:
     def _in_pairs_over_fewer_steps(self) -> list[Explanation]:
         """Two rules that fewer steps told, where no one mistake that is more far-fetched does."""
         return self._unless_one_does([one for one in self._by_several_over_fewer if one.cost < 3])
+
+    def _in_pairs_elsewhere(self) -> list[Explanation]:
+        """On top of what explains some parameters, a rule that lies before right ones and happens not to change them.
+
+        Of a transformer whose loss sees one token, say, a residual branch changes no other token's way.
+        """
+        found: list[Explanation] = []
+        with self.clock.part(SINGLE_SHARE):
+            for state in self._stuck[:2]:
+                above = None if self.shadows is None else self.shadows.after(state.faults)
+                if above is not None and not self.clock.over():
+                    left = [name for name in self.order if name not in state.matched]
+                    likely = [one for one in self.proposals.elsewhere(state.matched) if one.rank <= REPEATED]
+                    found += self._that_hold(self._on_top_of(state.faults, likely, left, above, hasty=True))
+        return self._unless_one_does([one for one in found if one.cost < 3])
 
     def _unless_one_does(self, complete: list[Explanation]) -> list[Explanation]:
         """Explanations by two mistakes, or what is more far-fetched and tells the same by one."""
