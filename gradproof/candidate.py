@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 TIME_LIMIT = float(os.environ.get("GRADPROOF_TIME_LIMIT", "60"))  # seconds that one call of a candidate may take
+PUT_OFF, MOST_PUT_OFF = 1e-3, 100  # seconds by which a ring is put off while Python tidies up, and how often
+CALLED_BY_WEAK_REFERENCES = ("weakref.py", "_weakrefset.py", "weak.py")  # of Python, and of torch
 NOTICE = 2.0  # seconds after which a reader is told what there is to wait for
 _HERE = __file__
 _OURS = str(Path(__file__).parent) + os.sep
@@ -162,6 +164,7 @@ class Alarm:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.rings = 0
+        self.rings_put_off = 0
         self.done = False
         self.previous: Any = None
         usable = limit > 0 and hasattr(signal, "setitimer")
@@ -190,11 +193,25 @@ class Alarm:
             print(f"gradproof: waiting for the code under test (up to {self.limit:g} s)", file=sys.__stderr__)
             signal.setitimer(signal.ITIMER_REAL, self.limit - NOTICE)
             return
+        if self.rings_put_off < MOST_PUT_OFF and _lets_nothing_out(frame):
+            self.rings_put_off += 1
+            signal.setitimer(signal.ITIMER_REAL, PUT_OFF)
+            return
         self.rings += 1
         # Code that catches everything is given time to clean up, and then no peace until it lets go.
         signal.setitimer(signal.ITIMER_REAL, min(self.limit, 1.0) if self.rings == 1 else 1e-4)
         if frame is not None and frame.f_code.co_filename not in (_HERE, contextlib.__file__):
             raise TookTooLong(self.limit)
+
+
+def _lets_nothing_out(frame: FrameType | None) -> bool:
+    """Whether Python is tidying up, and would only warn of what is raised there."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "__del__" or os.path.basename(code.co_filename) in CALLED_BY_WEAK_REFERENCES:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def what_was_raised(error: BaseException, called_with: str = "") -> str:

@@ -35,6 +35,7 @@ SLIPS: dict[type[ast.operator], tuple[tuple[type[ast.operator], str], ...]] = { 
     ast.Pow: ((ast.Mult, "different-function"),),
 }
 COMPARISONS: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+PRODUCTS = frozenset("cross dot inner outer einsum matmul tensordot".split())  # functions that multiply
 EQUALITIES: tuple[type[ast.cmpop], ...] = (ast.Eq, ast.NotEq)
 
 
@@ -369,9 +370,16 @@ def _another_array(node: ast.expr, shape: Shape, parent: Any, words: Vocabulary)
         yield "not-transposed", _with_last_axes_exchanged(node), POSSIBLE
     yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
     yield "different-function", ast.BinOp(node, ast.Pow(), ast.Constant(2)), POSSIBLE
-    if isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Mult):
+    if _takes_products(parent):
         for one in words.arrays.get(shape, ()):
             yield from (("missing-path", ast.BinOp(node, op, one), UNLIKELY) for op in (ast.Sub(), ast.Add()))
+
+
+def _takes_products(node: Any) -> bool:
+    """Whether this multiplies by what stands in it, turned or not: of what it lacks, each term counts there."""
+    product = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.MatMult))
+    call = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in PRODUCTS
+    return product or call or (isinstance(node, ast.Attribute) and node.attr == "T")
 
 
 def _of_other_shapes(node: ast.expr, shape: Shape, parent: Any, words: Vocabulary) -> Iterator[ast.expr]:

@@ -934,6 +934,26 @@ def test_no_alarm_is_left_behind(monkeypatch):
     assert signal.getsignal(signal.SIGALRM) is before
 
 
+class TidiedUp:
+    """Something whose end takes a while: of what is raised there, Python only warns."""
+
+    def __del__(self):
+        until = time.perf_counter() + 0.03
+        while time.perf_counter() < until:
+            pass
+
+
+@pytestmark_time
+def test_the_alarm_waits_while_python_tidies_up():
+    def forever_once_tidied_up():
+        TidiedUp()
+        while True:
+            pass
+
+    with pytest.raises(candidates.TookTooLong), candidates.Alarm(0.01):
+        forever_once_tidied_up()
+
+
 @pytestmark_time
 def test_somebody_elses_alarm_stays(monkeypatch):
     """As pytest-timeout sets one."""

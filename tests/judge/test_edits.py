@@ -86,6 +86,8 @@ def once_more_by_hand(x, h, z, t):
     last = square + square.T
     dh = -h / 6
     last = h @ square
+    dx = dh.T @ x
+    dx = np.outer(z[0], h[0])
     x1 = np.clip(h, -1, 1, out=h.copy())
     np.clip(z, -1, 1, out=h.copy())
     mask = h > share
@@ -313,6 +315,9 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("last = square + square.T", "last = square + square", "not-transposed"),
         ("last = h @ square", "last = h @ (square + square.T)", "missing-path"),
         ("dh = -h / 6", "dh = (z - h) / 6", "missing-path"),
+        ("last = h @ square", "last = (h - z) @ square", "missing-path"),
+        ("dx = dh.T @ x", "dx = (dh - z).T @ x", "missing-path"),
+        ("dx = np.outer(z[0], h[0])", "dx = np.outer(z[0] - h[0], h[0])", "missing-path"),
         ("continue", "break", "missing-path"),
         ("continue", "", "missing-path"),
     ],
