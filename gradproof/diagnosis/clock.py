@@ -27,14 +27,23 @@ class Clock:
     cut: bool = False
     share: float = 1.0  # of the time, that the part of the search at hand may take
     broken_off: str = ""  # the error that ended a part of the search
+    _read: float = 0.0  # the share that was spent computing when that was last read,
+    _read_at: float = field(default_factory=time.perf_counter)  # and when it was
 
     def worked(self) -> float:
         """The share of the time that was spent computing."""
-        return (time.thread_time() - self.began) / self.seconds
+        self._read_at = time.perf_counter()
+        self._read = (time.thread_time() - self.began) / self.seconds
+        return self._read
 
     def past(self, share: float) -> bool:
-        """Whether this share of the time is spent."""
-        return self.worked() > share
+        """Whether this share of the time is spent.
+
+        Computing is no longer than what passes, so that it is only read once it may be: on a busy machine that read, a
+        call of the system, takes as long as a small backward pass.
+        """
+        at_most = self._read + (time.perf_counter() - self._read_at) / self.seconds
+        return at_most > share and self.worked() > share
 
     def over(self) -> bool:
         spent = time.perf_counter() - self.started

@@ -64,6 +64,7 @@ class Vocabulary:
         self.flags: dict[str, list[ast.Call]] = {}  # the calls of each function that say more than an array
         self.assigned_anew = set(_assigned_anew(function.tree))
         self._texts: dict[ast.AST, str] = {}
+        self._constant: dict[str, bool] = {}
         seen: set[str] = set()
         unused = (text for text in function.shapes if text.endswith("]") or text.isidentifier())
         entries = [ast.parse(text, mode="eval").body for text in unused]
@@ -183,6 +184,12 @@ class Vocabulary:
 
     def is_constant(self, node: ast.expr) -> bool:
         """Whether an expression is a number that does not depend on the arrays, and none of an array's entries."""
+        text = self.text(node)
+        if text not in self._constant:
+            self._constant[text] = self._is_constant(node)
+        return self._constant[text]
+
+    def _is_constant(self, node: ast.expr) -> bool:
         inner = (one for one in ast.walk(node) if isinstance(one, ast.Subscript))
         varies = any(name in self.varying for name in _read_entries(node))
         return self.shape(node) == () and not varies and not any(self.shape(one.value) for one in inner)
