@@ -69,7 +69,8 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
             of_own_loss = best.case.own_forward is not None and not case.loss_is_right
             own = OWN_LOSS.format(case.value) if of_own_loss else _belonging(case, best)
-            message += f"\n{ONE_WAY.format(case.value) if fault.forward_only else own}"
+            of_one_sample = fault.code == "one-sample-only" and case.loss_is_right  # which is no other function
+            message += "" if of_one_sample else f"\n{ONE_WAY.format(case.value) if fault.forward_only else own}"
         elif fault.site and best.case.own_forward is not None and (fault.nodes or fault.values):
             message += f"\n{OWN_LINE}"
         site = str(fault.site) if fault.site else None

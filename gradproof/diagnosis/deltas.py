@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gradproof.diagnosis.contributions import contribution, parameter_of, parameter_value
 from gradproof.diagnosis.fault import Fault
-from gradproof.diagnosis.places import Place
+from gradproof.diagnosis.places import Place, bare
 from gradproof.diagnosis.pool import Pool, Row, fitted
 from gradproof.diagnosis.regions import elementwise_regions
 from gradproof.diagnosis.survey import Survey
@@ -40,7 +40,8 @@ def _other_deltas(
         yield _made_with(tape, row.code, message, place, position, row)
     for row in pool.of_one_passage(results) if len(results) == 1 else ():
         message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
-        yield _made_with(tape, "last-step-only", message, place, position, row, 1.55)
+        code = "last-step-only" if _is_term_of(tape, results[0], row.values[0]) else "shifted-in-time"
+        yield _made_with(tape, code, message, place, position, row, 1.55)
     for row in pool.fitting(place, results):
         there = row.values[last]
         delta = None if there is None else tape.clean.totals.get(there)
@@ -51,6 +52,15 @@ def _other_deltas(
         message = f"the gradient of {name} is made with the wrong delta, that of {row.words}"
         message += ": the derivative between them is left out, in this gradient alone" if skipped else ""
         yield _made_with(tape, code, message, place, position, row)
+
+
+def _is_term_of(tape: Tape, value: int, step: int | None) -> bool:
+    """Whether the value of one step is made of another array itself, which all steps use: it gets one delta of many.
+
+    The first state is used by the first step alone, through all that makes the next state of it.
+    """
+    maker = None if step is None else tape.maker(bare(tape, step))
+    return maker is not None and value in {bare(tape, one) for one in maker.inputs}
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from gradproof.case import Problem
 from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.survey import Survey
-from gradproof.oracles import Arrays
+from gradproof.oracles import Arrays, Truth
 
 MOST_ALONE = 64  # samples that are run one by one
 
@@ -25,10 +25,35 @@ def faults(survey: Survey) -> Iterator[Fault]:
             message = f"the gradient is that of the {which} sample alone, not of all {count}"
             yield _of_samples("one-sample-only", message, chosen, problem, 1.0)
     if count is not None and 1 < count <= MOST_ALONE:
+        yield from (_contribution(index, which, count) for index, which in ((-1, "last"), (0, "first")))
         yield _each_alone("averaged", count, 1 / count)
         yield _each_alone("added up", count, 1.0)
     for position, name in enumerate(problem.named_data):
         yield from _broadcast(position, name, problem)
+
+
+def _contribution(index: int, which: str, count: int) -> Fault:
+    """One sample's part of a mean over the samples; nothing where the loss is none."""
+
+    def custom(model: Model) -> tuple[Arrays, float] | None:
+        each, whole = _alone(model, count), model.answer(model.problem)
+        if each is None or whole is None or not np.isclose(sum(one.loss for one in each) / count, whole.loss):
+            return None
+        return {name: one / count for name, one in each[index].gradients.items()}, each[index].loss / count
+
+    message = f"the gradient is the contribution of the {which} sample alone, not the sum over all {count}"
+    return Fault("one-sample-only", message, None, 1.3, custom=custom)
+
+
+def _alone(model: Model, count: int) -> list[Truth] | None:
+    """What the reference says of each sample by itself; None where it cannot be asked."""
+    each = []
+    for index in range(count):
+        found = model.answer(model.problem.take([index]))
+        if found is None:
+            return None
+        each.append(found)
+    return each
 
 
 def _each_alone(how: str, count: int, weight: float) -> Fault:
@@ -37,15 +62,11 @@ def _each_alone(how: str, count: int, weight: float) -> Fault:
     message += " divides by what they have in common"
 
     def custom(model: Model) -> tuple[Arrays, float] | None:
-        totals = {name: np.zeros_like(value) for name, value in model.problem.params.items()}
-        loss = 0.0
-        for index in range(count):
-            found = model.answer(model.problem.take([index]))
-            if found is None:
-                return None
-            totals = {name: value + weight * found.gradients[name] for name, value in totals.items()}
-            loss += weight * found.loss
-        return totals, loss
+        each = _alone(model, count)
+        if each is None:
+            return None
+        totals = {name: weight * np.sum([one.gradients[name] for one in each], axis=0) for name in each[0].gradients}
+        return totals, sum(one.loss for one in each) * weight
 
     return Fault("wrong-reduction", message, None, 1.6, custom=custom)
 

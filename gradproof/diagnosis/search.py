@@ -175,12 +175,18 @@ class _Search:
         return self._by_changes(self.repairs.likely) if self.whole else []
 
     def _of_the_zeros(self) -> list[Explanation]:
-        """By one change, where all that is wrong is zero: any broken rule by which nothing comes through gives that."""
-        gradients = self.case.gradients
-        if not self.case.loss_is_right or any(np.any(gradients[name]) for name in self.case.wrong):
+        """By one change, where nothing comes through but a term: any rule by which nothing does gives these numbers."""
+        if not self.case.loss_is_right or not all(map(self._is_a_term_or_zero, self.case.wrong)):
             return []
         with self.clock.part(SIMPLER_SHARE):
             return self._repaired
+
+    def _is_a_term_or_zero(self, name: str) -> bool:
+        """Whether a gradient is zero, or that of a named term alone, or of what penalises the parameter."""
+        ours, truth = self.case.gradients[name], self.case.truth
+        terms = [one[name] for one in truth.term_gradients.values() if len(truth.term_gradients) > 1]
+        terms += [one[name].numpy() for one in self.survey.penalties.values() if name in one]
+        return not np.any(ours) or any(self.case.agrees(name, ours, one) for one in terms)
 
     def _repaired_both(self) -> list[Explanation]:
         """By one change that makes a wrong loss right as well, where one broken rule tells the gradient alone."""

@@ -375,6 +375,8 @@ def _of_operation(program: Program, node: Node) -> Iterator[tuple[str, str, Chan
         yield from _of_product(program, node, whole)
     elif node.name in ("mul", "div"):
         yield "wrong-scale", f"the constant of {whole} is left out", _kept(0)
+        if any(isinstance(one, float) and one < 0 and one != -1 for one in node.constants):
+            yield "wrong-scale", f"the constant of {whole} is left out, but for its sign", _turned
         if node.name == "mul" and node.inputs[0] not in program.spine:
             words = f"the factor `{_shortened(program.text(node.inputs[0]))}` of {whole} is left out"
             yield "missing-derivative", words, _constant_alone
@@ -484,6 +486,11 @@ def _kept(position: int) -> Changed:
         return inputs[position].expand(np.broadcast_shapes(*(one.shape for one in inputs)))
 
     return changed
+
+
+def _turned(node: Node, inputs: list[Tensor]) -> Tensor:
+    """Minus the one operand."""
+    return -_kept(0)(node, inputs)
 
 
 def _twice(position: int) -> Changed:

@@ -147,6 +147,9 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
             yield code, ast.BinOp(node, ast.Div() if is_inverse(factor) else ast.Mult(), by), rank
     for one in _at_the_same_position(node, words):
         yield "missing-derivative", ast.BinOp(node, ast.Mult(), one), POSSIBLE
+    for one in words.entries_in(node) if shape == () else ():
+        yield "missing-derivative", ast.BinOp(node, ast.Mult(), one), POSSIBLE
+        yield "missing-derivative", ast.BinOp(node, ast.Div(), one), POSSIBLE
     for names in kin(node, words):
         if len({called(at(node, path)) for path, _ in names}) > 1:
             yield "missing-path", ast.BinOp(node, ast.Add(), put_at_all(node, names)), POSSIBLE

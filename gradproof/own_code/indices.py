@@ -94,7 +94,7 @@ def _cut(entry: ast.Slice, name: str) -> str:
 def _other_positions(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:
     """A position that has a name, for one that is a number."""
     if whole_number(entry) is not None:
-        yield from (("wrong-operand", one) for one in words.scalars)
+        yield from (("wrong-operand", one) for one in words.positions)
 
 
 def _blocks(entry: ast.expr, words: Vocabulary) -> Iterator[tuple[str, ast.expr]]:

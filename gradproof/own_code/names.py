@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from gradproof.own_code.edit import Edit, put_at_all, shared, together
-from gradproof.own_code.statements import LINEAR, Way, at, expressions, is_assigned, with_fields
+from gradproof.own_code.statements import LINEAR, Way, at, expressions, is_assigned, is_moved, with_fields
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Vocabulary, called, in_parts
 
 MOST_EXCHANGED = 8  # names of a statement that are exchanged at once
@@ -19,7 +19,8 @@ def of_all_names(statement: ast.stmt | ast.expr, words: Vocabulary) -> Iterator[
     """The same change wherever a statement says the same: `h * (1 - h)`, `a[0] + b[0]`, `W1 @ x + b1`."""
     places: dict[str, list[Way]] = {}
     for path, node, _ in expressions(statement):
-        if isinstance(node, (ast.Name, ast.Subscript, ast.Attribute, ast.Constant)) and not is_assigned(node):
+        said = isinstance(node, (ast.Name, ast.Subscript, ast.Attribute, ast.Constant)) or is_moved(node)
+        if said and not is_assigned(node):
             places.setdefault(words.text(node), []).append(path)
     for paths in places.values():
         if len(paths) > 1:
@@ -71,10 +72,12 @@ def _instead_of(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[tupl
     """What may belong wherever something is said: another array, another position."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, int) and isinstance(parent, (ast.Subscript, ast.Tuple)):
-            yield from (("wrong-operand", one) for one in words.scalars)
+            yield from (("wrong-operand", one) for one in words.positions)
     elif words.text(node) in words.numbers:
-        yield from (("wrong-operand", one) for one in words.others(node, words.scalars))
-        for op in (ast.Add(), ast.Sub()):
+        if is_moved(node):
+            yield "shifted-in-time", node.left
+        yield from (("wrong-operand", one) for one in words.other_numbers(node, parent))
+        for op in (ast.Add(), ast.Sub()) if not is_moved(node) and not is_moved(parent) else ():
             yield _moves(node, parent, op), ast.BinOp(node, op, ast.Constant(1))
     elif words.shape(node):
         same = words.arrays.get(words.shapes[words.text(node)], ())

@@ -55,6 +55,8 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     if isinstance(op, ast.Mult):
         yield _extra(right, words), left, LIKELY
         yield _extra(left, words), right, LIKELY
+        if isinstance(left, ast.BinOp) and _is_slope(left, right, words):  # x * h * (1 - h)
+            yield "extra-derivative", left.left, LIKELY
     elif isinstance(op, ast.Div):
         yield _extra(right, words), left, LIKELY
     elif isinstance(op, (ast.Add, ast.Sub)):
@@ -98,6 +100,14 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     yield from _bracketed_further(node, words)
     yield from _within_a_function(node)
     yield from _within_a_divisor(node)
+
+
+def _is_slope(product: ast.BinOp, last: ast.expr, words: Vocabulary) -> bool:
+    """Whether a product ends in h and the last factor is 1 - h: what it is multiplied by is a sigmoid's slope."""
+    if not (isinstance(product.op, ast.Mult) and isinstance(last, ast.BinOp)):
+        return False
+    one = isinstance(last.op, ast.Sub) and isinstance(last.left, ast.Constant) and last.left.value == 1
+    return one and words.text(last.right) == words.text(product.right)
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
@@ -336,7 +346,7 @@ def _instead_of_an_expression(node: ast.expr, parent: Any, words: Vocabulary) ->
 def _another_number(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[Made]:
     """Another number, one more or less than it, one less it; an array, where a product has one."""
     number = words.numbers[words.text(node)]
-    for one in words.others(node, words.scalars):
+    for one in words.other_numbers(node, parent):
         scales = is_factor(parent) and words.is_constant(node) and words.is_constant(one)
         yield "wrong-scale" if scales else "wrong-operand", one, POSSIBLE
     if isinstance(node, ast.Name) and not isinstance(parent, ast.Subscript):

@@ -61,6 +61,7 @@ class OwnFunction:
     tree: ast.FunctionDef
     shapes: dict[str, Shape] = field(default_factory=dict)  # of every array, by the expression's text
     numbers: dict[str, float] = field(default_factory=dict)  # every plain number likewise
+    whole: set[str] = field(default_factory=set)  # the numbers that count something, or tell a position
     lists: dict[str, int] = field(default_factory=dict)  # the length of each list or dict of numbers, or of arrays
     mixed: set[str] = field(default_factory=set)  # the lists of names, or of arrays of several shapes
     complex: set[str] = field(default_factory=set)  # the arrays of complex numbers
@@ -294,6 +295,8 @@ def _look_at(one: OwnFunction, names: dict[str, Any]) -> None:
             value = value.detach().numpy()
         if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
             one.numbers[text] = float(value)
+            if isinstance(value, (int, np.integer)):
+                one.whole.add(text)
         elif isinstance(value, np.ndarray) and value.dtype.kind == "f" and not value.ndim:
             one.numbers[text] = float(value)
             one.single.add(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 Way = tuple[tuple[str, int | None], ...]  # from a statement to an expression in it: fields, with positions in lists
 REDUCTIONS = frozenset("sum mean max min prod std var cumsum argmax argmin any all".split())
@@ -72,6 +72,12 @@ def _points_within(node: ast.expr, path: Way) -> Iterator[tuple[Way, bool]]:
         yield from _points_within(node.value, (*path, ("value", None)))
     elif isinstance(node, ast.UnaryOp):
         yield from _points_within(node.operand, (*path, ("operand", None)))
+
+
+def is_moved(node: Any) -> TypeGuard[ast.BinOp]:
+    """Whether an expression is something plus or minus 1, as in `h[t - 1]`."""
+    one = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)) and node.right
+    return isinstance(one, ast.Constant) and one.value == 1
 
 
 def is_factor(around: Any) -> bool:

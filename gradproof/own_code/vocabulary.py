@@ -6,13 +6,14 @@ import ast
 import re
 import types
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from gradproof.candidate import is_theirs
 from gradproof.own_code.running import OwnFunction, Shape, only_looks
-from gradproof.own_code.statements import with_fields
+from gradproof.own_code.statements import is_moved, with_fields
 
 LIKELIEST, LIKELY, NEARLY, POSSIBLE, LESS_LIKELY, UNLIKELY = 0.8, 1.0, 1.15, 1.3, 1.5, 1.8
 LARGEST_COUNT = 1e6
@@ -181,6 +182,22 @@ class Vocabulary:
         in_time = any(isinstance(one, ast.Name) and one.id in self.backwards for one in ast.walk(position))
         of_units = axis < len(shape) and shape[axis] in self.sizes and not in_time
         return "wrong-operand" if of_units or self.text(node) in self.function.mixed else "shifted-in-time"
+
+    def entries_in(self, node: ast.expr) -> list[ast.expr]:
+        """The single entries of arrays in an expression."""
+        found = {self.text(one): one for one in ast.walk(node) if isinstance(one, ast.Subscript) and one is not node}
+        return [one for one in found.values() if self.shape(one) == () and self.shape(one.value)]
+
+    @cached_property
+    def positions(self) -> list[ast.expr]:
+        """The numbers that may stand in an index."""
+        return [one for one in self.scalars if self.text(one) in self.function.whole]
+
+    def other_numbers(self, node: ast.expr, parent: Any) -> Iterator[ast.expr]:
+        """The numbers that may stand in another one's place: in an index, those that tell a position."""
+        in_index = isinstance(parent, (ast.Subscript, ast.Slice, ast.Tuple)) or is_moved(parent)
+        whole = in_index and self.text(node) in self.function.whole
+        return self.others(node, self.positions if whole else self.scalars)
 
     def is_constant(self, node: ast.expr) -> bool:
         """Whether an expression is a number that does not depend on the arrays, and none of an array's entries."""

@@ -86,6 +86,9 @@ def once_more_by_hand(x, h, z, t):
     last = square + square.T
     dh = -h / 6
     last = h @ square
+    dh = 2 * z * h * (1 - h) / 6
+    share = (last[0, 0] - h[0, 0]) / 6
+    last = h[t - 1] * z[t - 1]
     dx = dh.T @ x
     dx = np.outer(z[0], h[0])
     x1 = np.clip(h, -1, 1, out=h.copy())
@@ -313,6 +316,12 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dx = dh @ z.T", "dx = z.T @ dh", "wrong-operand"),
         ("last = square + square.T", "last = square.T + square.T", "not-transposed"),
         ("last = square + square.T", "last = square + square", "not-transposed"),
+        ("dh = 2 * z * h * (1 - h) / 6", "dh = 2 * z / 6", "extra-derivative"),
+        ("share = (last[0, 0] - h[0, 0]) / 6", "share = (last[0, 0] - h[0, 0]) / 6 / h[0, 0]", "missing-derivative"),
+        ("last = h[t - 1] * z[t - 1]", "last = h[t] * z[t]", "shifted-in-time"),
+        ("last = h[t - 1] * z[t - 1]", "last = h[t - 1 - 1] * z[t - 1 - 1]", None),
+        ("last = h[t - 1] * z[t - 1]", "last = h[stride - 1] * z[stride - 1]", "wrong-operand"),
+        ("last = h[t - 1] * z[t - 1]", "last = h[share - 1] * z[share - 1]", None),
         ("last = h @ square", "last = h @ (square + square.T)", "missing-path"),
         ("dh = -h / 6", "dh = (z - h) / 6", "missing-path"),
         ("last = h @ square", "last = (h - z) @ square", "missing-path"),

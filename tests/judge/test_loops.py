@@ -258,3 +258,53 @@ def test_the_state_of_the_step_after_in_each_layer():
     finding = only_finding(lambda p, *d: two_layers_by_hand(p, *d, step_after=True), two_layers, params, data)
     assert finding.code == "shifted-in-time"
     assert "of the step after its own" in " ".join(finding.message.split())
+
+
+def remembered(params, words, lengths):
+    """States from a first one that is learned; each sample counts by its own length."""
+    h, total = params["h0"].expand(len(words), -1), 0.0
+    for t in range(words.shape[1]):
+        h = torch.tanh(h @ params["U"] + params["E"][words[:, t]])
+        total = total + torch.where(t < lengths, (h**2).sum(dim=1) / lengths, 0.0)
+    return total.mean()
+
+
+def remembered_by_hand(params, words, lengths, last_only=False, step_after=False):
+    loss, grads = 0.0, {name: np.zeros_like(value) for name, value in params.items()}
+    for row, length in zip(words, lengths, strict=True):
+        h = [params["h0"]]
+        for word in row:
+            h.append(np.tanh(h[-1] @ params["U"] + params["E"][word]))
+        size = length * len(words)
+        loss += sum(one @ one for one in h[1 : int(length) + 1]) / size
+        own = {name: np.zeros_like(value) for name, value in params.items()}
+        dh = np.zeros_like(params["h0"])
+        for t in reversed(range(len(row))):
+            dh = dh + 2 * h[t + 1] / size if t < length else dh
+            after, dz = dh, dh * (1 - h[t + 1] ** 2)
+            own["U"] += np.outer(h[t], dz)
+            own["E"][row[t]] += dz
+            dh = params["U"] @ dz
+        own["h0"] += after if step_after else dh
+        grads = own if last_only else {name: grads[name] + own[name] for name in own}
+    return loss, grads
+
+
+def told_of_what_is_remembered(**mistake):
+    rng = np.random.default_rng(4)
+    params = {"h0": rng.normal(size=3), "U": rng.normal(size=(3, 3)), "E": rng.normal(size=(6, 3))}
+    data = (rng.integers(0, 6, size=(5, 4)), rng.integers(1, 5, size=5).astype(float))
+    assert compare_gradients(remembered_by_hand, remembered, params, *data).ok
+    return only_finding(lambda p, *d: remembered_by_hand(p, *d, **mistake), remembered, params, data)
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_the_part_that_one_sample_has_in_a_mean():
+    finding = told_of_what_is_remembered(last_only=True)
+    assert finding.code == "one-sample-only"
+    assert finding.message == "the gradient is the contribution of the last sample alone, not the sum over all 5"
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_a_first_state_that_is_given_the_first_steps_gradient():
+    assert told_of_what_is_remembered(step_after=True).code == "shifted-in-time"

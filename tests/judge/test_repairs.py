@@ -599,6 +599,23 @@ def test_a_gradient_of_zero_says_little_where_a_change_of_code_tells_more(rewrit
     assert "should be `grad +=" in " ".join(finding.message.split())
 
 
+def test_so_it_is_where_a_penalty_alone_is_left(rewritten):
+    def reference(p, x):
+        return (torch.tanh(x @ p["w"]) ** 2).sum() + 0.3 * (p["w"] ** 2).sum()
+
+    def with_penalty(p, x):
+        loss, grads = added_up_by_hand(p, x)
+        return loss + 0.3 * (p["w"] ** 2).sum(), {"w": grads["w"] + 0.6 * p["w"]}
+
+    rng = np.random.default_rng(3)
+    params, x = {"w": rng.normal(size=3)}, rng.normal(size=(5, 3))
+    x[-1] = 0
+    assert compare_gradients(with_penalty, reference, params, x).ok
+    with_penalty.__globals__["added_up_by_hand"] = rewritten(added_up_by_hand, "grad +=", "grad =")
+    (finding,) = compare_gradients(with_penalty, reference, params, x).findings
+    assert finding.code == "overwritten"
+
+
 def test_a_slow_candidate_is_first_tried_with_few_samples(case_of, written, monkeypatch):
     monkeypatch.setattr("gradproof.diagnosis.changed_code.SLOW", 0.0)
     params, x, y = arrays()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -1114,3 +1116,17 @@ def test_a_stride_that_is_left_out_where_windows_are_put_back():
     code, message = named(model, lambda p, x: model(p, x, Strided.apply), params, numbers(4, 1, 6, 7))
     assert code == "wrong-operand"
     assert "windows one entry apart: the stride is left out" in message
+
+
+def bells(params, x):
+    return torch.exp(-math.log(2) * ((x - params["m"]) / params["s"]) ** 2).sum()
+
+
+def test_a_negative_constant_is_left_out_and_its_sign_is_kept():
+    def wrong(params, x):
+        exponent = -math.log(2) * ((x - params["m"]) / params["s"]) ** 2
+        return torch.exp(as_if(exponent, exponent / math.log(2))).sum()
+
+    found = named(bells, wrong, {"m": numbers(5), "s": 1 + numbers(5) ** 2}, numbers(4, 5))
+    assert found[0] == "wrong-scale"
+    assert "is left out, but for its sign" in found[1]
