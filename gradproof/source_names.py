@@ -69,6 +69,13 @@ def target_at(site: Site) -> str | None:
     return target if value is not None and done is not None and ast.dump(value) == ast.dump(done) else None
 
 
+def called_at(site: Site) -> str:
+    """The function of torch's that an operation's own source text calls, `softsign`; empty where it is none."""
+    call = _expression(site.expression)
+    function = call.func if isinstance(call, ast.Call) else None
+    return function.attr if isinstance(function, ast.Attribute) and _root(function) in _MODULES else ""
+
+
 def identifiers(source: str) -> set[str]:
     """All names that a line uses."""
     line = _parsed(source)

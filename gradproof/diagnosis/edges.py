@@ -231,6 +231,7 @@ def _scaled_route(route: _Route, nodes: tuple[Node, ...], words: str, constant: 
     code, message = _told(route, nodes, words, constant)
     rank = _rank(words) - 0.01 * (constant == 0.0)  # told before a derivative whose loss comes to the same
     rank += 0.03 * (route.of_parameter and words.startswith(", each"))  # after one step's contribution, if that is zero
+    rank += 0.15 * (constant == -1.0 and place.among > 1)  # within one function, after another function's derivative
     rank -= 0.02 * (code == "overwritten")  # before the same of one call's own place
 
     def scaled(other: float) -> Fault:

@@ -15,6 +15,7 @@ from gradproof.diagnosis.places import Place, plain
 from gradproof.diagnosis.pool import fitted
 from gradproof.diagnosis.regions import Region, elementwise_regions, scalings
 from gradproof.diagnosis.survey import Survey
+from gradproof.source_names import called_at
 from gradproof.tape import Gradients, Node, NodeHook, Tape, Tensor, Totals, added, joined
 
 RegionRule = Callable[[Tape, Region, Tensor], Tensor]  # what flows back to the start, from what arrived at the end
@@ -30,7 +31,7 @@ def faults(survey: Survey) -> Iterator[Fault]:
         for regions in elementwise_regions(tape, place):
             single = len(regions[0].nodes) == 1
             name = str(place) if single or _is_whole(place, regions) else _span(regions, place)
-            name = _fused(tape, regions[0]) or name
+            name = _fused(tape, regions[0]) or _one_call(place, regions) or name
             starts = [region.start for region in regions]
             scales = not single and _only_scales(tape, regions)
             within = () if single else {node.name for node in regions[0].nodes}
@@ -135,6 +136,13 @@ def _fused(tape: Tape, region: Region) -> str:
     around = [tape.maker(region.start), *(tape.nodes[index] for index in tape.consumers.get(region.end, ()))]
     begun = any(one is not None and one.part is not None and one.part[0] in parts for one in around)
     return "" if begun else f"`{plain(parts.pop())}`"
+
+
+def _one_call(place: Place, regions: tuple[Region, ...]) -> str:
+    """The function that the source calls for all of it, where torch does it in several operations: a softsign."""
+    alone = place.same_on_line == 1 and place.model.part is None and len(regions[0].nodes) == place.among > 1
+    called = called_at(place.site) if alone else ""
+    return f"`{called}`" if called else ""
 
 
 def _span(regions: tuple[Region, ...], place: Place) -> str:

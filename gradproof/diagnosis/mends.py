@@ -14,7 +14,7 @@ from gradproof.diagnosis.elementwise import RegionHook
 from gradproof.diagnosis.fault import Fault
 from gradproof.diagnosis.transforms import Transform
 from gradproof.formulas import Written, free_name, of_function, on_lines, written
-from gradproof.source_names import target_at
+from gradproof.source_names import called_at, target_at
 from gradproof.tape import Node, Tape, Tensor
 
 FEW = 4  # terms of a loss that are all told
@@ -109,8 +109,9 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
 def _at_values(tape: Tape, fault: Fault) -> Iterator[Node]:
     """The operations at a fault's place that take the values at which it acts, and nothing else made of them."""
     for value, hook in fault.values.items():
-        if isinstance(hook, RegionHook) and len(hook.region.nodes) > 1 and hook.region.nodes[0].part is not None:
-            continue  # the formula of a part of a fused operation is not that of the whole
+        nodes = hook.region.nodes if isinstance(hook, RegionHook) else ()
+        if len(nodes) > 1 and (nodes[0].part is not None or called_at(nodes[0].site)):
+            continue  # the formula of a part of a fused operation, or of a call's, is not that of the whole
         for index in tape.consumers.get(value, ()):
             node = tape.nodes[index]
             others = [one for one in node.inputs if one != value and one in tape.producer]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gradproof.decompositions import OF_PROBABILITIES
+from gradproof.source_names import called_at
 from gradproof.tape import NOWHERE, VIEWS, Node, Site, Tape
 
 # Functions of one array, entry by entry or row by row.
@@ -64,7 +65,7 @@ class Place:
 
     @property
     def _operation(self) -> str:
-        told = quoted(self.site) if self.same_on_line == 1 else ""
+        told = quoted(self.site) or self._called if self.same_on_line == 1 else ""
         if self.whole:
             which = "" if self.same_on_line == 1 else f"{ordinal(self.ordinal)} "
             return f"the {which}`{self.name}` of every `{self.whole}`"
@@ -76,6 +77,12 @@ class Place:
         if self.model.part is not None and self.model.part[0] in OF_PROBABILITIES:
             name += f" of `{plain(self.model.part[0])}`"
         return name if self.same_on_line == 1 else f"the {ordinal(self.ordinal)} {name}"
+
+    @property
+    def _called(self) -> str:
+        """The function that does this and more, where its call is too long to be quoted."""
+        called = called_at(self.site) if self.among > 1 and self.model.part is None else ""
+        return f"{called}(...)" if called else ""
 
     @property
     def times(self) -> str:

@@ -175,18 +175,17 @@ class _Search:
         return self._by_changes(self.repairs.likely) if self.whole else []
 
     def _of_the_zeros(self) -> list[Explanation]:
-        """By one change, where nothing comes through but a term: any rule by which nothing does gives these numbers."""
-        if not self.case.loss_is_right or not all(map(self._is_a_term_or_zero, self.case.wrong)):
+        """By one change, where nothing comes through: any broken rule by which nothing does gives these numbers."""
+        if not self.case.loss_is_right or not all(map(self._is_nothing, self.case.wrong)):
             return []
         with self.clock.part(SIMPLER_SHARE):
             return self._repaired
 
-    def _is_a_term_or_zero(self, name: str) -> bool:
-        """Whether a gradient is zero, or that of a named term alone, or of what penalises the parameter."""
-        ours, truth = self.case.gradients[name], self.case.truth
-        terms = [one[name] for one in truth.term_gradients.values() if len(truth.term_gradients) > 1]
-        terms += [one[name].numpy() for one in self.survey.penalties.values() if name in one]
-        return not np.any(ours) or any(self.case.agrees(name, ours, one) for one in terms)
+    def _is_nothing(self, name: str) -> bool:
+        """Whether a gradient is zero, or that of a penalty on the parameter and no more."""
+        ours = self.case.gradients[name]
+        penalties = [one[name].numpy() for one in self.survey.penalties.values() if name in one]
+        return not np.any(ours) or any(self.case.agrees(name, ours, one) for one in penalties)
 
     def _repaired_both(self) -> list[Explanation]:
         """By one change that makes a wrong loss right as well, where one broken rule tells the gradient alone."""

@@ -44,6 +44,8 @@ def points(root: ast.stmt | ast.expr) -> Iterator[tuple[Way, bool]]:
 
 
 def _points(node: ast.expr, path: Way, numbers: bool) -> Iterator[tuple[Way, bool]]:
+    if isinstance(node, ast.Starred):  # several values
+        return
     if isinstance(node, (ast.Tuple, ast.List, ast.Dict)):
         name = "values" if isinstance(node, ast.Dict) else "elts"
         for i, one in enumerate(getattr(node, name)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -1130,3 +1131,19 @@ def test_a_negative_constant_is_left_out_and_its_sign_is_kept():
     found = named(bells, wrong, {"m": numbers(5), "s": 1 + numbers(5) ** 2}, numbers(4, 5))
     assert found[0] == "wrong-scale"
     assert "is left out, but for its sign" in found[1]
+
+
+def softly(params, x, y):
+    return F.mse_loss(F.softsign(x @ params["W"] + params["b"]) @ params["V"], y)
+
+
+def test_a_function_that_torch_spells_out_is_told_by_its_name():
+    def wrong(params, x, y):
+        z = x @ params["W"] + params["b"]
+        h = F.softsign(z)
+        return F.mse_loss(as_if(h, z * (1 - h**2).detach()) @ params["V"], y)
+
+    found = named(softly, wrong, {"W": SQUARE, "b": numbers(4), "V": numbers(4, 3)}, X, Y)
+    assert found[0] == "different-function"
+    if sys.version_info >= (3, 11):  # which know the source text of a call
+        assert "the derivative of `softsign` is that of another function, `tanh`" in found[1]
