@@ -18,7 +18,7 @@ from gradproof.oracles import Arrays
 from gradproof.own_code.calls import BOUNDS, axis_of
 from gradproof.own_code.edit import Edit
 from gradproof.own_code.running import OwnFunction
-from gradproof.own_code.statements import at
+from gradproof.own_code.statements import at, without_slope
 from gradproof.own_code.switches import Place, first_line
 from gradproof.tape import Site
 
@@ -67,7 +67,8 @@ class Slip:
         if new is None or self.edit.moved:
             return True
         zero = isinstance(new, ast.Constant) and new.value == 0
-        return not zero and (_operations(old) - _operations(new) <= 1 or _is_a_term_or_bound(new, old))
+        one = _operations(old) - _operations(new) <= 1 or without_slope(old) is new
+        return not zero and (one or _is_a_term_or_bound(new, old))
 
     @property
     def leaves_out(self) -> bool:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
 from typing import TypeVar
 
 import numpy as np
@@ -50,6 +50,7 @@ FITTED_SHARE = 0.25  # for constants and functions that the loss tells
 NEAR_SHARE = 0.4  # of the time, for single rules, before anything else is looked at
 REPAIR_SHARE = 0.4  # for changes of the candidate's own code
 SIMPLER_SHARE = 0.15  # for one change of it, where several rules are known to do
+FULL_SHARE = 0.06  # for rules on top of what has no shadows, each of which is run in full
 OWN_SHARE = 0.35  # for the way back of another forward pass
 PASS_SHARE, MOST_PASSES = 0.25, 2  # for the way back through another forward pass, and how many of these are looked at
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
@@ -256,7 +257,11 @@ class _Search:
     def repairs(self) -> Repairs:
         return Repairs(self.case, self.clock, self.confirmed)
 
-    def _of_own_function(self) -> list[Explanation]:
+    def _by_one_rule_of_own_function(self) -> list[Explanation]:
+        """The same by one rule of the candidate's own function, where no one mistake that is more far-fetched does."""
+        return self._unless_one_does([one for one in self._of_own_function(whole=False) if one.cost < 3])
+
+    def _of_own_function(self, whole: bool = True) -> list[Explanation]:
         """Of a candidate whose gradient is not even that of its own, wrong loss: what is wrong on the way back.
 
         With the place where its forward pass parts with the reference; what lacks that is only noted.
@@ -266,8 +271,8 @@ class _Search:
         own = self.case.of_own_function
         if own is None:
             return []
-        inner = _Search.of(own, self.clock, Confirmation(own, self.confirmed.known))
-        with self.clock.part(OWN_SHARE):
+        inner = _Search.of(own, self.clock, Confirmation(own, self.confirmed.known), whole)
+        with self.clock.part(OWN_SHARE if whole else PASS_SHARE):
             complete = inner.found() if own.wrong else [inner.nothing]
         found = [one for one in sorted(complete, key=lambda one: one.rank) if inner.confirmed.holds(one)]
         parting = self._parting() if found else None
@@ -318,6 +323,7 @@ class _Search:
             self._repaired_over_fewer_steps,
             lambda: self._repaired,
             self._behind_another_forward_pass,
+            self._by_one_rule_of_own_function,
             self._far_fetched,
             lambda: self._another_forward_pass(0.0, REPEATED),
             lambda: self._outwards(REPEATED) if self._far_fetched_found else [],
@@ -505,8 +511,11 @@ class _Search:
         """
         if self.case.forward_is_right or self.case.loss is None or self.proposals.belongs or not self.whole:
             return []
-        others = (one for one in self.proposals.near if not one.local and self._gives_the_loss(one))
-        for forward in islice(filter(self._has_the_loss, others), MOST_PASSES):
+        with self.clock.part(FITTED_SHARE):
+            fitted = fitted_constants.faults(self.survey, self.case, self.clock.over)
+            known = (one for one in self.proposals.near if not one.local and self._gives_the_loss(one))
+            others = list(islice(filter(self._has_the_loss, chain(known, fitted)), MOST_PASSES))
+        for forward in others:
             hooked = bool(forward.nodes or forward.values)
             with self.clock.part(PASS_SHARE):
                 both = self._behind_with_its_own_rules(forward) if hooked else self._behind(forward)
@@ -615,7 +624,8 @@ class _Search:
                 above = None if self.shadows is None else self.shadows.after(state.faults)
                 if above is None:  # each has to be run in full
                     useful = [fault for fault in useful if fault.rank <= LIKELY]
-                found = list(self._on_top_of(state.faults, useful, left, above, hasty=True))
+                with self.clock.part(FULL_SHARE if above is None else 1.0):
+                    found = list(self._on_top_of(state.faults, useful, left, above, hasty=True))
                 states += found
                 complete += self._that_hold(found)
                 if any(fault.rank <= REPEATED for one in complete for fault in one.faults[-1:]):

@@ -9,7 +9,7 @@ from typing import Any
 from gradproof.own_code.calls import of_call, wrong_array
 from gradproof.own_code.indices import constant, of_index, whole_number
 from gradproof.own_code.running import Shape
-from gradproof.own_code.statements import exchanged, is_assigned, is_factor, with_fields
+from gradproof.own_code.statements import exchanged, is_assigned, is_factor, with_fields, without_slope
 from gradproof.own_code.vocabulary import (
     COLUMN,
     LESS_LIKELY,
@@ -55,8 +55,9 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     if isinstance(op, ast.Mult):
         yield _extra(right, words), left, LIKELY
         yield _extra(left, words), right, LIKELY
-        if isinstance(left, ast.BinOp) and _is_slope(left, right, words):  # x * h * (1 - h)
-            yield "extra-derivative", left.left, LIKELY
+        sloping = without_slope(node)
+        if sloping is not None:
+            yield "extra-derivative", sloping, LIKELY
     elif isinstance(op, ast.Div):
         yield _extra(right, words), left, LIKELY
     elif isinstance(op, (ast.Add, ast.Sub)):
@@ -100,14 +101,6 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     yield from _bracketed_further(node, words)
     yield from _within_a_function(node)
     yield from _within_a_divisor(node)
-
-
-def _is_slope(product: ast.BinOp, last: ast.expr, words: Vocabulary) -> bool:
-    """Whether a product ends in h and the last factor is 1 - h: what it is multiplied by is a sigmoid's slope."""
-    if not (isinstance(product.op, ast.Mult) and isinstance(last, ast.BinOp)):
-        return False
-    one = isinstance(last.op, ast.Sub) and isinstance(last.left, ast.Constant) and last.left.value == 1
-    return one and words.text(last.right) == words.text(product.right)
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:

@@ -82,6 +82,17 @@ def is_moved(node: Any) -> TypeGuard[ast.BinOp]:
     return isinstance(one, ast.Constant) and one.value == 1
 
 
+def without_slope(node: ast.AST) -> ast.expr | None:
+    """x of `x * h * (1 - h)`, which is x times the slope of a sigmoid; None of anything else."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)):
+        return None
+    product, last = node.left, node.right
+    if not (isinstance(product, ast.BinOp) and isinstance(product.op, ast.Mult) and isinstance(last, ast.BinOp)):
+        return None
+    one = isinstance(last.op, ast.Sub) and isinstance(last.left, ast.Constant) and last.left.value == 1
+    return product.left if one and ast.dump(last.right) == ast.dump(product.right) else None
+
+
 def is_factor(around: Any) -> bool:
     """Whether an operation multiplies or divides what is in it, or divides by it."""
     return isinstance(around, ast.BinOp) and isinstance(around.op, (ast.Mult, ast.Div))
