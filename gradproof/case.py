@@ -12,7 +12,7 @@ import numpy as np
 from gradproof import oracles
 from gradproof.oracles import Array, Arrays, Truth
 from gradproof.report import Comparison
-from gradproof.tape import RECORDINGS, Recording, Tape, record
+from gradproof.tape import Recording, Tape, gives, record
 from gradproof.tolerances import ROUNDING_MARGIN, largest, relative_error, relative_tolerance
 
 FAR = 1000.0  # times the rounding that is seen once: what differs by more does so not by rounding
@@ -149,12 +149,29 @@ class Case:
         program = self._own_program
         if program is None or (self.reference is not None and not self.loss_is_right):
             return None
-        other = replace(self, own_forward=program, own_loss=None)
-        try:
-            usable = other.tape is not None and len(other.tape.nodes) <= MOST_OPERATIONS
-            return (other._by_its_own_derivative() if self.reference is None else other) if usable else None
-        except Exception:
+        tape = self._own_tape
+        if tape is None or len(tape.nodes) > MOST_OPERATIONS or not gives(tape, self.truth):
             return None
+        other = replace(self, own_forward=program, own_loss=None, how=tape.how)
+        other.tape = tape
+        return other._by_its_own_derivative() if self.reference is None else other
+
+    @cached_property
+    def _own_tape(self) -> Tape | None:
+        """The candidate's own forward pass as a tape, where it can be followed; what it writes into is made new."""
+        torn = None
+        for functionalize in (False, True):
+            try:
+                assert self._own_program is not None
+                tape = recorded(self._own_program, self.problem, how=Recording(functionalize=functionalize))
+            except Exception as error:
+                if type(error.__cause__) is type(error):  # it cannot be followed, however it is recorded
+                    return None
+                continue
+            if tape is None or not tape.torn:
+                return tape
+            torn = tape
+        return torn
 
     @cached_property
     def of_own_function(self) -> Case | None:
@@ -162,17 +179,18 @@ class Case:
         program = self._own_program
         if program is None or self.loss is None:
             return None
-        for how in RECORDINGS:
-            try:
-                tape = recorded(program, self.problem, how=how)
-                truth = None if tape is None else _said_by(tape)
-            except Exception:
-                continue
-            if tape is not None and truth is not None and not tape.torn and self.agrees("", self.loss, truth.loss):
-                own = replace(self, reference=None, own_loss=None, own_forward=program, how=how, truth=truth)
-                moving = {name: one for name, one in self.gradients.items() if not self._held(name)}
-                return replace(own, gradients=moving)
-        return None
+        tape = self._own_tape
+        if tape is None or tape.torn or not self.agrees("", self.loss, tape.loss()):
+            return None
+        try:
+            truth = _said_by(tape)
+        except Exception:  # torch cannot differentiate all of it
+            return None
+        moving = {name: one for name, one in self.gradients.items() if not self._held(name)}
+        own = replace(self, reference=None, own_loss=None, own_forward=program, how=tape.how, truth=truth)
+        own = replace(own, gradients=moving)
+        own.tape = tape
+        return own
 
     def of_another(self, function: Callable[[Problem], Tape | None]) -> Case | None:
         """The candidate beside another function, which is known as a program on each problem."""

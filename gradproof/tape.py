@@ -769,14 +769,14 @@ def record(
             tape = _record(reference, params, data, one)
         except Exception:  # what autograd runs, torch may not run with new values for mutations
             continue
-        if _gives(tape, truth):
+        if gives(tape, truth):
             if not tape.torn:
                 return tape
             found = found or tape  # its gradients are right, but another forward pass cannot be told from it
     return found
 
 
-def _gives(tape: Tape, truth: oracles.Truth) -> bool:
+def gives(tape: Tape, truth: oracles.Truth) -> bool:
     """Whether a tape has autograd's numbers; one with sparse arrays is none, since they have no rows."""
     if any(value.layout != torch.strided for value in tape.values):
         return False
