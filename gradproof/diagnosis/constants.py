@@ -24,6 +24,10 @@ def sizes(problem: Problem) -> dict[int, str]:
         if len(shape) > 1:
             count = int(np.prod(shape))
             found.setdefault(count, f"{count}, the number of entries of {name}")
+    for name, value in problem.named_data.items():  # of a sequence of numbers, the next of which is to be told
+        if value.dtype.kind in "iu" and value.ndim == 2:
+            steps = value.shape[1] - 1
+            found.setdefault(steps, f"{steps}, one less than the length of axis 1 of {name}")
     return {length: name for length, name in found.items() if length > 1}
 
 

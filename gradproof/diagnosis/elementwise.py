@@ -38,13 +38,14 @@ def faults(survey: Survey) -> Iterator[Fault]:
             further = {node.name for node in regions[0].nodes if starts[0] not in node.inputs}
             for words, chosen in _subsets(survey, place, regions):
                 rank = 1.0 if len(chosen) == len(regions) else 1.2 if "but" in words else 1.3
-                own = place.name if single and not place.model.constants else ""
+                called = place.name if single else ""
                 if single and place.name == "rsub":
                     rules = _rules_of_difference(name)
                 else:
                     all_of_them = len(chosen) == len(regions)
                     at = "" if single else result_of(tape, starts[-1])
-                    rules = _rules(name, own, starts, others=all_of_them, within=within, further=further, at=at)
+                    has_constants = bool(place.model.constants)
+                    rules = _rules(name, called, has_constants, starts, all_of_them, within, further, at)
                 for code, message, rule, more in rules:
                     more += 0.15 if scales and rule in (_skip, _twice) else 0.0
                     more += 0.4 if code == "different-function" and _takes_arrays(tape, regions[0]) else 0.0
@@ -173,7 +174,8 @@ class RegionHook:
 
 def _rules(
     name: str,
-    operation: str,
+    called: str,
+    has_constants: bool,
     starts: Sequence[int],
     others: bool,
     within: Collection[str],
@@ -181,8 +183,9 @@ def _rules(
     at: str,
 ) -> Iterator[tuple[str, str, RegionRule, float]]:
     """Of a function that is spelled out, `at` says what it is taken of; `within` are its operations, and `further`
-    those of them that are done on what another one has made.
+    those of them that are done on what another one has made. `called` is the one operation that it is, if it is one.
     """
+    operation = "" if has_constants else called
     spelled_out = bool(at)
     yield "missing-derivative", f"the derivative of {name} is left out of the chain rule", _skip, 0.0
     yield "extra-derivative", f"the derivative of {name} is applied twice", _twice, 0.0
@@ -198,6 +201,8 @@ def _rules(
     for other, function in FUNCTIONS.items() if others else ():
         if other not in (operation, "identity") and not (spelled_out and other == "square"):
             message = f"the derivative of {name} is that of another function, `{other}`"
+            if other == called:
+                message = f"the derivative of {name} is that of `{other}` with its usual constant"
             rank = 0.02 if spelled_out and other in KINKED else 0.15 if other in COMMON else 0.25
             code = "different-function"
             if spelled_out and other in further:

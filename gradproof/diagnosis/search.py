@@ -327,12 +327,13 @@ class _Search:
             self._far_fetched,
             lambda: self._another_forward_pass(0.0, REPEATED),
             lambda: self._outwards(REPEATED) if self._far_fetched_found else [],
-            self._in_likely_pairs,
+            lambda: [] if self._one_is_wrong else self._in_likely_pairs(),
             self._in_pairs_over_fewer_steps,
             self._in_pairs_elsewhere,
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
             lambda: self._repaired_otherwise,
+            lambda: self._in_likely_pairs() if self._one_is_wrong else [],
             lambda: self._repaired_in_part() if self._one_is_wrong else [],
             self._of_own_function,
             lambda: self._by_several_over_fewer,
@@ -689,7 +690,7 @@ class _Search:
 
     def _in_likely_pairs(self) -> list[Explanation]:
         """Two of the likeliest rules, where no one mistake that is more far-fetched does."""
-        if not self.whole or self._one_is_wrong:
+        if not self.whole:
             return []
         pairs = self._pairs(self.nothing, (), LIKELY_PAIRED)
         return self._unless_one_does([one for one in pairs if one.complete and one.cost < 3])

@@ -24,3 +24,8 @@ PROBLEM = Problem({"W": np.zeros((3, 24))}, (np.zeros((5, 7)),), 0)
 )
 def test_words(factor, words):
     assert named(factor, PROBLEM) == words
+
+
+def test_the_steps_of_a_sequence_whose_next_entry_is_to_be_told():
+    problem = Problem({"W": np.zeros((3, 2))}, (np.zeros((5, 8), dtype=int),), 0)
+    assert named(1 / 7, problem) == "1/7 (one over 7, one less than the length of axis 1 of data[0])"

@@ -1147,3 +1147,17 @@ def test_a_function_that_torch_spells_out_is_told_by_its_name():
     assert found[0] == "different-function"
     if sys.version_info >= (3, 11):  # which know the source text of a call
         assert "the derivative of `softsign` is that of another function, `tanh`" in found[1]
+
+
+def bent(params, x, y):
+    return F.mse_loss(F.elu(x @ params["W"], alpha=0.6) @ params["V"], y)
+
+
+def test_the_same_function_with_its_usual_constant_is_told_as_such():
+    def wrong(params, x, y):
+        z = x @ params["W"]
+        return F.mse_loss(as_if(F.elu(z, alpha=0.6), F.elu(z)) @ params["V"], y)
+
+    found = named(bent, wrong, {"W": SQUARE, "V": numbers(4, 3)}, X, Y)
+    assert found[0] == "different-function"
+    assert "is that of `elu` with its usual constant" in found[1]
