@@ -310,8 +310,11 @@ class _Search:
         if changes_code and all(one.cost >= 2 for one in complete):
             with self.clock.part(SIMPLER_SHARE):  # one far-fetched slip is likelier than one and another mistake
                 complete = self._repaired_otherwise or complete
+        if all(one.cost >= 3 for one in complete):  # three mistakes are told where no two will do
+            complete += self._behind_another_forward_pass() or self._in_pairs(FEW_PAIRED)
         if all(one.cost >= 3 for one in complete):
-            complete += self._in_pairs(FEW_PAIRED)  # three mistakes are told where no two will do
+            with self.clock.part(SIMPLER_SHARE):
+                complete += self._repaired_in_part()
         return complete
 
     def _by_one_stage_after_the_other(self) -> list[Explanation]:

@@ -75,7 +75,8 @@ def _instead_of(node: ast.expr, parent: Any, words: Vocabulary) -> Iterator[tupl
             yield from (("wrong-operand", one) for one in words.positions)
     elif words.text(node) in words.numbers:
         if is_moved(node):
-            yield "shifted-in-time", node.left
+            in_index = isinstance(parent, (ast.Subscript, ast.Slice, ast.Tuple))
+            yield "shifted-in-time" if in_index else "different-function", node.left
         yield from (("wrong-operand", one) for one in words.other_numbers(node, parent))
         for op in (ast.Add(), ast.Sub()) if not is_moved(node) and not is_moved(parent) else ():
             yield _moves(node, parent, op), ast.BinOp(node, op, ast.Constant(1))

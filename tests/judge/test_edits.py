@@ -89,6 +89,7 @@ def once_more_by_hand(x, h, z, t):
     dh = 2 * z * h * (1 - h) / 6
     share = (last[0, 0] - h[0, 0]) / 6
     last = h[t - 1] * z[t - 1]
+    dh = h / (width - 1) + z / (width - 1)
     dx = dh.T @ x
     dx = np.outer(z[0], h[0])
     x1 = np.clip(h, -1, 1, out=h.copy())
@@ -320,6 +321,7 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("share = (last[0, 0] - h[0, 0]) / 6", "share = (last[0, 0] - h[0, 0]) / 6 / h[0, 0]", "missing-derivative"),
         ("last = h[t - 1] * z[t - 1]", "last = h[t] * z[t]", "shifted-in-time"),
         ("last = h[t - 1] * z[t - 1]", "last = h[t - 1 - 1] * z[t - 1 - 1]", None),
+        ("dh = h / (width - 1) + z / (width - 1)", "dh = h / width + z / width", "different-function"),
         ("last = h[t - 1] * z[t - 1]", "last = h[stride - 1] * z[stride - 1]", "wrong-operand"),
         ("last = h[t - 1] * z[t - 1]", "last = h[share - 1] * z[share - 1]", None),
         ("last = h @ square", "last = h @ (square + square.T)", "missing-path"),
