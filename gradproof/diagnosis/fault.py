@@ -179,6 +179,17 @@ class Model:
         except Exception:
             return None
 
+    @cached_property
+    def each_sample(self) -> list[oracles.Truth] | None:
+        """What the reference says of each sample by itself; None where it cannot be asked."""
+        found = []
+        for index in range(self.problem.samples or 0):
+            one = self.answer(self.problem.take([index]))
+            if one is None:
+                return None
+            found.append(one)
+        return found
+
     def function(self, forward: Fault, problem: Problem) -> Tape | None:
         """The reference with another forward pass, on some inputs; None where it cannot run like that."""
         tape = self._record(problem if forward.inputs is None else forward.inputs(problem))

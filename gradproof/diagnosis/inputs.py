@@ -10,7 +10,7 @@ import numpy as np
 from gradproof.case import Problem
 from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.survey import Survey
-from gradproof.oracles import Arrays, Truth
+from gradproof.oracles import Arrays
 
 MOST_ALONE = 64  # samples that are run one by one
 
@@ -36,24 +36,13 @@ def _contribution(index: int, which: str, count: int) -> Fault:
     """One sample's part of a mean over the samples; nothing where the loss is none."""
 
     def custom(model: Model) -> tuple[Arrays, float] | None:
-        each, whole = _alone(model, count), model.answer(model.problem)
-        if each is None or whole is None or not np.isclose(sum(one.loss for one in each) / count, whole.loss):
+        each = model.each_sample
+        if each is None or not np.isclose(sum(one.loss for one in each) / count, model.tape.loss()):
             return None
         return {name: one / count for name, one in each[index].gradients.items()}, each[index].loss / count
 
     message = f"the gradient is the contribution of the {which} sample alone, not the sum over all {count}"
     return Fault("one-sample-only", message, None, 1.3, custom=custom)
-
-
-def _alone(model: Model, count: int) -> list[Truth] | None:
-    """What the reference says of each sample by itself; None where it cannot be asked."""
-    each = []
-    for index in range(count):
-        found = model.answer(model.problem.take([index]))
-        if found is None:
-            return None
-        each.append(found)
-    return each
 
 
 def _each_alone(how: str, count: int, weight: float) -> Fault:
@@ -62,7 +51,7 @@ def _each_alone(how: str, count: int, weight: float) -> Fault:
     message += " divides by what they have in common"
 
     def custom(model: Model) -> tuple[Arrays, float] | None:
-        each = _alone(model, count)
+        each = model.each_sample
         if each is None:
             return None
         totals = {name: weight * np.sum([one.gradients[name] for one in each], axis=0) for name in each[0].gradients}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradproof.own_code.edit import Edit
-from gradproof.own_code.statements import at
+from gradproof.own_code.statements import at, is_moved
 from gradproof.own_code.vocabulary import Vocabulary
 
 
@@ -61,9 +61,7 @@ def moved_by_one(edit: Edit, statement: ast.AST, words: Vocabulary) -> str | Non
 
 def _is_one_beside(one: ast.AST | None, other: ast.AST | None, words: Vocabulary) -> bool:
     """Whether this is the other plus or minus one."""
-    if not (isinstance(one, ast.BinOp) and isinstance(one.op, (ast.Add, ast.Sub)) and isinstance(other, ast.expr)):
-        return False
-    return isinstance(one.right, ast.Constant) and one.right.value == 1 and words.text(one.left) == words.text(other)
+    return is_moved(one) and isinstance(other, ast.expr) and words.text(one.left) == words.text(other)
 
 
 def _entries(node: ast.expr) -> list[ast.Subscript]:
