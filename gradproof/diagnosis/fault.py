@@ -197,7 +197,7 @@ class Model:
             return tape
         try:
             return tape.replay(forward.forward, forward.rewired)
-        except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError):
+        except (RuntimeError, LookupError, ValueError, TypeError, NotImplementedError):
             return None
 
     def _record(self, problem: Problem | None) -> Tape | None:
@@ -239,7 +239,7 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
         if replayed is not tape:
             replayed.forget()
         return made
-    except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError):
+    except (RuntimeError, LookupError, ValueError, TypeError, NotImplementedError):
         return None
 
 

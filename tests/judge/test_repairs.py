@@ -17,6 +17,7 @@ from gradproof.diagnosis import divergence, proposals, shorter
 from gradproof.diagnosis.changes import Slip, Trial, different
 from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import Confirmation
+from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.repairs import Repairs
 from gradproof.diagnosis.survey import Survey
 from gradproof.own_code.edit import Edit
@@ -812,3 +813,16 @@ def test_the_mended_first_line_of_a_loop_and_of_a_branch():
     loop, branch, *_ = places(tree)
     assert first_line(tree, loop, ast.Name("n")) == "for i in n:"
     assert first_line(tree, branch, ast.Name("n")) == "if n:"
+
+
+def test_a_rule_that_looks_for_what_another_program_lacks_is_none_of_its_rules(case_of):
+    rng = np.random.default_rng(3)
+    case = case_of(lambda p, x: (None, {"w": x.sum(0)}), lambda p, x: (x @ p["w"]).sum() ** 2,
+                   {"w": rng.normal(size=3)}, rng.normal(size=(5, 3)))
+    assert case.tape is not None
+
+    def hook(tape, arriving, totals):
+        raise KeyError("a penalty")
+
+    fault = Fault("wrong-part-penalised", "", values={case.tape.parameters["w"]: hook})
+    assert run(Model(case.program, case.problem, case.tape), (fault,)) is None
