@@ -258,7 +258,13 @@ class _Search:
         return Repairs(self.case, self.clock, self.confirmed)
 
     def _by_one_rule_of_own_function(self) -> list[Explanation]:
-        """The same by one rule of the candidate's own function, where no one mistake that is more far-fetched does."""
+        """The same by one rule of the candidate's own function, where no one mistake that is more far-fetched does.
+
+        Where the reference holds something constant, so may the candidate, and torch would tell it as left out.
+        """
+        tape = self.model.tape
+        if tape.how.cut or any(node.cut for node in tape.nodes):
+            return []
         return self._unless_one_does([one for one in self._of_own_function(whole=False) if one.cost < 3])
 
     def _of_own_function(self, whole: bool = True) -> list[Explanation]:
