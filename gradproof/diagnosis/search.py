@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import chain, combinations, islice
+from itertools import combinations, islice
 from typing import TypeVar
 
 import numpy as np
@@ -162,13 +162,17 @@ class _Search:
 
     def _found(self) -> list[Explanation]:
         """Explanations by one rule; if there is none, by more of them, or by changes of the candidate's code."""
-        with self.clock.part(NEAR_SHARE if self.whole else 1.0):
-            self._partial, complete = self._by_one_rule(self.proposals.near)
-        complete = complete or self._elsewhere(0.0, REPEATED)
+        complete = self._by_one_likely_rule()
         if complete and min(one.cost for one in complete) < 2:
             return self._of_the_zeros() or complete
         complete += self._again_and_again() or self._fitted_constants() or self._outwards(REPEATED)
         return self._or_simpler(complete) if complete else self._by_one_stage_after_the_other()
+
+    def _by_one_likely_rule(self) -> list[Explanation]:
+        """By one rule before wrong parameters, or before right ones that it happens not to change."""
+        with self.clock.part(NEAR_SHARE if self.whole else 1.0):
+            self._partial, complete = self._by_one_rule(self.proposals.near)
+        return complete or self._elsewhere(0.0, REPEATED)
 
     @cached_property
     def _repaired(self) -> list[Explanation]:
@@ -265,9 +269,9 @@ class _Search:
         tape = self.model.tape
         if tape.how.cut or any(node.cut for node in tape.nodes):
             return []
-        return self._unless_one_does([one for one in self._of_own_function(whole=False) if one.cost < 3])
+        return self._unless_one_does([one for one in self._of_own_function(at_length=False) if one.cost < 3])
 
-    def _of_own_function(self, whole: bool = True) -> list[Explanation]:
+    def _of_own_function(self, at_length: bool = True) -> list[Explanation]:
         """Of a candidate whose gradient is not even that of its own, wrong loss: what is wrong on the way back.
 
         With the place where its forward pass parts with the reference; what lacks that is only noted.
@@ -277,9 +281,10 @@ class _Search:
         own = self.case.of_own_function
         if own is None:
             return []
-        inner = _Search.of(own, self.clock, Confirmation(own, self.confirmed.known), whole)
-        with self.clock.part(OWN_SHARE if whole else PASS_SHARE):
-            complete = inner.found() if own.wrong else [inner.nothing]
+        inner = _Search.of(own, self.clock, Confirmation(own, self.confirmed.known))
+        look = inner.found if at_length else inner._by_one_likely_rule
+        with self.clock.part(OWN_SHARE if at_length else PASS_SHARE):
+            complete = look() if own.wrong else [inner.nothing]
         found = [one for one in sorted(complete, key=lambda one: one.rank) if inner.confirmed.holds(one)]
         parting = self._parting() if found else None
         forward = () if parting is None else (parting,)
@@ -339,6 +344,7 @@ class _Search:
             lambda: [] if self._one_is_wrong else self._in_likely_pairs(),
             self._in_pairs_over_fewer_steps,
             self._in_pairs_elsewhere,
+            self._behind_a_fitted_constant,
             self._in_part_or_otherwise,
             lambda: self._by_another_array,
             lambda: self._repaired_otherwise,
@@ -519,13 +525,26 @@ class _Search:
 
         The rest is what is wrong on the way back through that other forward pass.
         """
-        if self.case.forward_is_right or self.case.loss is None or self.proposals.belongs or not self.whole:
+        others = (one for one in self.proposals.near if not one.local and self._gives_the_loss(one))
+        return self._behind_the_first_of(others) if self._has_neither_loss else []
+
+    def _behind_a_fitted_constant(self) -> list[Explanation]:
+        """The same with a forward pass that has another constant, or another function times one: the loss tells it."""
+        if not self._has_neither_loss:
             return []
         with self.clock.part(FITTED_SHARE):
             fitted = fitted_constants.faults(self.survey, self.case, self.clock.over)
-            known = (one for one in self.proposals.near if not one.local and self._gives_the_loss(one))
-            others = list(islice(filter(self._has_the_loss, chain(known, fitted)), MOST_PASSES))
-        for forward in others:
+            others = list(islice(filter(self._has_the_loss, fitted), MOST_PASSES))
+        return self._behind_the_first_of(others)
+
+    @property
+    def _has_neither_loss(self) -> bool:
+        """Whether the gradient is neither the reference's loss's nor its own."""
+        return self.whole and not (self.case.forward_is_right or self.case.loss is None or self.proposals.belongs)
+
+    def _behind_the_first_of(self, others: Iterable[Fault]) -> list[Explanation]:
+        """What is wrong on the way back through the first forward passes that have the candidate's loss."""
+        for forward in islice(filter(self._has_the_loss, others), MOST_PASSES):
             hooked = bool(forward.nodes or forward.values)
             with self.clock.part(PASS_SHARE):
                 both = self._behind_with_its_own_rules(forward) if hooked else self._behind(forward)
