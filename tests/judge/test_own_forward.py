@@ -333,3 +333,22 @@ def test_what_both_sides_hold_constant_is_no_mistake_of_another_forward_pass():
     assert "W" in {name for finding in report.findings for name in finding.parameters}
     assert "F" not in {name for finding in report.findings for name in finding.parameters}
     assert not any("to F" in finding.message for finding in report.findings)
+
+
+def bells(params, x, y, width=0.6):
+    return ((torch.exp(-width * (x @ params["W"]) ** 2) @ params["V"] - y) ** 2).mean()
+
+
+@pytest.mark.usefixtures("no_changes_of_code")
+def test_another_constant_that_the_loss_tells_and_a_mistake_on_its_way_back():
+    def wrong(params, x, y):
+        z = np.array((x @ params["W"]).tolist())  # which nobody follows on tensors
+        h = np.exp(-0.85 * z**2)
+        e = h @ params["V"] - y
+        dh = 2 * e @ params["V"].T / e.size
+        return np.mean(e**2), {"W": x.T @ (dh * -0.85 * 2 * z * h), "V": h.T @ e / e.size}  # 2 forgotten
+
+    params = {"W": numbers(4, 3), "V": numbers(3, 2)}
+    found = compare_gradients(wrong, bells, params, numbers(6, 4), numbers(6, 2)).findings
+    assert sorted(finding.code for finding in found) == ["different-function", "wrong-scale"]
+    assert any("is -0.85 instead of -0.6" in finding.message for finding in found)
