@@ -159,11 +159,12 @@ class Case:
     @cached_property
     def _own_tape(self) -> Tape | None:
         """The candidate's own forward pass as a tape, where it can be followed; what it writes into is made new."""
-        torn = None
+        program, torn = self._own_program, None
+        if program is None:
+            return None
         for functionalize in (False, True):
             try:
-                assert self._own_program is not None
-                tape = recorded(self._own_program, self.problem, how=Recording(functionalize=functionalize))
+                tape = recorded(program, self.problem, how=Recording(functionalize=functionalize))
             except Exception as error:
                 if type(error.__cause__) is type(error):  # it cannot be followed, however it is recorded
                     return None
@@ -187,8 +188,8 @@ class Case:
         except Exception:  # torch cannot differentiate all of it
             return None
         moving = {name: one for name, one in self.gradients.items() if not self._held(name)}
-        own = replace(self, reference=None, own_loss=None, own_forward=program, how=tape.how, truth=truth)
-        own = replace(own, gradients=moving)
+        own = replace(self, reference=None, own_loss=None, own_forward=program, how=tape.how)
+        own = replace(own, truth=truth, gradients=moving)
         own.tape = tape
         return own
 

@@ -14,6 +14,7 @@ import numpy as np
 from gradproof import oracles
 from gradproof.case import Problem, recorded
 from gradproof.diagnosis.places import Place
+from gradproof.lanes import UNRUNNABLE
 from gradproof.oracles import Arrays
 from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
@@ -197,7 +198,7 @@ class Model:
             return tape
         try:
             return tape.replay(forward.forward, forward.rewired)
-        except (RuntimeError, LookupError, ValueError, TypeError, NotImplementedError):
+        except UNRUNNABLE:
             return None
 
     def _record(self, problem: Problem | None) -> Tape | None:
@@ -239,7 +240,7 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
         if replayed is not tape:
             replayed.forget()
         return made
-    except (RuntimeError, LookupError, ValueError, TypeError, NotImplementedError):
+    except UNRUNNABLE:
         return None
 
 

@@ -220,7 +220,7 @@ class _Search:
 
         Where one gradient alone is wrong, two mistakes are less likely than one that is far-fetched, and come later.
         """
-        in_part = [] if self._one_is_wrong else self._repaired_in_part()
+        in_part = [] if self._one_is_wrong else self._repaired_in_part
         if any(one.cost < 2 for one in in_part):
             return in_part
         otherwise = [] if self.clock.over() else self._by_one_rule_otherwise()
@@ -230,6 +230,7 @@ class _Search:
     def _one_is_wrong(self) -> bool:
         return len(self.case.wrong) == 1 and self.case.loss_is_right
 
+    @cached_property
     def _repaired_in_part(self) -> list[Explanation]:
         """By such a change and another mistake."""
         rules = self.rules if self.whole else None
@@ -278,15 +279,14 @@ class _Search:
         """
         if not self.whole or self.case.loss_is_right or self.proposals.belongs:
             return []
-        own = self.case.of_own_function
-        if own is None:
+        inner = self._beside_own_function
+        if inner is None:
             return []
-        inner = _Search.of(own, self.clock, Confirmation(own, self.confirmed.known))
         look = inner.found if at_length else inner._by_one_likely_rule
         with self.clock.part(OWN_SHARE if at_length else PASS_SHARE):
-            complete = look() if own.wrong else [inner.nothing]
+            complete = look() if inner.case.wrong else [inner.nothing]
         found = [one for one in sorted(complete, key=lambda one: one.rank) if inner.confirmed.holds(one)]
-        parting = self._parting() if found else None
+        parting = self._parting if found else None
         forward = () if parting is None else (parting,)
         both = [replace(one, faults=(*one.faults, *forward), loss_matches=parting is not None) for one in found]
         both = [one for one in both if one.faults and (not forward or self.repairs.mended_by(one.faults))]
@@ -296,6 +296,13 @@ class _Search:
         self._but_for_the_loss = both
         return []
 
+    @cached_property
+    def _beside_own_function(self) -> _Search | None:
+        """The search beside the derivative of the candidate's own loss, if that can be had."""
+        own = self.case.of_own_function
+        return None if own is None else _Search.of(own, self.clock, Confirmation(own, self.confirmed.known))
+
+    @cached_property
     def _parting(self) -> Fault | None:
         """Where a candidate's forward pass parts with the reference."""
         parting = divergence.parting(self.case, self.confirmed.fresh, self.clock.over)
@@ -322,10 +329,10 @@ class _Search:
             with self.clock.part(SIMPLER_SHARE):  # one far-fetched slip is likelier than one and another mistake
                 complete = self._repaired_otherwise or complete
         if all(one.cost >= 3 for one in complete):  # three mistakes are told where no two will do
-            complete += self._behind_another_forward_pass() or self._in_pairs(FEW_PAIRED)
+            complete = complete + (self._behind_another_forward_pass or self._in_pairs(FEW_PAIRED))
         if all(one.cost >= 3 for one in complete):
             with self.clock.part(SIMPLER_SHARE):
-                complete += self._repaired_in_part()
+                complete = complete + self._repaired_in_part
         return complete
 
     def _by_one_stage_after_the_other(self) -> list[Explanation]:
@@ -336,7 +343,7 @@ class _Search:
             self._of_another_loss,
             self._repaired_over_fewer_steps,
             lambda: self._repaired,
-            self._behind_another_forward_pass,
+            lambda: self._behind_another_forward_pass,
             self._by_one_rule_of_own_function,
             self._far_fetched,
             lambda: self._another_forward_pass(0.0, REPEATED),
@@ -349,7 +356,7 @@ class _Search:
             lambda: self._by_another_array,
             lambda: self._repaired_otherwise,
             lambda: self._in_likely_pairs() if self._one_is_wrong else [],
-            lambda: self._repaired_in_part() if self._one_is_wrong else [],
+            lambda: self._repaired_in_part if self._one_is_wrong else [],
             self._of_own_function,
             lambda: self._by_several_over_fewer,
             lambda: self._outwards(np.inf),
@@ -520,6 +527,7 @@ class _Search:
         faults = [one for one in self.proposals.of_another_forward_pass if above < one.rank <= limit]
         return self._that_hold(self._on_top_of((), faults, self.order, self.shadows))
 
+    @cached_property
     def _behind_another_forward_pass(self) -> list[Explanation]:
         """Of a candidate whose gradient is not even its own wrong loss's: a forward pass with that loss, and the rest.
 
