@@ -42,7 +42,8 @@ class Finding:
     `code` is a finding code, `parameters` the names that it explains, `site` the place in the reference whose rule was
     broken (file, line and source text; None where it concerns no one line), `message` what the numbers say in words,
     `exact` whether the mistake reproduces the candidate's numbers to rounding, `mend` the right formula in NumPy (empty
-    where none is known).
+    where none is known). `own_site` is the place in the candidate's code where a small change undoes the mistake, and
+    `own_mend` that line with the change made (both empty where no small change is known to).
     """
 
     code: str
@@ -51,6 +52,8 @@ class Finding:
     site: str | None = None
     exact: bool = True
     mend: str = ""
+    own_site: str = ""
+    own_mend: str = ""
 
 
 @dataclass(frozen=True)
@@ -247,19 +250,21 @@ class Report:
             yield from self._message(finding)
             if finding.mend and hints == EVERYTHING:
                 yield from _mended(finding.mend)
+            if finding.own_site:
+                yield from _placed(finding.own_site, "in your code, ")
+                if hints == EVERYTHING:
+                    yield from _mended(finding.own_mend)
         yield from _more(alike)
 
     def _message(self, finding: Finding) -> Iterator[str]:
         for part in finding.message.split("\n"):
             code = part.startswith("  ")
             if part.startswith("at ") and " " not in part[3:]:
-                yield _at(part[3:])
+                yield from _at(part[3:])
                 continue
             yield from _paragraph(part.strip(), 6 if code else 4, hanging=10 if code else None)
         if finding.site:
-            place, _, source = finding.site.partition("  ")
-            yield _at(place)
-            yield from _paragraph(source, 6, hanging=10, anywhere=True)
+            yield from _placed(finding.site)
 
     def _others(self, shown: list[Finding]) -> list[str]:
         rest = [finding for finding in self.findings if finding not in shown]
@@ -386,9 +391,22 @@ def _but_for_its_names(finding: Finding) -> str:
     return re.sub(rf"(?<![\w.])({names})(?!\w)", "...", finding.message) if names else finding.message
 
 
-def _at(place: str) -> str:
-    """A file and a line: a path cannot be broken, but it can do without a word before it."""
-    return f"    at {place}" if len(place) <= WIDTH - 7 else f"    {place}"
+def _placed(site: str, where: str = "") -> Iterator[str]:
+    """A file and a line, and what stands there."""
+    place, _, source = site.partition("  ")
+    yield from _at(place, where)
+    yield from _paragraph(source, 6, hanging=10, anywhere=True)
+
+
+def _at(place: str, where: str = "") -> Iterator[str]:
+    """A file and a line: a path cannot be broken, but it can do without the words before it."""
+    shown = f"    {where}at {place}"
+    if len(shown) <= WIDTH:
+        yield shown
+        return
+    if where:
+        yield f"    {where}at"
+    yield f"    {place}"
 
 
 def _more(alike: list[Finding]) -> list[str]:

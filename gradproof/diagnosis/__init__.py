@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from gradproof.case import Case
 from gradproof.diagnosis import losses, mends, pattern, penalties, term_weights
+from gradproof.diagnosis.changes import Slip
 from gradproof.diagnosis.explanation import Explanation
 from gradproof.diagnosis.fault import Fault, Model, run
 from gradproof.diagnosis.ownloss import belongs_to_own_loss
@@ -54,7 +56,7 @@ def _searched(case: Case) -> Found:
 def told(case: Case, found: Found) -> list[Finding]:
     """The findings of the simplest explanation; what fits equally well is named in the first message."""
     best = found.explanations[0]
-    findings = list(_findings(case, best))
+    findings = list(_findings(case, best, found.lines))
     others = _other_readings(best, found.explanations[1:])
     if others and findings:
         message = f"{findings[0].message}\nThe same numbers come of: {'; or of: '.join(others)}"
@@ -62,9 +64,9 @@ def told(case: Case, found: Found) -> list[Finding]:
     return findings
 
 
-def _findings(case: Case, best: Explanation) -> list[Finding]:
+def _findings(case: Case, best: Explanation, lines: Mapping[int, Slip]) -> list[Finding]:
     findings = []
-    for fault in best.faults:
+    for i, fault in enumerate(best.faults):
         message = fault.message
         if fault.consistent or fault.inputs or fault.custom or (fault.other_loss and not case.loss_is_right):
             of_own_loss = best.case.own_forward is not None and not case.loss_is_right
@@ -76,7 +78,8 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
         site = str(fault.site) if fault.site else None
         touched = _touched(case, best, fault)
         of_output = ("output",) if case.of_layer and not case.loss_is_right and best.loss_matches else ()
-        findings.append(Finding(fault.code, (*of_output, *touched), message, site, mend=_mend(best.case, fault)))
+        found = Finding(fault.code, (*of_output, *touched), message, site, mend=_mend(best.case, fault))
+        findings.append(_with_own_line(found, lines.get(i)))
         if fault.besides is not None:
             findings.append(Finding(fault.besides[0], touched, fault.besides[1]))
     groups: dict[tuple[str, str], dict[str, Transform]] = {}
@@ -87,8 +90,16 @@ def _findings(case: Case, best: Explanation) -> list[Finding]:
     for (code, message), done in groups.items():
         message += too * (code == "wrong-scale" and best.loss_matches and not case.loss_is_right and not best.faults)
         mend = mends.of_gradients(code, list(done), list(done.values()))
-        findings.append(Finding(code, tuple(done), message, mend=mend))
+        found = Finding(code, tuple(done), message, mend=mend)
+        findings.append(found if best.faults else _with_own_line(found, lines.get(0)))
     return findings
+
+
+def _with_own_line(finding: Finding, slip: Slip | None) -> Finding:
+    """With the place in the candidate's own code, and the line as it should be."""
+    if slip is None:
+        return finding
+    return replace(finding, own_site=str(slip.fault.site), own_mend=slip.fault.mend or "(without this line)")
 
 
 def _touched(case: Case, best: Explanation, fault: Fault) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from gradproof.own_code.vocabulary import Vocabulary
 PROBE = 1.0625  # a factor, or what is added to zeros, to see what depends on a place
 MOST_SUSPECT = 0.5  # of all lines; that it is one of more tells nobody where to look
 SLOW, FEW_SAMPLES = 0.005, 2  # seconds of a call from which on changes are first tried with a few samples
+MOST_CONSTANTS = 12  # of the reference, that a number of the code may be meant for
 MOST_CUT_OFF = 0.5  # of the places that counted for a gradient
 
 Ask = Callable[..., "Answer | None"]  # the candidate with some changes made, on a problem
@@ -127,8 +128,15 @@ class ChangedCode:
         """What a function of the candidate's speaks of."""
         if id(function) not in self._words:
             sizes = {length for one in self.case.problem.params.values() for length in one.shape}
-            self._words[id(function)] = Vocabulary(function, sizes)
+            self._words[id(function)] = Vocabulary(function, sizes, self._constants)
         return self._words[id(function)]
+
+    @cached_property
+    def _constants(self) -> list[float]:
+        """The numbers that stand in the reference's operations."""
+        nodes = [] if self.case.tape is None else self.case.tape.nodes
+        found = (one for node in nodes for one in node.constants if type(one) in (int, float) and np.isfinite(one))
+        return list(dict.fromkeys(map(float, found)))[:MOST_CONSTANTS]
 
     @cached_property
     def places(self) -> list[tuple[OwnFunction, Place]]:

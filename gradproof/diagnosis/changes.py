@@ -79,6 +79,16 @@ class Slip:
         return new is None or any(ast.dump(one) == ast.dump(new) for one in ast.walk(old))
 
     @property
+    def term(self) -> ast.expr | None:
+        """The term that it leaves out, where it does no more than that."""
+        old, new, place = self.edit.old, self.edit.new, self.place
+        if new is None and old is place and isinstance(place, ast.AugAssign):
+            return place.value if isinstance(place.op, (ast.Add, ast.Sub)) else None
+        if not isinstance(old, ast.BinOp) or not isinstance(old.op, (ast.Add, ast.Sub)):
+            return None
+        return old.right if new is old.left else old.left if new is old.right else None
+
+    @property
     def wording(self) -> tuple[str, str, str]:
         """What is written, and what should be: the same where one slip is made again."""
         old, new = self.edit.old, self.edit.new

@@ -74,6 +74,12 @@ class Explanation:
         return all(one.words is not None for one in self.transforms.values())
 
     @property
+    def codes(self) -> set[str]:
+        """The names of the mistakes."""
+        of_whole = {code for one in self.transforms.values() for code, _ in one.mistakes()}
+        return {*(fault.code for fault in self.faults), *of_whole}
+
+    @property
     def cost(self) -> float:
         """How many mistakes it takes; a loss that it leaves unexplained counts as one more."""
         groups = self._groups

@@ -39,6 +39,7 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.midway import right_arrays
 from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
+from gradproof.own_code.edits import NAMING
 from gradproof.own_code.relations import instead_of, is_another_step, moved_by_one, moved_in
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE
 
@@ -123,7 +124,7 @@ class Repairs:
             explained = state.matched.intersection(self.own.wrong)
             for trial in self._small if explained else ():
                 untouched = explained.isdisjoint(changed(trial.answer, (self.case.loss, self.case.gradients)))
-                if trial.wrong == explained and untouched and self._is_all(trial, state.faults, model):
+                if trial.wrong == explained and untouched and self.leaves(trial, state.faults, model):
                     return self._told([trial.slips], state.faults)
         return []
 
@@ -151,6 +152,31 @@ class Repairs:
             if case is not None and not is_right(case, ask(slips, case.problem), aim):
                 return False
             return self._mends(ask, slips, aim)
+
+    def tried(self) -> Iterator[list[Trial]]:
+        """What changes come to on whose lines all depends that is wrong, and nothing else: the likely, then the others.
+
+        Of those that mend everything, all that are nearly as likely as the likeliest.
+        """
+        exactly = [one for one in self._within if self._is_what_is_wrong(self.own.of(one))]
+        for some in ([one for one in exactly if one.rank <= POSSIBLE], [one for one in exactly if one.rank > POSSIBLE]):
+            yield list(self._trials((), some, None, self.own.quick, tie=NAMING + TIE))
+
+    def tried_after(self, before: tuple[Slip, ...], names: frozenset[str]) -> Iterator[Trial]:
+        """What changes of what some wrong gradients depend on come to, on top of others."""
+        return self._trials(before, self._acting_on(names, self._within))
+
+    def mend(self, slips: Sequence[Slip], aim: frozenset[str]) -> bool:
+        """Whether changes mend what is aimed at, and again on other inputs."""
+        with self.own.compiled(slips) as ask:
+            return self._mends(ask, slips, aim)
+
+    def leaves(self, trial: Trial, faults: tuple[Fault, ...], model: Model) -> bool:
+        """Whether rules give all that is wrong after some changes, and again on other inputs."""
+        made = evaluate(self._after(self.case, trial.answer), model, faults)
+        if made is None or not made.complete or made.transforms or not made.loss_matches:
+            return False
+        return self._holds_besides(made, trial.slips)
 
     def _that_mend(self, slips: Iterable[Slip]) -> list[Explanation]:
         """By one of the likeliest changes that make everything right."""
@@ -202,8 +228,9 @@ class Repairs:
         aim: frozenset[str] | None = None,
         case: Case | None = None,
         noted: bool = False,
+        tie: float = TIE,
     ) -> Iterator[Trial]:
-        """What changes on top of others come to, the likeliest first; once one has the aim, none less likely.
+        """What changes on top of others come to, the likeliest first; once one has the aim, those as likely (`tie`).
 
         In the comparison itself, or in another one of the same two sides. If wanted, with what is right on the way.
         """
@@ -225,7 +252,7 @@ class Repairs:
                     mends = not wrong & aim and self._mends(ask, made, aim)
                     trials.append(Trial(made, answer, wrong, mends, midway))
                     if trials[-1].mends:
-                        limit = min(limit, slip.rank + TIE)
+                        limit = min(limit, slip.rank + tie)
             yield from trials
 
     def _noted_as_right(self) -> frozenset[int]:
@@ -280,6 +307,8 @@ class Repairs:
             if self.clock.over():
                 break
             for trial in groups[first][:FEW_ALIKE]:  # one of them may do the same by cutting something off
+                if self._is_in_its_place(trial, fault) and self.leaves(trial, (fault,), rules.model):
+                    return self._told([()], (in_place_of(trial.slips[0], fault),))
                 if self._are_two(trial, fault, rules):
                     return self._told([trial.slips], (fault,))
         return []
@@ -303,7 +332,7 @@ class Repairs:
 
     def _are_two(self, trial: Trial, fault: Fault, rules: Rules) -> bool:
         """Whether a rule gives what is wrong after a change, and is another mistake than what is changed."""
-        if trial in self._cutting or not self._is_all(trial, (fault,), rules.model):
+        if trial in self._cutting or not self.leaves(trial, (fault,), rules.model):
             return False
         if self._says_what_is_left_out(trial, fault) and not self._tells_by_itself(fault, rules.model):
             return False
@@ -311,13 +340,6 @@ class Repairs:
             self._cutting.add(trial)
             return False
         return not _is_one_line(trial, fault, rules)
-
-    def _is_all(self, trial: Trial, faults: tuple[Fault, ...], model: Model) -> bool:
-        """Whether rules give what is wrong after some changes, and again on other inputs."""
-        made = evaluate(self._after(self.case, trial.answer), model, faults)
-        if made is None or not made.complete or made.transforms or not made.loss_matches:
-            return False
-        return self._holds_besides(made, trial.slips)
 
     def _holds_besides(self, one: Explanation, slips: tuple[Slip, ...]) -> bool:
         """Whether an explanation of the candidate with some changes made is one on other inputs, too."""
@@ -327,6 +349,13 @@ class Repairs:
         with self.own.compiled(slips) as ask:
             answer = ask(slips, fresh.problem)
         return answer is not None and holds(self._after(fresh, answer), one)
+
+    @staticmethod
+    def _is_in_its_place(trial: Trial, fault: Fault) -> bool:
+        """Whether a change leaves out a term, and the rule says that another one is missing: one wrong term."""
+        of_a_penalty = fault.code == "wrong-part-penalised" and "missing" in fault.message
+        missing = fault.code in ("missing-path", "overwritten") or fault.constant == 0.0 or of_a_penalty
+        return missing and len(trial.slips) == 1 and trial.slips[0].term is not None
 
     def _says_what_is_left_out(self, trial: Trial, fault: Fault) -> bool:
         """Whether a change only leaves out what the rule then says is missing: one wrong line, told as two mistakes."""
@@ -475,6 +504,12 @@ def _is_nearer(trial: Trial, before: frozenset[int], wrong: frozenset[str]) -> b
     """Whether more is right on the way than before; some of what was may have been right for something else."""
     gained, lost = trial.midway - before, before - trial.midway
     return trial.wrong <= wrong and len(gained) > 2 * len(lost)
+
+
+def in_place_of(slip: Slip, fault: Fault) -> Fault:
+    """That something is missing, and what the code has in its place."""
+    term = f"`{ast.unparse(slip.term)}` (line {slip.line.lineno})" if slip.term else ""
+    return replace(fault, message=f"{fault.message}\nIn its place, your code has {term}.")
 
 
 def _with_note(fault: Fault, note: str) -> Fault:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import combinations, islice
@@ -17,13 +17,14 @@ import torch
 
 from gradproof.case import Case
 from gradproof.diagnosis import divergence, fitted_constants, shorter
-from gradproof.diagnosis.changes import Rules
+from gradproof.diagnosis.changes import Rules, Slip
 from gradproof.diagnosis.clock import Clock
 from gradproof.diagnosis.confirmation import TIE, Confirmation
 from gradproof.diagnosis.constants import named
 from gradproof.diagnosis.explanation import Explanation, evaluate
 from gradproof.diagnosis.factors import Factors
 from gradproof.diagnosis.fault import Fault, Model, run
+from gradproof.diagnosis.own_lines import own_lines
 from gradproof.diagnosis.pairs import Pairs
 from gradproof.diagnosis.proposals import Proposals
 from gradproof.diagnosis.repairs import Repairs
@@ -51,6 +52,7 @@ NEAR_SHARE = 0.4  # of the time, for single rules, before anything else is looke
 REPAIR_SHARE = 0.4  # for changes of the candidate's own code
 SIMPLER_SHARE = 0.15  # for one change of it, where several rules are known to do
 FULL_SHARE = 0.06  # for rules on top of what has no shadows, each of which is run in full
+LINES_SHARE = 0.1  # for the line of the candidate's own code that holds what a rule tells
 OWN_SHARE = 0.35  # for the way back of another forward pass
 PASS_SHARE, MOST_PASSES = 0.25, 2  # for the way back through another forward pass, and how many of these are looked at
 SINGLE_SHARE = 0.35  # of the time, for single rules each of which takes a full run
@@ -66,6 +68,7 @@ class Found:
     cut: bool
     broken_off: str = ""  # the error that ended it, which is a defect of this package
     suspects: tuple[str, ...] = ()  # the lines of the candidate's code on which nothing right depends
+    lines: Mapping[int, Slip] = field(default_factory=dict)  # where a mistake is in that code, by its position
 
 
 def search(case: Case) -> Found:
@@ -76,9 +79,10 @@ def search(case: Case) -> Found:
     nothing = _nothing(case)
     found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
     if found and found[0].cost <= 1 and found[0].named and not found[0].exchanged:
-        return Found(tuple(found), 0, False)
+        return Found(tuple(found), 0, False, lines=_lines(Repairs(case, clock, confirmed), found[0], clock))
     tried = 0
     suspects: tuple[str, ...] = ()
+    search = None
     with _one_thread(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of torch, about what the reader has not written; nor is a reference heard
         if case.tape is not None:
@@ -90,7 +94,20 @@ def search(case: Case) -> Found:
             by_code, suspects = _by_code_alone(case, clock, confirmed)
             found += by_code
         found.sort(key=lambda one: one.rank)
-        return Found(tuple(confirmed.best(found)), tried, clock.cut, clock.broken_off, suspects)
+        best = confirmed.best(found)
+        repairs = Repairs(case, clock, confirmed) if search is None else search.repairs
+        lines = _lines(repairs, best[0], clock) if best else {}
+        return Found(tuple(best), tried, clock.cut, clock.broken_off, suspects, lines)
+
+
+def _lines(repairs: Repairs, best: Explanation, clock: Clock) -> dict[int, Slip]:
+    """Where in the candidate's own code the mistakes are."""
+    with clock.part(LINES_SHARE):
+        try:
+            return {} if clock.over() else own_lines(repairs, best)
+        except Exception as error:  # of code that nobody has thought of
+            clock.break_off(error)
+            return {}
 
 
 def _by_code_alone(case: Case, clock: Clock, confirmed: Confirmation) -> tuple[list[Explanation], tuple[str, ...]]:
@@ -322,10 +339,11 @@ class _Search:
     def _or_simpler(self, complete: list[Explanation]) -> list[Explanation]:
         """Explanations by several mistakes, or what tells the same by fewer."""
         changes_code = any(fault.change is not None for one in complete for fault in one.faults)
-        if changes_code or not any(one.rank < PLAIN and not one.transforms for one in complete):
-            with self.clock.part(SIMPLER_SHARE):
-                complete = self._repaired or self._by_a_likely_array() or complete
-        if changes_code and all(one.cost >= 2 for one in complete):
+        with self.clock.part(SIMPLER_SHARE):
+            plain = not changes_code and any(one.rank < PLAIN and not one.transforms for one in complete)
+            one_change = self._repaired if not plain or all(one.cost >= 2 for one in complete) else []
+            complete = one_change or ([] if plain else self._by_a_likely_array()) or complete
+        if not plain and all(one.cost >= 2 for one in complete):
             with self.clock.part(SIMPLER_SHARE):  # one far-fetched slip is likelier than one and another mistake
                 complete = self._repaired_otherwise or complete
         if all(one.cost >= 3 for one in complete):  # three mistakes are told where no two will do

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gradproof.own_code.indices import constant, moved
+from gradproof.own_code.reductions import of_reduction, of_what_is_reduced
 from gradproof.own_code.statements import REDUCTIONS, exchanged, is_factor, is_module, with_fields
-from gradproof.own_code.vocabulary import LIKELY, NEARLY, POSSIBLE, Made, Vocabulary, slopes
+from gradproof.own_code.vocabulary import LIKELIEST, LIKELY, NEARLY, POSSIBLE, Made, Vocabulary, slopes
 
+OPPOSITE = ("maximum minimum".split(), "argmax argmin".split())
 ALIKE = (  # functions of which one may be taken for another
     "sum mean max min prod std var".split(),
     "exp log log1p expm1 log2 log10 sqrt square abs tanh sign sin cos sinh cosh arctan".split(),
-    "maximum minimum".split(),
-    "argmax argmin".split(),
+    *OPPOSITE,
     "floor ceil round rint".split(),
     "cumsum cumprod".split(),
     "any all".split(),
@@ -38,10 +39,19 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
     yield from _of_keywords(node, name)
     if name in REDUCTIONS and isinstance(node.func, ast.Attribute):
         yield from _along_another_axis(node, words, is_method=not is_module(node.func.value))
+        yield from of_reduction(node, words)
+    yield from of_what_is_reduced(node)
     if name in BOUNDS and isinstance(node.func, ast.Name) and len(node.args) == 2:
         in_time = "truncated-in-time" if parent in words.of_time else "missing-path"
         code = in_time if _is_range(parent) else "different-function"
         yield from ((code, one, LIKELY) for one in node.args)
+    if name == "where" and len(node.args) == 3:  # a function for its slope, or nothing for it
+        for i, ends in itertools.product((1, 2), (0, 1)):
+            if words.shape(node.args[i]):
+                args = [*node.args[:i], ast.Constant(ends), *node.args[i + 1 :]]
+                yield "different-function", with_fields(node, args=args), LIKELY
+    if name in ("minimum", "maximum", "clip"):
+        yield from (("different-function", one, POSSIBLE) for one in _within_both_bounds(node, name, words))
     yield from _of_layout(node, name, words)
     for one in _as_elsewhere(node, words):
         another_axis = axis_of(one) != axis_of(node)
@@ -67,7 +77,8 @@ def _another_function(node: ast.Call, name: str, words: Vocabulary) -> Iterator[
             for other in group:
                 if other != name:
                     code = "wrong-reduction" if {name, other} <= {"sum", "mean"} else "different-function"
-                    yield code, with_fields(node, func=ast.Attribute(node.func.value, other, ast.Load())), NEARLY
+                    rank = LIKELIEST if group in OPPOSITE else NEARLY
+                    yield code, with_fields(node, func=ast.Attribute(node.func.value, other, ast.Load())), rank
     for other, count in words.helpers if isinstance(node.func, ast.Name) and not node.keywords else ():
         if other != name and count == len(node.args):
             yield "different-function", with_fields(node, func=ast.Name(other, ast.Load())), POSSIBLE
@@ -88,6 +99,19 @@ def _of_keywords(node: ast.Call, name: str) -> Iterator[Made]:
         others = [one for one in node.keywords if one.arg != "norm"]
         new = with_fields(node, keywords=[*others, ast.keyword("norm", ast.Constant(norm))])
         yield "wrong-scale", new, POSSIBLE
+
+
+def _within_both_bounds(node: ast.Call, name: str, words: Vocabulary) -> Iterator[ast.expr]:
+    """As far from zero as a bound says, on both sides."""
+    clip = words.of_numpy("clip")
+    if clip is None or len(node.args) < 2 or node.keywords:
+        return
+    whose, *bounds = node.args
+    for bound in bounds if all(words.shape(one) == () for one in bounds) else ():
+        size = bound.operand if isinstance(bound, ast.UnaryOp) else bound
+        both = ast.Call(clip, [whose, ast.UnaryOp(ast.USub(), size), size], [])
+        if words.numbers.get(words.text(size)) != 0 and words.text(both) != words.text(node):
+            yield both
 
 
 def _of_layout(node: ast.Call, name: str, words: Vocabulary) -> Iterator[Made]:
@@ -144,9 +168,8 @@ def _as_elsewhere(node: ast.Call, words: Vocabulary) -> Iterator[ast.Call]:
 
 
 def _of_another_array(node: ast.Call, words: Vocabulary) -> Iterator[Made]:
-    """A reduction to one number, of another array: all have one; and none at all."""
+    """A reduction to one number, of another array: all have one."""
     if len(node.args) == 1 and words.shape(node) == ():
-        yield "wrong-reduction", node.args[0], POSSIBLE
         for shape, found in words.arrays.items():
             if shape and shape != words.shape(node.args[0]):
                 yield from (("wrong-operand", with_fields(node, args=[one]), POSSIBLE) for one in found)

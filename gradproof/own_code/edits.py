@@ -154,15 +154,18 @@ def _with_more(node: ast.expr, words: Vocabulary, numbers: bool) -> Iterator[Mad
         if len({called(at(node, path)) for path, _ in names}) > 1:
             yield "missing-path", ast.BinOp(node, ast.Add(), put_at_all(node, names)), POSSIBLE
     yield from (("missing-derivative", one, LESS_LIKELY) for one in _with_a_matrix(node, shape, words))
-    if shape:
+    if shape or numbers:
         known = {text}
-        for one in (*words.terms.get(shape, ()), *words.arrays.get(shape, ())):
+        for one in (*words.terms.get(shape, ()), *words.arrays.get(shape, ()), *_spread(shape, words)):
             if words.text(one) not in known:
                 known.add(words.text(one))
                 yield from (("missing-path", made, UNLIKELY) for made in _sums(node, one))
-        for one in words.scalars:
-            if not words.is_constant(one):
-                yield from (("missing-path", made, UNLIKELY) for made in _sums(node, one))
+
+
+def _spread(shape: Shape, words: Vocabulary) -> Iterator[ast.expr]:
+    """What one number, or a number for each row, may be added to an array of a shape."""
+    yield from (one for one in words.scalars if not words.is_constant(one))
+    yield from words.columns(shape)
 
 
 def _sums(one: ast.expr, other: ast.expr) -> Iterator[ast.expr]:

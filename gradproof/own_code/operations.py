@@ -8,10 +8,10 @@ from typing import Any
 
 from gradproof.own_code.calls import of_call, wrong_array
 from gradproof.own_code.indices import constant, of_index, whole_number
+from gradproof.own_code.reductions import of_what_is_reduced
 from gradproof.own_code.running import Shape
 from gradproof.own_code.statements import exchanged, is_assigned, is_factor, with_fields, without_slope
 from gradproof.own_code.vocabulary import (
-    COLUMN,
     LESS_LIKELY,
     LIKELIEST,
     LIKELY,
@@ -35,7 +35,8 @@ SLIPS: dict[type[ast.operator], tuple[tuple[type[ast.operator], str], ...]] = { 
     ast.Pow: ((ast.Mult, "different-function"),),
 }
 COMPARISONS: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-PRODUCTS = frozenset("cross dot inner outer einsum matmul tensordot".split())  # functions that multiply
+SUMS, PRODUCTS = (ast.Add, ast.Sub), (ast.Mult, ast.Div)
+MULTIPLYING = frozenset("cross dot inner outer einsum matmul tensordot".split())  # functions
 EQUALITIES: tuple[type[ast.cmpop], ...] = (ast.Eq, ast.NotEq)
 
 
@@ -101,6 +102,7 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
     yield from _bracketed_further(node, words)
     yield from _within_a_function(node)
     yield from _within_a_divisor(node)
+    yield from of_what_is_reduced(node)
 
 
 def _extra(factor: ast.expr, words: Vocabulary) -> str:
@@ -124,6 +126,12 @@ def _bracketed(node: ast.BinOp, words: Vocabulary) -> Iterator[Made]:
     if isinstance(right, ast.BinOp):
         turned = ast.BinOp(_without_one(ast.BinOp(left, node.op, right.left)), right.op, right.right)
         yield _by_brackets(node.op, right.op, right.right, left, words), turned, POSSIBLE
+    if isinstance(left, ast.BinOp) and isinstance(left.op, SUMS) and isinstance(node.op, PRODUCTS):  # of the first term
+        turned = ast.BinOp(ast.BinOp(left.left, node.op, right), left.op, left.right)
+        yield _by_brackets(node.op, left.op, left.right, right, words), turned, POSSIBLE
+    if isinstance(right, ast.BinOp) and isinstance(right.op, SUMS) and isinstance(node.op, ast.Mult):  # of the last
+        turned = ast.BinOp(right.left, right.op, ast.BinOp(left, node.op, right.right))
+        yield _by_brackets(node.op, right.op, right.left, left, words), turned, POSSIBLE
 
 
 def _within_a_function(node: ast.BinOp) -> Iterator[Made]:
@@ -179,10 +187,9 @@ def _summed(terms: Sequence[tuple[ast.operator, ast.expr]]) -> ast.expr:
 
 def _by_brackets(outer: ast.operator, inner: ast.operator, own: ast.expr, other: ast.expr, words: Vocabulary) -> str:
     """What it is to set brackets otherwise: a factor too few where a sum stands around a product, or one too many."""
-    sums, products = (ast.Add, ast.Sub), (ast.Mult, ast.Div)
-    if isinstance(outer, sums) and isinstance(inner, products):
+    if isinstance(outer, SUMS) and isinstance(inner, PRODUCTS):
         return "wrong-scale" if words.is_constant(own) else "missing-derivative"
-    if isinstance(outer, products) and isinstance(inner, sums):
+    if isinstance(outer, PRODUCTS) and isinstance(inner, SUMS):
         return _extra(other, words)
     return "different-function"
 
@@ -198,7 +205,7 @@ def _of_sign(node: ast.UnaryOp, parent: Any, words: Vocabulary) -> Iterator[Made
     for one in words.others(node.operand, words.arrays.get(shape, ())) if minus and shape else ():
         yield "missing-path", ast.BinOp(one, ast.Sub(), node.operand), UNLIKELY
     if number is not None:
-        yield from _of_number(number, parent)
+        yield from _of_number(number, parent, words)
 
 
 def _another_argument(call: ast.Call) -> str:
@@ -238,7 +245,7 @@ def _of_constant(node: ast.Constant, parent: Any, words: Vocabulary) -> Iterator
         return  # of which the call has others
     elif isinstance(value, (int, float)) and not isinstance(parent, (ast.Subscript, ast.Slice)):
         if not isinstance(parent, ast.UnaryOp):
-            yield from _of_number(value, parent)
+            yield from _of_number(value, parent, words)
         yield from (("wrong-operand", one, LESS_LIKELY) for one in words.scalars)
         yield from (("wrong-operand", one, LESS_LIKELY) for one in _arrays_beside(parent, words))
 
@@ -249,11 +256,10 @@ def _arrays_beside(parent: Any, words: Vocabulary) -> Iterator[ast.expr]:
     shape = words.shape(parent.target if isinstance(parent, ast.AugAssign) else parent) if summed else None
     if shape:
         yield from words.arrays.get(shape, ())
-        if len(shape) == 2:
-            yield from (ast.Subscript(one, COLUMN, ast.Load()) for one in words.arrays.get(shape[:1], ()))
+        yield from words.columns(shape)
 
 
-def _of_number(value: float, parent: Any) -> Iterator[Made]:
+def _of_number(value: float, parent: Any, words: Vocabulary) -> Iterator[Made]:
     in_product = is_factor(parent)
     code = "wrong-scale" if in_product else "different-function"
     code = _another_argument(parent) if isinstance(parent, ast.Call) else code
@@ -265,6 +271,7 @@ def _of_number(value: float, parent: Any) -> Iterator[Made]:
         if other != value and not neutral.get(other):  # the other factor, or term, is looked at
             new = constant(int(other) if isinstance(value, int) and other == int(other) else other)
             yield "wrong-sign" if other == -value else code, new, NEARLY if isinstance(parent, ast.Call) else LIKELY
+    yield from ((code, constant(other), POSSIBLE) for other in words.constants if other not in (value, *others))
 
 
 def _of_row(node: ast.Tuple | ast.List, parent: Any, words: Vocabulary) -> Iterator[Made]:
@@ -374,14 +381,14 @@ def _another_array(node: ast.expr, shape: Shape, parent: Any, words: Vocabulary)
     yield "different-function", ast.BinOp(ast.Constant(1), ast.Sub(), node), POSSIBLE
     yield "different-function", ast.BinOp(node, ast.Pow(), ast.Constant(2)), POSSIBLE
     if _takes_products(parent):
-        for one in words.arrays.get(shape, ()):
+        for one in (*words.arrays.get(shape, ()), *words.columns(shape)):
             yield from (("missing-path", ast.BinOp(node, op, one), UNLIKELY) for op in (ast.Sub(), ast.Add()))
 
 
 def _takes_products(node: Any) -> bool:
     """Whether this multiplies by what stands in it, turned or not: of what it lacks, each term counts there."""
     product = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.MatMult))
-    call = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in PRODUCTS
+    call = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in MULTIPLYING
     return product or call or (isinstance(node, ast.Attribute) and node.attr == "T")
 
 

@@ -26,9 +26,11 @@ ENDING = re.compile(r"(.*?\D)(\d+)|(.+)([A-Za-z])")  # a stem, and the number or
 class Vocabulary:
     """What a function speaks of: its arrays and numbers, and what it multiplies by, divides by and adds elsewhere."""
 
-    def __init__(self, function: OwnFunction, sizes: Collection[int] = ()) -> None:
-        """`sizes` are the lengths of the parameters' axes."""
-        self.sizes = sizes
+    def __init__(
+        self, function: OwnFunction, sizes: Collection[int] = (), constants: Collection[float] = ()
+    ) -> None:
+        """`sizes` are the lengths of the parameters' axes, `constants` the numbers that the reference speaks of."""
+        self.sizes, self.constants = sizes, constants
         self.function, self.shapes, self.numbers = function, function.shapes, function.numbers
         self.arrays: dict[Shape, list[ast.expr]] = {}
         self.terms: dict[Shape, list[ast.expr]] = {}
@@ -211,6 +213,11 @@ class Vocabulary:
         varies = any(name in self.varying for name in _read_entries(node))
         return self.shape(node) == () and not varies and not any(self.shape(one.value) for one in inner)
 
+    def columns(self, shape: Shape) -> list[ast.expr]:
+        """The arrays that have a number for each row of a matrix, as columns."""
+        rows = self.arrays.get(shape[:1], ()) if len(shape) == 2 else ()
+        return [ast.Subscript(one, COLUMN, ast.Load()) for one in rows]
+
     def fitting(self, shape: Shape) -> Iterator[tuple[ast.expr, float]]:
         """The factors that an array of a shape may have, and how far-fetched each is: first those used elsewhere."""
         for table, rank in ((self.factors, POSSIBLE), (self.slopes, LESS_LIKELY)):
@@ -222,9 +229,7 @@ class Vocabulary:
                 if other == shape:
                     yield from ((one, LESS_LIKELY) for one in found)
                 yield from ((_inverse(one), UNLIKELY) for one in found)
-            if len(shape) == 2 and other == shape[:1]:
-                columns = [ast.Subscript(one, COLUMN, ast.Load()) for one in found]
-                yield from ((one, LESS_LIKELY) for column in columns for one in (column, _inverse(column)))
+        yield from ((one, LESS_LIKELY) for column in self.columns(shape) for one in (column, _inverse(column)))
 
 
 def _helpers(names: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -1,6 +1,7 @@
 """What several of the judge's tests ask for."""
 
 import importlib
+import inspect
 import logging
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from gradproof import compare_gradients
 from gradproof.diagnosis import changed_code
+from gradproof.subjects import load_module
 from tests.judge.network import problem, reference, with_gradient
 
 
@@ -26,6 +28,12 @@ def no_changes_of_code(monkeypatch):
 
 
 @pytest.fixture
+def no_own_lines(monkeypatch):
+    """For tests of what is told, not of where it is in the candidate's code: that takes as long again."""
+    monkeypatch.setattr(importlib.import_module("gradproof.diagnosis.search"), "LINES_SHARE", 0.0)
+
+
+@pytest.fixture
 def case_of(monkeypatch):
     """A function that makes the comparison as the search for the mistake sees it."""
 
@@ -39,6 +47,22 @@ def case_of(monkeypatch):
         return found
 
     return case
+
+
+@pytest.fixture
+def rewritten(tmp_path):
+    """Makes a function with other text in it, which has a file of its own."""
+
+    def make(function, *texts):
+        source = inspect.getsource(function)
+        for old, new in zip(texts[::2], texts[1::2], strict=True):
+            assert old in source
+            source = source.replace(old, new)
+        file = tmp_path / "written.py"
+        file.write_text("import numpy as np\n\n\n" + source)
+        return getattr(load_module(file), function.__name__)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def also_by_hand(x, h, z, t):
     last, counts = x[:, :1], np.arange(2, 5)
     share = last[0, 0] / 6
     dz[0, 0] += counts[1] * share
-    return dh, dz, further_by_hand(x, h, z, t), once_more_by_hand(x, h, z, t)
+    return dh, dz, further_by_hand(x, h, z, t), once_more_by_hand(x, h, z, t), summed_by_hand(x, h, z, t)
 
 
 def once_more_by_hand(x, h, z, t):
@@ -98,6 +98,25 @@ def once_more_by_hand(x, h, z, t):
     for step in range(len(x) - 1):
         last = x1 * mask * rows * columns * step * stride
     return dh, dz, dx, last
+
+
+def summed_by_hand(x, h, z, t):
+    one, other, means = h[0, 0], z[0, 0], h.mean(axis=1)
+    total = np.sum(h) * np.sum(z)
+    total = np.sum(h * z)
+    total = np.abs(h.mean())
+    total = np.sum(h) ** 2
+    dh = z + h.sum(axis=0)
+    dx = (h.T @ z)[:, None] ** 2
+    dz = np.minimum(h, 0.7)
+    dz = np.clip(h, 0, 0.7)
+    dz = h * np.where(z > 0, z, 0.1)
+    order = np.argmin(h, axis=1)
+    dh = 0.3 * (h + z)
+    dh = (h - z) * 0.3
+    share = one * 0.3
+    dh = h * z
+    return dh, dz, dx, total, order, other, means, share
 
 
 def further_by_hand(x, h, z, t):
@@ -184,7 +203,7 @@ def possible(own):
     """The changes of a line: what it may become, and the name of that mistake."""
     lines = {}
     for function in (one for one in own.functions if one.tree.name.endswith("by_hand")):
-        words = Vocabulary(function, () if function.tree.name == "by_hand" else {5})
+        words = Vocabulary(function, () if function.tree.name == "by_hand" else {5}, {7.5})
         for place in places(function.tree):
             lines.setdefault(ast.unparse(place), []).append((place, words))
 
@@ -227,6 +246,22 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("dx = dh @ p['W1'].T", "dx += dh @ p['W1'].T", "missing-path"),
         ("dz[t, targets[t]] *= rate", "dz[targets[t], t] *= rate", "wrong-axis"),
         ("state = held", "state = held.copy()", "wrong-operand"),
+        ("total = np.sum(h) * np.sum(z)", "total = np.sum(h * z)", "wrong-reduction"),
+        ("total = np.sum(h * z)", "total = np.sum(h) * np.sum(z)", "wrong-reduction"),
+        ("total = np.abs(h.mean())", "total = np.abs(h).mean()", "wrong-reduction"),
+        ("total = np.sum(h) ** 2", "total = np.sum(h ** 2)", "wrong-reduction"),
+        ("dh = z + h.sum(axis=0)", "dh = z + h", "wrong-reduction"),
+        ("dh = z + h.sum(axis=0)", "dh = z + h.cumsum(axis=0)", "wrong-reduction"),
+        ("dx = (h.T @ z)[:, None] ** 2", "dx = (h.T ** 2 @ z)[:, None]", "wrong-reduction"),
+        ("dz = np.minimum(h, 0.7)", "dz = np.clip(h, -0.7, 0.7)", "different-function"),
+        ("dz = np.clip(h, 0, 0.7)", "dz = np.clip(h, -0.7, 0.7)", "different-function"),
+        ("dz = h * np.where(z > 0, z, 0.1)", "dz = h * np.where(z > 0, 1, 0.1)", "different-function"),
+        ("order = np.argmin(h, axis=1)", "order = np.argmax(h, axis=1)", "different-function"),
+        ("dh = 0.3 * (h + z)", "dh = h + 0.3 * z", "wrong-scale"),
+        ("dh = (h - z) * 0.3", "dh = h * 0.3 - z", "wrong-scale"),
+        ("share = one * 0.3", "share = one * 0.3 + other", "missing-path"),
+        ("share = one * 0.3", "share = one * 7.5", "wrong-scale"),
+        ("dh = h * z", "dh = h * (z + means[:, None])", "missing-path"),
         ("state[h <= 0] = 0.1", "state[h <= 0] *= 0.1", "overwritten"),
         (f"last = {TURNED}(1, 0, 2)", f"last = {TURNED}(2, 0, 1)", "wrong-axis"),
         ("dz = dz - rate * (h + 2)", "dz = dz - rate * (h + rate)", "wrong-operand"),

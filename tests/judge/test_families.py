@@ -10,6 +10,8 @@ from gradproof import compare_gradients
 from gradproof.diagnosis import proposals
 from tests.judge.test_corpus import compared, named
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 # A mistake of the corpus, the one code that is told, and a part of the message.
 TOLD = {
     "m22_poisson_network:tanh_derivative_not_squared": ("different-function", "`output` is not squared in"),

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from gradproof import compare_gradients
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 
 def layers_problem():
     rng = np.random.default_rng(0)

@@ -9,6 +9,8 @@ import torch
 from gradproof import compare_gradients
 from gradproof.own_code.notes import NOTE, Notes, names, noting, sums
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 
 def of(*arrays):
     return set(names(sums([one.ravel() for one in arrays])))

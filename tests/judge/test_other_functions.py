@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from gradproof import compare_gradients
 from tests.judge.test_small_models import STATES, X, Y, by_torch, told
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 RNG = np.random.default_rng(2)
 WORDS = RNG.integers(0, 5, size=(6, 4))
 LABELS = np.array([2, 0, 1, 2, 2, 0])

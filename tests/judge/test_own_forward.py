@@ -18,6 +18,8 @@ from gradproof.tape import record
 from tests.judge.test_candidates import only_finding
 from tests.judge.test_wrong_ways_back import numbers
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 LABELS = np.array([2, 0, 1, 2, 2, 0])
 X, A, B = numbers(6, 4), numbers(6, 4), 1.5 + 0.2 * numbers(4, 3)
 

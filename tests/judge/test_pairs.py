@@ -17,6 +17,8 @@ from gradproof.diagnosis.shadows import cast
 from gradproof.diagnosis.survey import Survey
 from tests.judge.corpus import models
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 OTHERS = 150  # rules among which the two are
 
 

@@ -58,7 +58,8 @@ FILES = {
 
         def loss_and_grads(params, x, y):
             loss, grads = right(params, x, y)
-            return loss, {**grads, "w": -grads["w"]}
+            grads["w"] = -grads["w"]
+            return loss, grads
         ''',
     "tests/curves/test_straight_line.py": """
         import numpy as np
@@ -108,6 +109,10 @@ E       Your numbers are exactly those of one mistake:
 E         wrong-sign (w)
 E           your gradient is minus the right one
 E           right: dw = -dw
+E           in your code, at
+E           numpy_impls/mistakes/straight_line/sign_turned.py:11
+E             grads["w"] = -grads["w"]
+E           right: grads['w'] = grads['w']
 E         read more: pytest --explain wrong-sign
 E         again:
 E           pytest --mistake straight_line/sign_turned -k "test_quantity[w]"
@@ -170,12 +175,19 @@ E         read more: pytest --explain wrong-sign
     2: """
 E         wrong-sign (w)
 E           your gradient is minus the right one
+E           in your code, at
+E           numpy_impls/mistakes/straight_line/sign_turned.py:11
+E             grads["w"] = -grads["w"]
 E         read more: pytest --explain wrong-sign
 """,
     3: """
 E         wrong-sign (w)
 E           your gradient is minus the right one
 E           right: dw = -dw
+E           in your code, at
+E           numpy_impls/mistakes/straight_line/sign_turned.py:11
+E             grads["w"] = -grads["w"]
+E           right: grads['w'] = grads['w']
 E         read more: pytest --explain wrong-sign
 """,
 }

@@ -3,7 +3,6 @@
 import ast
 import cProfile
 import importlib
-import inspect
 import itertools
 import re
 
@@ -23,7 +22,8 @@ from gradproof.diagnosis.survey import Survey
 from gradproof.own_code.edit import Edit
 from gradproof.own_code.running import SWITCH, own_code
 from gradproof.own_code.switches import first_line, places
-from gradproof.subjects import load_module
+
+pytestmark = pytest.mark.usefixtures("no_own_lines")
 
 search = importlib.import_module("gradproof.diagnosis.search")
 
@@ -62,22 +62,6 @@ def by_hand(p, x, y):
     du = k * (dk - np.sum(k * dk))
     dW = x.T @ (dh * (1 - h**2))
     return loss, {"W": dW, "v": dv, "u": du}
-
-
-@pytest.fixture
-def rewritten(tmp_path):
-    """Makes a function with other text in it, which has a file of its own."""
-
-    def make(function, *texts):
-        source = inspect.getsource(function)
-        for old, new in zip(texts[::2], texts[1::2], strict=True):
-            assert old in source
-            source = source.replace(old, new)
-        file = tmp_path / "written.py"
-        file.write_text("import numpy as np\n\n\n" + source)
-        return getattr(load_module(file), function.__name__)
-
-    return make
 
 
 @pytest.fixture

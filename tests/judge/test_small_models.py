@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from gradproof import compare_gradients
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 RNG = np.random.default_rng(0)
 X, Y, STATES = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 3)), RNG.normal(size=(6, 5, 4))
 MASK = np.array([[1, 1, 0, 1, 1], [1, 1, 1, 0, 0], [1, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]])
