@@ -353,8 +353,9 @@ class Repairs:
     @staticmethod
     def _is_in_its_place(trial: Trial, fault: Fault) -> bool:
         """Whether a change leaves out a term, and the rule says that another one is missing: one wrong term."""
-        of_a_penalty = fault.code == "wrong-part-penalised" and "missing" in fault.message
-        missing = fault.code in ("missing-path", "overwritten") or fault.constant == 0.0 or of_a_penalty
+        dropped = fault.scaled(0.0) if fault.scaled is not None else None
+        is_dropped = dropped is not None and dropped.message == fault.message  # as a penalty that is missing
+        missing = fault.code in ("missing-path", "overwritten") or is_dropped
         return missing and len(trial.slips) == 1 and trial.slips[0].term is not None
 
     def _says_what_is_left_out(self, trial: Trial, fault: Fault) -> bool:
