@@ -210,6 +210,11 @@ class Tape:
     jacobians: dict[int, list[Tensor | None]] = field(default_factory=dict)  # of operations that are asked for often
     _remembered: dict[Hashable, Tensor] = field(default_factory=dict)
 
+    @property
+    def holds_something(self) -> bool:
+        """Whether the reference holds something constant that is made of parameters: detached, or under `no_grad`."""
+        return bool(self.how.cut) or any(node.cut for node in self.nodes)
+
     @cached_property
     def consumers(self) -> dict[int, list[int]]:
         """For each value, the operations that take it, in order."""

@@ -78,7 +78,9 @@ def _findings(case: Case, best: Explanation, lines: Mapping[int, Slip]) -> list[
         site = str(fault.site) if fault.site else None
         touched = _touched(case, best, fault)
         of_output = ("output",) if case.of_layer and not case.loss_is_right and best.loss_matches else ()
-        found = Finding(fault.code, (*of_output, *touched), message, site, mend=_mend(best.case, fault))
+        known = fault.term is not None and i in lines  # how the gradient of a term as it is would be put right
+        mend = "" if known else _mend(best.case, fault)
+        found = Finding(fault.code, (*of_output, *touched), message, site, mend=mend)
         findings.append(_with_own_line(found, lines.get(i)))
         if fault.besides is not None:
             findings.append(Finding(fault.besides[0], touched, fault.besides[1]))
@@ -89,9 +91,9 @@ def _findings(case: Case, best: Explanation, lines: Mapping[int, Slip]) -> list[
     too = f"; and your {case.value} the right one times the same"
     for (code, message), done in groups.items():
         message += too * (code == "wrong-scale" and best.loss_matches and not case.loss_is_right and not best.faults)
-        mend = mends.of_gradients(code, list(done), list(done.values()))
-        found = Finding(code, tuple(done), message, mend=mend)
-        findings.append(found if best.faults else _with_own_line(found, lines.get(0)))
+        line = None if best.faults else lines.get(0)
+        mend = mends.of_gradients(code, list(done), list(done.values())) if line is None else ""
+        findings.append(_with_own_line(Finding(code, tuple(done), message, mend=mend), line))
     return findings
 
 
@@ -131,7 +133,9 @@ def _belonging(case: Case, best: Explanation) -> str:
     if case.loss is None:
         return "Your gradient is that of another function."
     if best.loss_matches:
-        return f"Your {case.value} and your gradient belong together, but to this function."
+        several = len(best.faults) + len(best.transforms) > 1
+        whose = "Apart from the other mistake, your" if several else "Your"
+        return f"{whose} {case.value} and your gradient belong together, but to this function."
     return f"Your {case.value} is not this function's: the gradient alone is."
 
 

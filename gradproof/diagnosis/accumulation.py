@@ -211,7 +211,7 @@ def _only_use(tape: Tape, value: int, name: str, users: list[int], user: int, re
         message = f"the gradient of {name} is the contribution of {which} alone, not the sum over all {len(users)}"
     else:
         code = "overwritten"
-        alike = [one for one in users if (tape.nodes[one].name, tape.nodes[one].site) == (node.name, node.site)]
+        alike = sorted(one for one in users if (tape.nodes[one].name, tape.nodes[one].site) == (node.name, node.site))
         which = f", the {ordinal(alike.index(user))} of the {len(alike)} times that it runs" if len(alike) > 1 else ""
         message = (
             f"{name} is used {len(users)} times; its gradient is only what comes back from `{node.name}` "

@@ -304,7 +304,8 @@ def extra_faults(survey: Survey) -> Iterator[Fault]:
                 continue  # a loop's last layer may be none like the others
             for name, hook in extra.items():
                 where = f"the derivative of {name} is applied to what arrives at {place}{words}"
-                message = f"{where}. The reference has none there: the loss has cancelled it"
+                of_output = name == "sigmoid" or name.startswith("softmax")
+                message = f"{where}. The reference has none there{': the loss has cancelled it' if of_output else ''}"
                 rank = 1.3 if nodes == place.nodes else 1.35
                 yield Fault("extra-derivative", message, place.site, rank, {node.index: hook for node in nodes})
 

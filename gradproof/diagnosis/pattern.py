@@ -31,7 +31,8 @@ def unexplained(case: Case, found: Found | None) -> Finding:
     searched = None if found is None else case.searchable
     lines += _inference(case, None if searched is None else searched.tape)
     own = belongs_to_own_loss(case)
-    if own is not None:
+    held = searched is not None and searched.tape is not None and searched.tape.holds_something
+    if own is not None and (own or not held):  # of a loss that is held in part, the right gradient is no derivative
         lines.append(_OWN[own, case.loss_is_right].format(case.value))
     if found is not None and searched is None and case.reference is None and not case.of_layer:
         lines.append("Your own forward pass could not be looked at: with a reference in torch, more can be.")

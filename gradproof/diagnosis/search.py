@@ -284,8 +284,7 @@ class _Search:
 
         Where the reference holds something constant, so may the candidate, and torch would tell it as left out.
         """
-        tape = self.model.tape
-        if tape.how.cut or any(node.cut for node in tape.nodes):
+        if self.model.tape.holds_something:
             return []
         return self._unless_one_does([one for one in self._of_own_function(at_length=False) if one.cost < 3])
 
@@ -305,7 +304,12 @@ class _Search:
         found = [one for one in sorted(complete, key=lambda one: one.rank) if inner.confirmed.holds(one)]
         parting = self._parting if found else None
         forward = () if parting is None else (parting,)
-        both = [replace(one, faults=(*one.faults, *forward), loss_matches=parting is not None) for one in found]
+        held = forward and self.model.tape.holds_something  # which the candidate may hold as well
+        rules = [tuple(rule for rule in one.faults if not held or rule.code != "missing-path") for one in found]
+        both = [
+            replace(one, faults=(*of_one, *forward), loss_matches=parting is not None)
+            for one, of_one in zip(found, rules, strict=True)
+        ]
         both = [one for one in both if one.faults and (not forward or self.repairs.mended_by(one.faults))]
         self.confirmed.known.update({id(one): (one, True) for one in both})
         if forward:
