@@ -79,6 +79,17 @@ class Slip:
         return new is None or any(ast.dump(one) == ast.dump(new) for one in ast.walk(old))
 
     @property
+    def adds_what_was_there(self) -> bool:
+        """Whether a line that gave something another value adds to it then."""
+        made, place = self.edit.made, self.place
+        if not (isinstance(place, ast.Assign) and isinstance(made, ast.Assign) and isinstance(made.value, ast.BinOp)):
+            return False
+        target, known = place.targets[0], {one.id for one in ast.walk(place.value) if isinstance(one, ast.Name)}
+        terms = [ast.unparse(one) for one in (made.value.left, made.value.right)]
+        name = next(one.id for one in ast.walk(target) if isinstance(one, ast.Name))
+        return isinstance(made.value.op, ast.Add) and ast.unparse(target) in terms and name not in known
+
+    @property
     def term(self) -> ast.expr | None:
         """The term that it leaves out, where it does no more than that."""
         old, new, place = self.edit.old, self.edit.new, self.place
@@ -105,6 +116,8 @@ class Slip:
         right = "is too much" if new is None else f"{_should(edit)} `{ast.unparse(new)}`"
         message = f"in your code, `{ast.unparse(old)}` {right}"
         code = "different-function" if self.of_loss and edit.code in OF_THE_WAY_BACK else edit.code
+        if code == "different-function" and ("slice", None) in edit.path and not self.of_loss:
+            code = "wrong-operand"  # other entries
         site = Site(self.function.file, self.line.lineno)
         return Fault(code, message, site, edit.rank, mend=self._mended, change=self)
 

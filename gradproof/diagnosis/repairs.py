@@ -467,6 +467,8 @@ class Repairs:
     def _relation(self, slip: Slip) -> str | None:
         """What a wrong operand on the way back is to the right one, where the lines there tell."""
         old, new = slip.edit.old, slip.edit.new
+        if slip.adds_what_was_there:
+            return "overwritten"
         if slip.of_loss or self.own.code is None or not isinstance(old, ast.expr) or not isinstance(new, ast.expr):
             return None
         if slip.edit.code == "different-function":

@@ -58,8 +58,10 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
         yield "wrong-axis" if another_axis else "different-function", one, POSSIBLE
     if name in ("dot", "matmul") and len(node.args) == 2:
         yield from (("wrong-operand", one, POSSIBLE) for one in node.args)
-    for args, _ in exchanged(node.args):
-        yield "wrong-operand", with_fields(node, args=args), LIKELY
+    for args, _ in exchanged(node.args):  # of a product, a transpose is likelier
+        yield "wrong-operand", with_fields(node, args=args), NEARLY if name in ("dot", "matmul") else LIKELY
+    if name == "solve" and len(node.args) == 2:
+        yield "different-function", ast.BinOp(node.args[0], ast.MatMult(), node.args[1]), POSSIBLE
     if name == "range":
         yield from _of_range(node, "truncated-in-time" if node in words.of_time else "missing-path")
     elif name == "reversed":

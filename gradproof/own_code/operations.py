@@ -75,6 +75,9 @@ def _of_operation(node: ast.BinOp, parent: Any, words: Vocabulary) -> Iterator[M
         matrices = not any(len(words.shape(one) or ()) == 1 for one in (left, right))
         yield "wrong-operand" if matrices else "not-transposed", ast.BinOp(right, op, left), LIKELY
         yield from (("wrong-operand", one, POSSIBLE) for one in (left, right))
+        solve, sides = words.of_numpy("linalg.solve"), words.shape(left) or ()
+        if solve is not None and len(sides) == 2 and sides[0] == sides[1]:
+            yield "different-function", ast.Call(solve, [left, right], []), POSSIBLE
         rows = len(words.shape(left) or ()) == len(words.shape(right) or ()) == 1
         outer = words.of_numpy("outer") if rows else None
         if outer is not None:

@@ -116,7 +116,10 @@ def summed_by_hand(x, h, z, t):
     dh = (h - z) * 0.3
     share = one * 0.3
     dh = h * z
-    return dh, dz, dx, total, order, other, means, share
+    square = h.T @ z
+    last = np.linalg.solve(square, h[0])
+    last = square @ h[0]
+    return dh, dz, dx, total, order, other, means, share, last
 
 
 def further_by_hand(x, h, z, t):
@@ -262,6 +265,8 @@ TURNED = "x.reshape(6, 2, 2).transpose"
         ("share = one * 0.3", "share = one * 0.3 + other", "missing-path"),
         ("share = one * 0.3", "share = one * 7.5", "wrong-scale"),
         ("dh = h * z", "dh = h * (z + means[:, None])", "missing-path"),
+        ("last = np.linalg.solve(square, h[0])", "last = square @ h[0]", "different-function"),
+        ("last = square @ h[0]", "last = np.linalg.solve(square, h[0])", "different-function"),
         ("state[h <= 0] = 0.1", "state[h <= 0] *= 0.1", "overwritten"),
         (f"last = {TURNED}(1, 0, 2)", f"last = {TURNED}(2, 0, 1)", "wrong-axis"),
         ("dz = dz - rate * (h + 2)", "dz = dz - rate * (h + rate)", "wrong-operand"),

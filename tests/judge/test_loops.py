@@ -310,3 +310,32 @@ def test_the_part_that_one_sample_has_in_a_mean():
 @pytest.mark.usefixtures("no_changes_of_code")
 def test_a_first_state_that_is_given_the_first_steps_gradient():
     assert told_of_what_is_remembered(step_after=True).code == "shifted-in-time"
+
+
+def test_which_of_the_times_that_a_line_runs_is_left():
+    def reference(params, y, aims):
+        loss = 0.0
+        for aim in aims:
+            y = y + 0.3 * params["a"] @ torch.tanh(y + 0.1 * params["a"] @ y)
+            loss = loss + ((y - aim) ** 2).sum()
+        return loss
+
+    def by_hand(params, y, aims):
+        a, ys, dy = params["a"], [y], np.zeros_like(y)
+        for _ in aims:
+            ys.append(ys[-1] + 0.3 * a @ np.tanh(ys[-1] + 0.1 * a @ ys[-1]))
+        loss, da = np.sum((np.array(ys[1:]) - aims) ** 2), np.zeros_like(a)
+        for t in range(len(aims) - 1, -1, -1):
+            dy = dy + 2 * (ys[t + 1] - aims[t])
+            h = np.tanh(ys[t] + 0.1 * a @ ys[t])
+            dz = (0.3 * a.T @ dy) * (1 - h**2)
+            da += 0.3 * np.outer(dy, h)
+            da = 0.1 * np.outer(dz, ys[t])  # what the other line and the later steps have sent is lost
+            dy = dy + dz + 0.1 * a.T @ dz
+        return loss, {"a": da}
+
+    rng = np.random.default_rng(5)
+    data = rng.normal(size=3), rng.normal(size=(4, 3))
+    (finding,) = compare_gradients(by_hand, reference, {"a": rng.normal(size=(3, 3))}, *data).findings
+    assert finding.code == "overwritten"
+    assert "the first of the 4 times that it runs" in finding.message

@@ -354,3 +354,30 @@ def test_another_constant_that_the_loss_tells_and_a_mistake_on_its_way_back():
     found = compare_gradients(wrong, bells, params, numbers(6, 4), numbers(6, 2)).findings
     assert sorted(finding.code for finding in found) == ["different-function", "wrong-scale"]
     assert any("is -0.85 instead of -0.6" in finding.message for finding in found)
+
+
+def weighed_by_hand(params, s, action, r):
+    n = len(r)
+    p = np.exp(s @ params["W"])
+    p = p / p.sum(axis=1, keepdims=True)
+    ahead = r - s @ params["v"]
+    weight = ahead / (ahead.std() + 1.0)
+    d = p.copy()
+    d[np.arange(n), action] -= 1
+    loss = -np.mean(np.log(p[np.arange(n), action]) * weight) + 0.5 * np.mean(ahead**2)
+    return loss, {"W": s.T @ (d * weight[:, None] / n), "v": -s.T @ ahead / n}
+
+
+def test_what_the_reference_holds_constant_the_candidate_may_hold_in_another_forward_pass():
+    def reference(params, s, action, r):
+        told = torch.log_softmax(s @ params["W"], 1)[torch.arange(len(r)), action]
+        ahead = r - s @ params["v"]
+        with torch.no_grad():
+            weight = ahead / (ahead.abs().mean() + 1.0)
+        return -(told * weight).mean() + 0.5 * (ahead**2).mean()
+
+    params, action = {"W": numbers(3, 4), "v": 0.1 * numbers(3)}, np.array([0, 3, 1, 2, 2, 0])
+    aims = np.array([1.4, -0.6, 0.9, -1.7, 0.2, -0.8])
+    (finding,) = compare_gradients(weighed_by_hand, reference, params, numbers(6, 3), action, aims).findings
+    assert finding.code == "different-function"
+    assert "your forward pass parts with the reference at the `sqrt` of `ahead.std()`" in finding.message
