@@ -21,7 +21,7 @@ from gradproof.own_code.edits import edits
 from gradproof.own_code.order import moves
 from gradproof.own_code.running import NotOurs, OwnCode, OwnFunction, own_code
 from gradproof.own_code.statements import Way, at, points, put
-from gradproof.own_code.switches import Place, places, switched
+from gradproof.own_code.switches import Alternatives, Place, places, switched
 from gradproof.own_code.vocabulary import Vocabulary
 
 PROBE = 1.0625  # a factor, or what is added to zeros, to see what depends on a place
@@ -48,7 +48,7 @@ class ChangedCode:
         if code is None:
             return None
         try:
-            with code.exchanged([one.tree for one in code.functions]):
+            with code.exchanged([switched(one.tree, {}) for one in code.functions]):
                 return code
         except NotOurs:
             return None
@@ -88,7 +88,7 @@ class ChangedCode:
             finally:
                 code.on.clear()
 
-        with code.exchanged([switched(one.tree, alternatives, noted) for one in code.functions]):
+        with code.exchanged([_with_alternatives(one.tree, alternatives, noted) for one in code.functions]):
             yield ask
 
     @property
@@ -217,6 +217,12 @@ class ChangedCode:
         """Whether the loss depends on what a line makes."""
         depending = self._of_place(place)
         return unknown if depending is None else LOSS in depending
+
+
+def _with_alternatives(tree: ast.FunctionDef, alternatives: Alternatives, noted: bool) -> ast.FunctionDef:
+    """The tree with them; itself where it has none."""
+    none = alternatives.keys().isdisjoint(map(id, places(tree)))
+    return tree if none and not noted else switched(tree, alternatives, noted)
 
 
 def _ranges(lines: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from gradproof.case import Problem, recorded
 from gradproof.diagnosis.places import Place
 from gradproof.lanes import UNRUNNABLE
 from gradproof.oracles import Arrays
-from gradproof.tape import Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
+from gradproof.tape import Backward, Gradients, Node, NodeHook, Site, Tape, Tensor, Totals, ValueHook, joined
 
 Replacement = Callable[[Node, list[Tensor], Sequence[Tensor]], Sequence[Tensor]]  # its inputs; all values
 
@@ -222,6 +222,20 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
     special = [fault for fault in faults if fault.custom is not None]
     if special:
         return special[0].custom(model) if len(faults) == 1 and special[0].custom is not None else None
+    back = gone_back(model, faults)
+    if back is None:
+        return None
+    try:
+        made = back.arrays(), back.tape.loss()
+    except UNRUNNABLE:
+        return None
+    if any(fault.forward or fault.rewired for fault in faults):
+        back.tape.forget()
+    return made
+
+
+def gone_back(model: Model, faults: Sequence[Fault]) -> Backward | None:
+    """The reference's way back with these rules broken; None where it cannot run like that."""
     tape = model.tape_for(faults)
     if tape is None:
         return None
@@ -234,12 +248,7 @@ def run(model: Model, faults: Sequence[Fault]) -> tuple[Arrays, float] | None:
     try:
         kept = {i for one in faults if one.forward_only for i in (*one.forward, *one.rewired)}
         replayed = tape.replay(forward, rewired, kept) if forward or rewired else tape
-        if replayed is None:
-            return None
-        made = replayed.backward(nodes, values).arrays(), replayed.loss()
-        if replayed is not tape:
-            replayed.forget()
-        return made
+        return None if replayed is None else replayed.backward(nodes, values)
     except UNRUNNABLE:
         return None
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gradproof.case import Case
 from gradproof.own_code.notes import names, sums
-from gradproof.tape import Tape
+from gradproof.tape import Backward
 
 MOST_PARTS = 200  # of an array along one axis, that are looked at one by one
 AXES = 2  # along which somebody may go step by step, or sample by sample
@@ -21,12 +21,16 @@ AXES = 2  # along which somebody may go step by step, or sample by sample
 
 def right_arrays(case: Case) -> frozenset[int]:
     """By name: all gradients on the reference's way back, in all and one by one; and the values of a wrong loss."""
-    tape = case.tape
-    assert tape is not None  # the search goes by it
-    arrays = list(map(_entries, [*_gradients(tape), *([] if case.loss_is_right else tape.values)]))
+    assert case.tape is not None  # the search goes by it
+    return arrays_of(case.tape.clean, values=not case.loss_is_right)
+
+
+def arrays_of(back: Backward, values: bool = True) -> frozenset[int]:
+    """By name: all gradients on a way back, in all and one by one; and the values, if they are asked for."""
+    arrays = list(map(_entries, [*_gradients(back), *(back.tape.values if values else [])]))
     parts = [np.moveaxis(one, axis, 0) for one in arrays for axis in range(min(AXES, one.ndim - 1))]
     rows = [row for one in parts if len(one) <= MOST_PARTS for row in one]
-    every = [one.ravel() for one in (*arrays, *rows, *_of_passages(tape)) if one.size]
+    every = [one.ravel() for one in (*arrays, *rows, *_of_passages(back)) if one.size]
     with np.errstate(all="ignore"):
         return frozenset(names(sums(every)))
 
@@ -36,20 +40,20 @@ def _entries(one: Tensor) -> np.ndarray:
     return one.detach().numpy() if one.is_floating_point() else np.zeros(0)
 
 
-def _gradients(tape: Tape) -> Iterator[Tensor]:
+def _gradients(back: Backward) -> Iterator[Tensor]:
     """What arrives at each value in all, and what each operation sends there."""
-    yield from tape.clean.totals.values()
-    for sent in tape.clean.local.values():
+    yield from back.totals.values()
+    for sent in back.local.values():
         yield from (one for one in sent if one is not None)
 
 
-def _of_passages(tape: Tape) -> Iterator[np.ndarray]:
+def _of_passages(back: Backward) -> Iterator[np.ndarray]:
     """What all passages of a loop make together."""
-    totals, together = tape.clean.totals, dict[tuple[object, ...], list[np.ndarray]]()
-    for node in tape.nodes:
+    totals, together = back.totals, dict[tuple[object, ...], list[np.ndarray]]()
+    for node in back.tape.nodes:
         where = (node.site.file, node.site.line, node.name)
         sides = {
-            "sent": tape.clean.local.get(node.index, []),
+            "sent": back.local.get(node.index, []),
             "arriving": [totals.get(value) for value in node.outputs],
             "arriving before": [totals.get(value) for value in node.inputs],
         }

@@ -39,8 +39,10 @@ from gradproof.diagnosis.fault import Fault, Model
 from gradproof.diagnosis.midway import right_arrays
 from gradproof.diagnosis.one_line import are_one
 from gradproof.diagnosis.shorter import counterparts
-from gradproof.own_code.edits import NAMING
+from gradproof.own_code.edits import edits
 from gradproof.own_code.relations import instead_of, is_another_step, moved_by_one, moved_in
+from gradproof.own_code.running import OwnFunction
+from gradproof.own_code.switches import Place
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE
 
 AT_ONCE = 2000  # changes that are compiled together
@@ -153,18 +155,11 @@ class Repairs:
                 return False
             return self._mends(ask, slips, aim)
 
-    def tried(self) -> Iterator[list[Trial]]:
-        """What changes come to on whose lines all depends that is wrong, and nothing else: the likely, then the others.
-
-        Of those that mend everything, all that are nearly as likely as the likeliest.
-        """
-        exactly = [one for one in self._within if self._is_what_is_wrong(self.own.of(one))]
-        for some in ([one for one in exactly if one.rank <= POSSIBLE], [one for one in exactly if one.rank > POSSIBLE]):
-            yield list(self._trials((), some, None, self.own.quick, tie=NAMING + TIE))
-
-    def tried_after(self, before: tuple[Slip, ...], names: frozenset[str]) -> Iterator[Trial]:
-        """What changes of what some wrong gradients depend on come to, on top of others."""
-        return self._trials(before, self._acting_on(names, self._within))
+    def tried_at(self, function: OwnFunction, place: Place, before: tuple[Slip, ...], likely: bool) -> list[Trial]:
+        """What the changes of one statement that are likely come to, or those that are not, on top of others."""
+        known = edits(place, self.own.vocabulary(function))
+        slips = [Slip(edit, function, place) for edit in known if (edit.rank <= POSSIBLE) == likely]
+        return list(self._trials(before, slips, None, self.own.quick))
 
     def mend(self, slips: Sequence[Slip], aim: frozenset[str]) -> bool:
         """Whether changes mend what is aimed at, and again on other inputs."""
@@ -228,9 +223,8 @@ class Repairs:
         aim: frozenset[str] | None = None,
         case: Case | None = None,
         noted: bool = False,
-        tie: float = TIE,
     ) -> Iterator[Trial]:
-        """What changes on top of others come to, the likeliest first; once one has the aim, those as likely (`tie`).
+        """What changes on top of others come to, the likeliest first; once one has the aim, none less likely.
 
         In the comparison itself, or in another one of the same two sides. If wanted, with what is right on the way.
         """
@@ -252,7 +246,7 @@ class Repairs:
                     mends = not wrong & aim and self._mends(ask, made, aim)
                     trials.append(Trial(made, answer, wrong, mends, midway))
                     if trials[-1].mends:
-                        limit = min(limit, slip.rank + tie)
+                        limit = min(limit, slip.rank + TIE)
             yield from trials
 
     def _noted_as_right(self) -> frozenset[int]:

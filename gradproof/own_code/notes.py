@@ -26,23 +26,24 @@ class Notes:
     """What was made at each place, each time."""
 
     made: dict[tuple[int, bool], list[np.ndarray]] = field(default_factory=dict)
-    count: int = 0
+    in_turn: list[tuple[int, np.ndarray]] = field(default_factory=list)  # the places, and what each has made, as it was
 
     def __call__(self, place: int, value: Any, around: bool = False) -> None:
         """Note an array or a number, or several in a list or a tuple; or the array around an entry."""
         known = self.made.setdefault((place, around), [])
-        if self.count >= MOST_NOTES or (around and (len(known) >= MOST_WHOLE or not isinstance(value, np.ndarray))):
+        too_much = len(known) >= MOST_WHOLE or not isinstance(value, np.ndarray)
+        if len(self.in_turn) >= MOST_NOTES or (around and too_much):
             return
         for one in value if isinstance(value, (tuple, list)) else (value,):
             array = np.array(one).ravel()
             if array.dtype.kind == "f" and array.size:
-                self.count += 1
                 known.append(array)
+                self.in_turn.append((place, array))
 
     def clear(self) -> None:
         """Forget it all, before another call."""
         self.made.clear()
-        self.count = 0
+        self.in_turn.clear()
 
     def names(self) -> list[int]:
         """A number for each array that was made: each time, and at each place in all."""
@@ -64,9 +65,7 @@ def names(of: Sums) -> list[int]:
 
     None of an array whose entries are all of one size: such are masks, and constants; many things are.
     """
-    of = of[np.isfinite(of).all(axis=1) & (of[:, 3] > 0)]
-    count = of[:, 1] ** 2 / of[:, 3]
-    of = of[np.abs(count - np.round(count)) > SIZES * count]
+    of = of[telling(of)]
     size = np.sqrt(of[:, 1])
     form = np.stack([of[:, 0] / size, of[:, 2] / size**3, of[:, 3] / size**4], axis=1)
     turned = form.copy()
@@ -75,6 +74,14 @@ def names(of: Sums) -> list[int]:
     but_for_a_factor = np.column_stack([turned, np.full(len(of), NO_SIZE)])
     found: list[int] = (np.round(np.concatenate([exactly, but_for_a_factor]) / EXACT).astype(np.int64) @ MIX).tolist()
     return found
+
+
+def telling(of: Sums) -> np.ndarray:
+    """Which of some arrays have a name."""
+    with np.errstate(all="ignore"):
+        count = of[:, 1] ** 2 / of[:, 3]
+        of_several_sizes = np.abs(count - np.round(count)) > SIZES * count
+    return np.asarray(np.isfinite(of).all(axis=1) & (of[:, 3] > 0) & of_several_sizes)
 
 
 def noting(statement: ast.stmt) -> list[ast.stmt]:

@@ -124,8 +124,9 @@ class OwnCode:
     @contextlib.contextmanager
     def exchanged(self, changed: Sequence[ast.FunctionDef]) -> Iterator[None]:
         """Within it, the functions do as these trees say. Raises NotOurs where one of them cannot be exchanged."""
-        made = [_compiled(one.function, tree) for one, tree in zip(self.functions, changed, strict=True)]
         usual = [one.function.__code__ for one in self.functions]
+        trees = zip(self.functions, changed, usual, strict=True)
+        made = [code if tree is one.tree else _compiled(one.function, tree) for one, tree, code in trees]
         spaces = [one.function.__globals__ for one in self.functions]
         nowhere = io.StringIO()
         try:

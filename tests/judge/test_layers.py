@@ -9,6 +9,8 @@ import torch
 
 from gradproof import assert_layer_matches, compare_layers
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 
 def problem(dtype=np.float64):
     """A table of six rows, of which each of five tokens picks one, times W."""

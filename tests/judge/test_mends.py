@@ -16,6 +16,8 @@ from gradproof.source_names import names_at, target_at
 from gradproof.tape import Site
 from tests.judge.network import candidate, problem, reference, returning
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 RNG = np.random.default_rng(0)
 X, LABELS = RNG.normal(size=(7, 3)), np.array([0, 3, 1, 1, 2, 0, 3])
 YES_NO = RNG.integers(0, 2, size=(7, 4)).astype(float)
