@@ -301,7 +301,7 @@ class Repairs:
             if self.clock.over():
                 break
             for trial in groups[first][:FEW_ALIKE]:  # one of them may do the same by cutting something off
-                if self._is_in_its_place(trial, fault) and self.leaves(trial, (fault,), rules.model):
+                if self._is_in_its_place(trial, fault, rules.model):
                     return self._told([()], (in_place_of(trial.slips[0], fault),))
                 if self._are_two(trial, fault, rules):
                     return self._told([trial.slips], (fault,))
@@ -330,10 +330,13 @@ class Repairs:
             return False
         if self._says_what_is_left_out(trial, fault) and not self._tells_by_itself(fault, rules.model):
             return False
-        if self.own.cuts_off(trial):
+        return not self._cuts_off(trial) and not _is_one_line(trial, fault, rules)
+
+    def _cuts_off(self, trial: Trial) -> bool:
+        """Whether a change cuts off what counted."""
+        if trial not in self._cutting and self.own.cuts_off(trial):
             self._cutting.add(trial)
-            return False
-        return not _is_one_line(trial, fault, rules)
+        return trial in self._cutting
 
     def _holds_besides(self, one: Explanation, slips: tuple[Slip, ...]) -> bool:
         """Whether an explanation of the candidate with some changes made is one on other inputs, too."""
@@ -344,13 +347,13 @@ class Repairs:
             answer = ask(slips, fresh.problem)
         return answer is not None and holds(self._after(fresh, answer), one)
 
-    @staticmethod
-    def _is_in_its_place(trial: Trial, fault: Fault) -> bool:
+    def _is_in_its_place(self, trial: Trial, fault: Fault, model: Model) -> bool:
         """Whether a change leaves out a term, and the rule says that another one is missing: one wrong term."""
         dropped = fault.scaled(0.0) if fault.scaled is not None else None
         is_dropped = dropped is not None and dropped.message == fault.message  # as a penalty that is missing
         missing = fault.code in ("missing-path", "overwritten") or is_dropped
-        return missing and len(trial.slips) == 1 and trial.slips[0].term is not None
+        of_a_term = len(trial.slips) == 1 and trial.slips[0].term is not None
+        return missing and of_a_term and self.leaves(trial, (fault,), model) and not self._cuts_off(trial)
 
     def _says_what_is_left_out(self, trial: Trial, fault: Fault) -> bool:
         """Whether a change only leaves out what the rule then says is missing: one wrong line, told as two mistakes."""
