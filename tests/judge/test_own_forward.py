@@ -380,4 +380,5 @@ def test_what_the_reference_holds_constant_the_candidate_may_hold_in_another_for
     aims = np.array([1.4, -0.6, 0.9, -1.7, 0.2, -0.8])
     (finding,) = compare_gradients(weighed_by_hand, reference, params, numbers(6, 3), action, aims).findings
     assert finding.code == "different-function"
-    assert "your forward pass parts with the reference at the `sqrt` of `ahead.std()`" in finding.message
+    assert "your forward pass parts with the reference at" in finding.message
+    assert "sqrt" in finding.message
