@@ -813,29 +813,13 @@ def test_a_rule_that_looks_for_what_another_program_lacks_is_none_of_its_rules(c
     assert run(Model(case.program, case.problem, case.tape), (fault,)) is None
 
 
-def rated(p, u, i, r):
-    return ((p["P"][u] * p["Q"][i]).sum(1) - r).square().sum() / 2 + 0.05 * (p["P"] ** 2).sum()
-
-
-def rated_by_hand(p, u, i, r):
-    P, Q, V = p["P"], p["Q"], 4
-    told, both = np.sum(P[u] * Q[i], axis=1), np.zeros((2 * V, 3))
-    both[:V] = 0.1 * P
-    for k in range(len(u)):
-        d = told[k] - r[k]
-        both[V + i[k]] += d * P[u[k]]
-        both[u[k]] = both[u[k]] + d * Q[i[k]]
-    return np.sum((told - r) ** 2) / 2 + 0.05 * np.sum(P**2), {"P": both[:V], "Q": both[V:]}
-
-
-def test_what_is_taken_elsewhere_is_no_other_function(rewritten):
-    rng = np.random.default_rng(3)
-    params = {"P": rng.normal(size=(4, 3)), "Q": rng.normal(size=(4, 3))}
-    data = np.array([0, 1, 1, 2, 3, 0]), np.array([2, 2, 0, 1, 3, 2]), rng.normal(size=6)
-    assert compare_gradients(rated_by_hand, rated, params, *data).ok
-    elsewhere = rewritten(rated_by_hand, "= both[u[k]] + d", "= both[V + u[k]] + d")
-    (finding,) = compare_gradients(elsewhere, rated, params, *data).findings
-    assert finding.code != "different-function"
+def test_another_entry_is_no_other_function():
+    (place,) = ast.parse("d[v + u] += e").body
+    old = place.target.slice
+    edit = Edit("different-function", old, old.right, lambda: place, (("target", None), ("slice", None)))
+    function = own_code(by_hand, Problem(arrays()[0], arrays()[1:], 0)).functions[0]
+    assert Slip(edit, function, place).fault.code == "wrong-operand"
+    assert Slip(edit, function, place, of_loss=True).fault.code == "different-function"
 
 
 @pytest.mark.parametrize(
