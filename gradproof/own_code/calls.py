@@ -51,7 +51,7 @@ def of_call(node: ast.Call, parent: Any, words: Vocabulary) -> Iterator[Made]:
                 args = [*node.args[:i], ast.Constant(ends), *node.args[i + 1 :]]
                 yield "different-function", with_fields(node, args=args), LIKELY
     if name in ("minimum", "maximum", "clip"):
-        yield from (("different-function", one, POSSIBLE) for one in _within_both_bounds(node, name, words))
+        yield from (("different-function", one, POSSIBLE) for one in _within_both_bounds(node, words))
     yield from _of_layout(node, name, words)
     for one in _as_elsewhere(node, words):
         another_axis = axis_of(one) != axis_of(node)
@@ -103,7 +103,7 @@ def _of_keywords(node: ast.Call, name: str) -> Iterator[Made]:
         yield "wrong-scale", new, POSSIBLE
 
 
-def _within_both_bounds(node: ast.Call, name: str, words: Vocabulary) -> Iterator[ast.expr]:
+def _within_both_bounds(node: ast.Call, words: Vocabulary) -> Iterator[ast.expr]:
     """As far from zero as a bound says, on both sides."""
     clip = words.of_numpy("clip")
     if clip is None or len(node.args) < 2 or node.keywords:

@@ -18,6 +18,8 @@ from gradproof import assert_gradients_match, compare_gradients, gradients_of_up
 from gradproof import candidate as candidates
 from tests.judge.network import candidate, problem, reference, returning, with_gradient
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 LossAndGrads = namedtuple("LossAndGrads", ["loss", "grads"])
 
 

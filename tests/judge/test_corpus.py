@@ -13,6 +13,8 @@ from tests.judge.innocents import innocents
 from tests.judge.measure import outcome
 from tests.judge.mutate import mutants
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 MODELS = models()
 SOME = MODELS[::12]
 EACH = pytest.mark.parametrize("model", SOME, ids=[model.name for model in SOME])

@@ -12,6 +12,8 @@ import pytest
 from gradproof.codes import CODES
 from gradproof.subjects import find_subjects, load_module
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 ROOT = Path(__file__).parents[2]
 SUBJECTS = find_subjects(ROOT)
 MISTAKES = [f"{subject.name}/{mistake}" for subject in SUBJECTS.values() for mistake in subject.mistakes]

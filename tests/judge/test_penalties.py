@@ -10,6 +10,8 @@ from gradproof.diagnosis import penalties
 from tests.judge.test_small_models import X, Y, by_torch, told
 from tests.judge.test_wrong_ways_back import SQUARE, as_if, numbers
 
+pytestmark = pytest.mark.usefixtures("no_own_lines")
+
 PARAMS = {"W1": SQUARE, "W2": numbers(4, 4), "W3": numbers(4, 3)}
 
 
