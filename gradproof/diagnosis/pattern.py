@@ -83,8 +83,13 @@ def _entries(case: Case, name: str) -> str:
     whole = whole_along(differs)
     if whole is not None:
         axis, indices = whole
+        count = differs.shape[axis]
+        others = sorted(set(range(count)) - set(indices))
+        if len(others) < len(indices):
+            are = "is" if len(others) == 1 else "are"
+            return f"only {along(axis, right.ndim, others)} (of {count}) {are} right; the rest differs"
         verb = "differs" if len(indices) == 1 else "differ"
-        return f"only {along(axis, right.ndim, indices)} (of {differs.shape[axis]}) {verb}; the rest is right"
+        return f"only {along(axis, right.ndim, indices)} (of {count}) {verb}; the rest is right"
     return f"{int(differs.sum())} of {differs.size} entries differ"
 
 

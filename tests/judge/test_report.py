@@ -707,3 +707,23 @@ def test_a_passing_report_is_one_line_of_eighty_columns():
     first = str(report).splitlines()[0]
     assert first.startswith("right: loss, a_long_name_0")
     assert len(first) <= 80
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([1], "only row 1 (of 5) differs; the rest is right"),
+        ([0, 1, 2, 4], "only row 3 (of 5) is right; the rest differs"),
+    ],
+)
+def test_the_smaller_part_of_what_is_right_and_what_differs_is_told(rows, told):
+    rng = np.random.default_rng(4)
+    w, x, y = rng.normal(size=(5, 2)), rng.normal(size=(6, 5)), rng.normal(size=(6, 2))
+
+    def candidate(p, x, y):
+        grad = 2 * x.T @ (x @ p["W"] - y)
+        grad[rows] += np.cos(grad[rows])
+        return np.sum((x @ p["W"] - y) ** 2), {"W": grad}
+
+    report = compare_gradients(candidate, lambda p, x, y: ((x @ p["W"] - y) ** 2).sum(), {"W": w}, x, y, diagnose=False)
+    assert told in report.findings[0].message
