@@ -13,13 +13,14 @@ import numpy as np
 
 from gradproof.diagnosis.changes import LOSS, Slip, Trial, changed
 from gradproof.diagnosis.explanation import Explanation
-from gradproof.diagnosis.fault import Fault, Model, gone_back, run
+from gradproof.diagnosis.fault import Fault, Model, gone_back
 from gradproof.diagnosis.midway import arrays_of
 from gradproof.diagnosis.repairs import Repairs
 from gradproof.oracles import Arrays
 from gradproof.own_code.notes import names, sums, telling
 from gradproof.own_code.running import OwnFunction
 from gradproof.own_code.switches import Place
+from gradproof.tape import Backward
 
 BEFORE, AFTER = 6, 3  # lines around the first wrong one that are looked at
 FEWER = 4  # of them, at which less likely changes are as well
@@ -59,13 +60,14 @@ class _Line:
 
     def found(self) -> Slip | None:
         """The change of the likeliest line that does it; of several, one that says the same of the mistake."""
-        left = run(self.model, self.rules) if self.rules else None
-        if self.rules and (left is None or self.repairs.own.quick is not self.repairs.case):
+        left = gone_back(self.model, self.rules)
+        if left is None or (self.rules and self.repairs.own.quick is not self.repairs.case):
             return None
-        likeliest = list(self._in_turn())
+        likeliest = list(self._in_turn(left))
+        gradients = left.arrays() if self.rules else None
         for (function, place), likely in [*product(likeliest, [True]), *product(likeliest[:FEWER], [False])]:
             trials = self.repairs.tried_at(function, place, self.before, likely)
-            found = [one.slips[-1] for one in trials if self._is_it(one, None if left is None else left[0])]
+            found = [one.slips[-1] for one in trials if self._is_it(one, gradients)]
             if found:
                 return min(found, key=lambda one: (one.edit.code not in self.codes, one.rank))
             if self.repairs.clock.over():
@@ -79,20 +81,19 @@ class _Line:
         alike = not changed((None, trial.answer[1]), (None, left))
         return alike and self.repairs.leaves(trial, self.rules, self.model)
 
-    def _in_turn(self) -> Iterator[tuple[OwnFunction, Place]]:
+    def _in_turn(self, left: Backward) -> Iterator[tuple[OwnFunction, Place]]:
         """The statements at which the mistake may be, the likeliest first."""
         places = self.repairs.own.places
         positions = {id(place): i for i, (_, place) in enumerate(places)}
-        first = next((positions[place] for place in self._making(self._wrong()) if place in positions), len(places) - 1)
+        making = (positions[place] for place in self._making(self._wrong(left)) if place in positions)
+        first = next(making, len(places) - 1)
         around = [first, *range(first - 1, first - 1 - BEFORE, -1), *range(first + 1, first + 1 + AFTER)]
         return (places[i] for i in around if 0 <= i < len(places))
 
-    def _wrong(self) -> frozenset[int]:
+    def _wrong(self, left: Backward) -> frozenset[int]:
         """By name: what the reference makes with all mistakes, and not with the others alone."""
-        broken, left = gone_back(self.model, self.told.faults), gone_back(self.model, self.rules)
-        if broken is None or left is None:
-            return frozenset()
-        return arrays_of(broken) - arrays_of(left)
+        broken = gone_back(self.model, self.told.faults)
+        return frozenset() if broken is None else arrays_of(broken) - arrays_of(left)
 
     def _making(self, wrong: frozenset[int]) -> Iterator[int]:
         """The statements that make one of some arrays, in turn."""

@@ -94,8 +94,7 @@ class Repairs:
     def _belonging(self, found: Sequence[tuple[Slip, ...]]) -> str:
         """That loss and gradient belong together; and that both are to be mended, where one line does not do."""
         everything = frozenset((LOSS, *self.case.gradients))
-        with self.own.compiled(found[0]) as ask:
-            both = self._mends(ask, found[0], everything)
+        both = self.mend(found[0], everything)
         return BELONGING.format(self.case.value, "" if both else ": mend both")
 
     def several(self) -> list[Explanation]:
@@ -302,7 +301,7 @@ class Repairs:
                 break
             for trial in groups[first][:FEW_ALIKE]:  # one of them may do the same by cutting something off
                 if self._is_in_its_place(trial, fault, rules.model):
-                    return self._told([()], (in_place_of(trial.slips[0], fault),))
+                    return self._told([()], (_in_place_of(trial.slips[0], fault),))
                 if self._are_two(trial, fault, rules):
                     return self._told([trial.slips], (fault,))
         return []
@@ -506,7 +505,7 @@ def _is_nearer(trial: Trial, before: frozenset[int], wrong: frozenset[str]) -> b
     return trial.wrong <= wrong and len(gained) > 2 * len(lost)
 
 
-def in_place_of(slip: Slip, fault: Fault) -> Fault:
+def _in_place_of(slip: Slip, fault: Fault) -> Fault:
     """That something is missing, and what the code has in its place."""
     term = f"`{ast.unparse(slip.term)}` (line {slip.line.lineno})" if slip.term else ""
     return replace(fault, message=f"{fault.message}\nIn its place, your code has {term}.")

@@ -74,17 +74,17 @@ class Found:
 def search(case: Case) -> Found:
     """The simplest explanations of a candidate's gradients, confirmed on fresh inputs."""
     clock = Clock(SEARCH_SECONDS)
-    case = case.searchable or case
-    confirmed = Confirmation(case)
-    nothing = _nothing(case)
-    found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
-    if found and found[0].cost <= 1 and found[0].named and not found[0].exchanged:
-        return Found(tuple(found), 0, False, lines=_lines(Repairs(case, clock, confirmed), found[0], clock))
     tried = 0
     suspects: tuple[str, ...] = ()
     search = None
     with _one_thread(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of torch, about what the reader has not written; nor is a reference heard
+        case = case.searchable or case
+        confirmed = Confirmation(case)
+        nothing = _nothing(case)
+        found = [nothing] if nothing.complete and nothing.transforms and confirmed.holds(nothing) else []
+        if found and found[0].cost <= 1 and found[0].named and not found[0].exchanged:
+            return Found(tuple(found), 0, False, lines=_lines(Repairs(case, clock, confirmed), found[0], clock))
         if case.tape is not None:
             search = _Search.of(case, clock, confirmed)
             found += search.found()

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gradproof.own_code.indices import constant, moved
-from gradproof.own_code.reductions import of_reduction, of_what_is_reduced
+from gradproof.own_code.reductions import OF_ENTRIES, of_reduction, of_what_is_reduced
 from gradproof.own_code.statements import REDUCTIONS, exchanged, is_factor, is_module, with_fields
 from gradproof.own_code.vocabulary import LIKELIEST, LIKELY, NEARLY, POSSIBLE, Made, Vocabulary, slopes
 
 OPPOSITE = ("maximum minimum".split(), "argmax argmin".split())
 ALIKE = (  # functions of which one may be taken for another
     "sum mean max min prod std var".split(),
-    "exp log log1p expm1 log2 log10 sqrt square abs tanh sign sin cos sinh cosh arctan".split(),
+    OF_ENTRIES,
     *OPPOSITE,
     "floor ceil round rint".split(),
     "cumsum cumprod".split(),
@@ -139,7 +139,7 @@ def _of_its_argument(node: ast.Call, name: str, parent: Any, words: Vocabulary) 
     """What a function is taken of without it, or its derivative there; what is added to that, added behind it."""
     code = "missing-derivative" if name == "ones_like" and is_factor(parent) else "different-function"
     if node.args and words.shape(node) is not None and words.shape(node) == words.shape(node.args[0]):
-        yield wrong_array(parent) if name in ALIKE[1] else code, node.args[0], LIKELY
+        yield wrong_array(parent) if name in OF_ENTRIES else code, node.args[0], LIKELY
     elif len(node.args) == 1 and isinstance(node.func, ast.Name) and isinstance(node.args[0], ast.Call):
         again = words.text(node.args[0].func) == name
         yield "derivative-at-wrong-point" if again else "different-function", node.args[0], POSSIBLE
@@ -149,7 +149,7 @@ def _of_its_argument(node: ast.Call, name: str, parent: Any, words: Vocabulary) 
     if words.shape(inner) and isinstance(getattr(parent, "op", None), ast.Mult):
         for whose in (inner, node):  # a function for its derivative
             yield from ((code, one, POSSIBLE) for one in slopes(whose))
-    if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Add, ast.Sub)) and name in ALIKE[1]:
+    if isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.Add, ast.Sub)) and name in OF_ENTRIES:
         outside = ast.BinOp(with_fields(node, args=[inner.left]), inner.op, inner.right)
         yield "different-function", outside, POSSIBLE
 
@@ -273,6 +273,6 @@ def _with_one_elsewhere(row: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:
 def wrong_array(parent: Any) -> str:
     """What it is to take another array here: within a function of it, a derivative at another point."""
     curved = isinstance(parent, ast.Compare) or (isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Pow))
-    function = isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ALIKE[1]
+    function = isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in OF_ENTRIES
     own = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and len(parent.args) == 1
     return "derivative-at-wrong-point" if curved or function or own else "wrong-operand"

@@ -10,7 +10,7 @@ from gradproof.own_code.statements import REDUCTIONS, is_module, with_fields
 from gradproof.own_code.vocabulary import LIKELY, POSSIBLE, Made, Vocabulary
 
 OF_NUMBERS = REDUCTIONS - frozenset("argmax argmin any all".split())
-OF_ENTRIES = frozenset("exp log log1p expm1 sqrt square abs tanh sign sin cos cosh sinh".split())
+OF_ENTRIES = "exp log log1p expm1 log2 log10 sqrt square abs tanh sign sin cos sinh cosh arctan".split()
 
 
 def of_reduction(node: ast.Call, words: Vocabulary) -> Iterator[Made]:

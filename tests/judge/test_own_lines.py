@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gradproof import compare_gradients
+from gradproof.diagnosis.search import search
 
 
 def by_hand(p, x, y):
@@ -102,3 +103,18 @@ def test_a_wrong_term_is_told_by_what_belongs_in_its_place(findings):
     (finding,) = findings('0.2 * p["B"]', '0.7 * e[:4] * h[:4]')
     assert finding.code == "wrong-term-weight"
     assert "In its place, your code has `0.7 * e[:4] * h[:4]` (line 11)." in finding.message
+
+
+def test_a_reference_is_not_heard_while_the_line_is_looked_for(case_of, capsys):
+    def aloud(p, x):
+        print("heard")
+        return (x @ p["w"]).square().sum()
+
+    def turned(p, x):
+        return np.sum((x @ p["w"]) ** 2), {"w": -2 * x.T @ (x @ p["w"])}
+
+    x = np.random.default_rng(5).normal(size=(6, 3))
+    case = case_of(turned, aloud, {"w": x[0]}, x)
+    capsys.readouterr()
+    assert search(case).lines
+    assert "heard" not in capsys.readouterr().out
